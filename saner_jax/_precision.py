@@ -1,0 +1,72 @@
+"""In which precision: sums over whole trees, and arithmetic on leaves of any float type.
+
+Half-precision sums are wrong where it matters: the norm of 400 bfloat16 leaves can come out 20 %
+short, that of 300 float16 numbers of size 1000 infinite. Everything that adds up or scales is
+therefore done in float32, in float64 where a leaf is float64, and cast back leaf by leaf.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def wide_dtype(*leaves: jax.typing.ArrayLike) -> Any:
+    """Return float64 if a leaf is float64, else float32."""
+    is_float64 = any(jnp.result_type(leaf) == jnp.float64 for leaf in leaves)
+    return jnp.float64 if is_float64 else jnp.float32
+
+
+def widely(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Make a function of leaves compute in the wide type and return the first leaf's type.
+
+    Args:
+        function: of arrays of one shape and one dtype.
+
+    Returns:
+        The same function for leaves whose dtypes may differ and be narrow.
+    """
+
+    def on_leaves(*leaves: jax.typing.ArrayLike) -> jax.Array:
+        dtype = wide_dtype(*leaves)
+        result = function(*(jnp.asarray(leaf, dtype) for leaf in leaves))
+        return result.astype(jnp.result_type(leaves[0]))
+
+    return on_leaves
+
+
+def global_dot(a: Any, b: Any) -> jax.Array:
+    """Sum the products of two trees' coordinates, over all leaves; 0 for an empty tree."""
+    pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    total = jnp.zeros((), wide_dtype(*(leaf for pair in pairs for leaf in pair)))
+    for x, y in pairs:
+        dtype = wide_dtype(x, y)
+        # A sum of products, not vdot: flattening a sharded leaf would gather it.
+        total += jnp.sum(jnp.asarray(x, dtype) * jnp.asarray(y, dtype)).astype(total.dtype)
+    return total
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """Return the l2 norm over all leaves; 0, with derivative 0, for an all-zero tree."""
+    square = global_dot(tree, tree)
+    is_zero = square == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
+
+
+def safe_ratio(numerator: jax.typing.ArrayLike, denominator: jax.Array) -> jax.Array:
+    """Divide scalars; 0 where the denominator is zero or not finite."""
+    usable = (denominator > 0) & jnp.isfinite(denominator)
+    numerator = jnp.asarray(numerator, denominator.dtype)
+    return jnp.where(usable, numerator / jnp.where(usable, denominator, 1.0), 0.0)
+
+
+def scale_tree(scale: jax.Array, tree: Any) -> Any:
+    """Multiply every leaf by one scalar, keeping dtypes; a zero scale gives exact zeros."""
+
+    def scale_leaf(leaf: jax.Array) -> jax.Array:
+        wide = jnp.asarray(scale, leaf.dtype)
+        # Selected, not multiplied: 0 * inf is NaN.
+        return jnp.where(wide == 0, 0.0, wide * leaf)
+
+    return jax.tree.map(widely(scale_leaf), tree)

@@ -1,0 +1,106 @@
+"""How strong: numbers, traced values and schedules behind one argument."""
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+Strength = jax.typing.ArrayLike | Callable[[jax.Array], jax.typing.ArrayLike]
+"""A number, a traced scalar, or a function of the number of updates so far (an Optax schedule)."""
+
+
+class CountState(NamedTuple):
+    """State of a part whose only memory is how often it has run.
+
+    Attributes:
+        count: updates so far, int32 scalar; what schedules are evaluated at.
+    """
+
+    count: jax.typing.ArrayLike
+
+
+def check_strength(
+    function: str, argument: str, value: Any, *, upper: float = math.inf, meaning: str
+) -> None:
+    """Refuse a strength that can be seen to be wrong before anything is compiled.
+
+    Schedules and JAX arrays (traced ones have no value yet) are checked for their shape alone.
+
+    Args:
+        function: the public function whose argument it is, for the message.
+        argument: the argument's name, for the message.
+        value: what the caller passed.
+        upper: largest value allowed; the smallest is always 0.
+        meaning: what the ends of the range do, for the message.
+
+    Raises:
+        TypeError: not a real number, a JAX scalar or a function.
+        ValueError: a number outside [0, upper], or not finite.
+    """
+    if callable(value):
+        return
+    if isinstance(value, jax.Array):
+        if value.ndim:
+            raise ValueError(
+                f"{function}: {argument} must be a scalar, got an array of shape {value.shape}; "
+                "for one value per seed or example use jax.vmap."
+            )
+        return
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{function}: {argument} must be a number, a JAX scalar or an Optax schedule, "
+            f"got {value!r}."
+        )
+    value = float(value)
+    if not (0.0 <= value <= upper and math.isfinite(value)):
+        bound = "a finite number, at least 0" if upper == math.inf else f"between 0 and {upper:g}"
+        raise ValueError(f"{function}: {argument} must be {bound} ({meaning}), got {value:g}.")
+
+
+def value_at(strength: Strength, count: jax.Array) -> jax.typing.ArrayLike:
+    """Evaluate a strength after ``count`` updates."""
+    return strength(count) if callable(strength) else strength
+
+
+def is_off(strength: Strength) -> bool:
+    """Tell whether a strength is the plain number 0.
+
+    Parts then do nothing at all, instead of something that comes to nothing: compiled programs
+    drop what is off, and round as if it had never been there.
+    """
+    return isinstance(strength, numbers.Real) and strength == 0
+
+
+def counted(
+    transform: Callable[..., optax.Updates],
+) -> optax.GradientTransformationExtraArgs:
+    """Make an Optax transformation of a pure function of the updates and their count.
+
+    Args:
+        transform: called as ``transform(updates, params, count, **extra_args)``; returns updates.
+
+    Returns:
+        A transformation whose state is a :class:`CountState`.
+    """
+
+    def init(params: optax.Params) -> CountState:
+        del params
+        return CountState(count=jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, CountState]:
+        updates = transform(updates, params, state.count, **extra_args)
+        return updates, CountState(count=optax.safe_increment(state.count))
+
+    return optax.GradientTransformationExtraArgs(init, update)

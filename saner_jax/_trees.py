@@ -1,0 +1,94 @@
+"""Which leaves: masks over parameter trees, and whether two trees match."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+Mask = Any | Callable[[optax.Params], Any]
+"""A pytree of bools over the parameters (or a prefix of one), or a function of them giving one."""
+
+
+def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params) -> Any:
+    """Turn a mask into one Python bool per parameter.
+
+    Args:
+        function: the public function whose argument the mask is, for the messages.
+        argument: the argument's name, for the messages.
+        mask: see :data:`Mask`.
+        params: the parameters.
+
+    Returns:
+        A tree like ``params`` whose leaves are Python bools.
+
+    Raises:
+        ValueError: the mask does not match the parameters.
+        TypeError: a leaf of it is not a bool known at build, such as a traced comparison of
+            parameter values.
+    """
+    if callable(mask):
+        mask = mask(params)
+    try:
+        mask = jax.tree.broadcast(mask, params)
+    except ValueError as error:
+        raise ValueError(
+            f"{function}: {argument} must be a pytree of bools with the structure of the "
+            f"parameters, or a prefix of it; the two differ: {error}"
+        ) from None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(mask):
+        if not isinstance(leaf, bool | np.bool_):
+            raise TypeError(
+                f"{function}: {argument} must hold Python bools, decided from names, shapes or "
+                f"dtypes; at {jax.tree_util.keystr(path) or 'the root'} it holds {leaf!r}."
+            )
+    return jax.tree.map(bool, mask)
+
+
+def check_like(params: optax.Params, tree: Any, what: str, advice: str) -> None:
+    """Refuse a tree that does not fit the parameters, naming the first difference.
+
+    Args:
+        params: the parameters.
+        tree: gradients that should have their structure and shapes.
+        what: what the tree is, for the message.
+        advice: what to do, for the message.
+
+    Raises:
+        ValueError: structures or shapes differ.
+        TypeError: a leaf is not real floating point.
+    """
+    if jax.tree.structure(tree) != jax.tree.structure(params):
+        raise ValueError(
+            f"{what} must have the tree structure of params: {_difference(params, tree)}. {advice}"
+        )
+    leaves = zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(tree), strict=True)
+    for (path, w), leaf in leaves:
+        where = jax.tree_util.keystr(path) or "the root"
+        if jnp.shape(leaf) != jnp.shape(w):
+            raise ValueError(
+                f"{what} must have the shapes of params: at {where} expected {jnp.shape(w)}, "
+                f"got {jnp.shape(leaf)}. {advice}"
+            )
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise TypeError(
+                f"{what} must be real floating point: at {where} the dtype is "
+                f"{jnp.result_type(leaf)}. Differentiate with respect to the real floating-point "
+                "parameters only."
+            )
+
+
+def _difference(params: optax.Params, tree: Any) -> str:
+    wanted, found = (
+        [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(t)]
+        for t in (params, tree)
+    )
+    missing = [path for path in wanted if path not in found]
+    extra = [path for path in found if path not in wanted]
+    if missing:
+        return f"it has no leaf {missing[0] or 'at the root'}"
+    if extra:
+        return f"params has no leaf {extra[0] or 'at the root'}, it has"
+    return f"same leaves in other containers, {jax.tree.structure(tree)}"

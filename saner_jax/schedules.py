@@ -1,0 +1,125 @@
+"""Schedules of the papers that Optax does not have: SANER's warm-up, GSAM's tied radius."""
+
+import numbers
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from saner_jax._strengths import check_strength
+
+
+def alpha_warmup(alpha: float, *, warmup_epochs: float, steps_per_epoch: int) -> optax.Schedule:
+    r"""Raise SANER's strength linearly from 0 to ``alpha``, then hold it.
+
+    .. math:: \alpha_t = \alpha \min(t / (k s), 1)
+
+    t: updates so far; k: ``warmup_epochs``; s: ``steps_per_epoch``.
+
+    Args:
+        alpha: final strength, 0 to 1.
+        warmup_epochs: length of the rise in epochs, at least 0; fractions allowed; 0 starts at
+            ``alpha``. The paper's value is 50 of 200.
+        steps_per_epoch: updates in an epoch, at least 1.
+
+    Returns:
+        A schedule of the update count, to pass as ``alpha``.
+
+    Raises:
+        TypeError, ValueError: for a value out of range.
+
+    Example:
+        >>> schedule = alpha_warmup(0.5, warmup_epochs=2, steps_per_epoch=10)
+        >>> [float(schedule(count)) for count in (0, 10, 20, 30)]
+        [0.0, 0.25, 0.5, 0.5]
+
+    Source:
+        Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 (k = 50).
+
+    Differences:
+        1. The authors' code raises the strength once per epoch, from alpha / k in the first one;
+           here it rises with every update, from exactly 0.
+    """
+    check_strength("alpha_warmup", "alpha", alpha, upper=1.0, meaning="the final strength")
+    check_strength("alpha_warmup", "warmup_epochs", warmup_epochs, meaning="0 starts at alpha")
+    if isinstance(steps_per_epoch, bool) or not isinstance(steps_per_epoch, numbers.Integral):
+        raise TypeError(f"alpha_warmup: steps_per_epoch must be an int, got {steps_per_epoch!r}.")
+    if steps_per_epoch < 1:
+        raise ValueError(
+            f"alpha_warmup: steps_per_epoch must be at least 1, got {steps_per_epoch}."
+        )
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+    if warmup_steps == 0:
+        return optax.constant_schedule(alpha)
+    return optax.linear_schedule(0.0, alpha, warmup_steps)
+
+
+def rho_tied_to_learning_rate(
+    learning_rate: optax.Schedule,
+    rho_max: float,
+    *,
+    learning_rate_max: float,
+    rho_min: float = 0.0,
+    learning_rate_min: float = 0.0,
+) -> optax.Schedule:
+    r"""Let the radius follow the learning rate: GSAM's schedule.
+
+    .. math:: \rho_t = \max\left(0,\; \rho_{\min} + (\rho_{\max} - \rho_{\min})
+        \frac{\eta_t - \eta_{\min}}{\eta_{\max} - \eta_{\min}}\right)
+
+    eta_t: ``learning_rate`` at update t; the bounds carry the names of the arguments.
+
+    Args:
+        learning_rate: the base optimizer's schedule, itself and not a multiplier of it.
+        rho_max: radius at ``learning_rate_max``, at least 0.
+        learning_rate_max: largest learning rate of the schedule.
+        rho_min: radius at ``learning_rate_min``, at least 0.
+        learning_rate_min: smallest learning rate of the schedule.
+
+    Returns:
+        A schedule of the update count, to pass as ``rho``.
+
+    Raises:
+        TypeError, ValueError: for a value out of range.
+
+    Limits:
+        Never negative, though the line is below zero in a learning-rate warm-up that starts below
+        ``learning_rate_min``. Equal learning-rate bounds give ``rho_max`` throughout.
+
+    Example:
+        >>> import optax
+        >>> learning_rate = optax.cosine_decay_schedule(0.1, decay_steps=100)
+        >>> rho = rho_tied_to_learning_rate(learning_rate, 0.04, learning_rate_max=0.1)
+        >>> [round(float(rho(count)), 6) for count in (0, 50, 100)]
+        [0.04, 0.02, 0.0]
+
+    Source:
+        Zhuang et al., ICLR 2022, arXiv 2203.08065, section 4; google-research/big_vision
+        trainers/proj/gsam @0127fb6.
+
+    Differences:
+        1. big_vision lets the radius go negative in warm-up; here it stops at 0.
+    """
+    name = "rho_tied_to_learning_rate"
+    if not callable(learning_rate):
+        raise TypeError(f"{name}: learning_rate must be a schedule, got {learning_rate!r}.")
+    for argument, value in {
+        "rho_max": rho_max,
+        "rho_min": rho_min,
+        "learning_rate_max": learning_rate_max,
+        "learning_rate_min": learning_rate_min,
+    }.items():
+        check_strength(name, argument, value, meaning="a bound of the line")
+    if learning_rate_max < learning_rate_min:
+        raise ValueError(
+            f"{name}: learning_rate_max must not be below learning_rate_min, got "
+            f"{learning_rate_max:g} and {learning_rate_min:g}."
+        )
+    if learning_rate_max == learning_rate_min:
+        return optax.constant_schedule(rho_max)
+    slope = (rho_max - rho_min) / (learning_rate_max - learning_rate_min)
+
+    def rho(count: jax.typing.ArrayLike) -> jax.Array:
+        return jnp.maximum(rho_min + slope * (learning_rate(count) - learning_rate_min), 0.0)
+
+    return rho

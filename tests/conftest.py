@@ -1,0 +1,17 @@
+"""Settings of the whole suite: strict types, two CPU devices, warnings as errors."""
+
+import jax
+import pytest
+
+# Before the first use of a device. Two are enough to tell a mean from a sum.
+jax.config.update("jax_num_cpu_devices", 2)
+# Nothing is promoted or broadcast by accident.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def standard_promotion():
+    """Relax promotion for Optax wrappers that do not run under the strict rule."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield

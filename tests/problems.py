@@ -1,0 +1,87 @@
+"""Small problems with known behaviour, cheap to compile, in any dtype."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+
+class Problem(NamedTuple):
+    """Parameters and the gradient of a loss of them."""
+
+    params: Any
+    loss: Any
+    grad_fn: Any
+
+
+@functools.cache
+def ripples(dtype: Any = jnp.float32, second_dtype: Any = None) -> Problem:
+    """Sines with a slope, coordinate by coordinate: every group of coordinates occurs."""
+    rng = np.random.default_rng(0)
+    second = dtype if second_dtype is None else second_dtype
+    params = {
+        "kernel": jnp.asarray(rng.normal(size=(3, 4)), dtype),
+        "nested": [{"bias": jnp.asarray(rng.normal(size=4), second)}],
+    }
+
+    def loss(p):
+        wide = jax.tree.map(lambda w: w.astype(jnp.float32), p)
+        terms = jax.tree.map(lambda w: jnp.sum(jnp.sin(2 * w) + w**2 / 2), wide)
+        return terms["kernel"] + terms["nested"][0]["bias"]
+
+    return Problem(params, loss, jax.jit(jax.grad(loss)))
+
+
+def bowl(dtype: Any = jnp.float32) -> Problem:
+    """Half the squared distance from the origin: the gradient is the parameters."""
+    loss = lambda w: jnp.sum(w**2) / 2
+    return Problem(jnp.asarray([3.0, -4.0], dtype), loss, jax.grad(loss))
+
+
+def run(tx: optax.GradientTransformation, problem: Problem, num_steps: int, **extra: Any) -> Any:
+    """Train for some steps, each compiled as a whole; returns parameters and state."""
+
+    @jax.jit
+    def step(params, state):
+        grads = problem.grad_fn(params)
+        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn, **extra)
+        return optax.apply_updates(params, updates), state
+
+    params, state = problem.params, tx.init(problem.params)
+    for _ in range(num_steps):
+        params, state = step(params, state)
+    return params, state
+
+
+def run_in_pieces(sharp: Any, base_steps: Any, problem: Problem) -> Any:
+    """Train for six steps per base, transformation and base compiled apart.
+
+    Compiled as one program, XLA may contract a product of the transformation with a sum of the
+    base into one rounding; what is claimed bitwise is the transformation's result.
+    """
+    update = jax.jit(lambda g, s, p: sharp.update(g, s, p, grad_fn=problem.grad_fn))
+    ends = {}
+    for base, (step, base_state) in base_steps.items():
+        params, state = problem.params, sharp.init(problem.params)
+        for _ in range(6):
+            grads, state = update(problem.grad_fn(params), state, params)
+            params, base_state = step(grads, base_state, params)
+        ends[base] = params
+    return ends
+
+
+def assert_bitwise_equal(a: Any, b: Any) -> None:
+    """Compare two trees bit for bit, dtypes and structure included."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        x, y = np.asarray(x), np.asarray(y)
+        assert x.dtype == y.dtype
+        assert x.tobytes() == y.tobytes(), f"{x} differs from {y}"
+
+
+def all_finite(tree: Any) -> bool:
+    """Tell whether every coordinate is finite."""
+    return all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,576 @@
+"""Every recipe obeys every law."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+from problems import (
+    Problem,
+    all_finite,
+    assert_bitwise_equal,
+    bowl,
+    ripples,
+    run,
+    run_in_pieces,
+)
+
+import saner_jax
+from saner_jax import RECIPES
+
+# What makes a recipe plain SAM: its strengths at zero (theta weights the new gradient, so its zero
+# is 1; no parameter scaled means the plain ball).
+AS_SAM = {
+    "sam": {},
+    "asam": {"scaled": False},
+    "gsam": {"alpha": 0.0},
+    "friendly_sam": {"sigma": 0.0},
+    "vasso": {"theta": 1.0},
+    "saner": {"alpha": 0.0},
+    "asaner": {"alpha": 0.0, "scaled": False},
+    "gsaner": {"alpha": 0.0, "gsam_alpha": 0.0},
+    "friendly_saner": {"alpha": 0.0, "sigma": 0.0},
+    "vasso_saner": {"alpha": 0.0, "theta": 1.0},
+}
+BASES = {
+    "sgd": lambda: optax.sgd(0.05, momentum=0.9),
+    "adamw": lambda: optax.adamw(0.05),
+    "lion": lambda: optax.lion(0.05),
+    "muon": lambda: optax.contrib.muon(0.05),
+}
+
+recipes = pytest.mark.parametrize("name", RECIPES)
+
+
+@functools.cache
+def base_steps():
+    """Every base optimizer's step, compiled once for all recipes, with its first state."""
+
+    def compiled(tx):
+        @jax.jit
+        def step(grads, state, params):
+            updates, state = tx.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+
+        return step, tx.init(ripples().params)
+
+    return {name: compiled(base()) for name, base in BASES.items()}
+
+
+@functools.cache
+def bases_alone():
+    """Where the base optimizers get to in six steps."""
+    return run_in_pieces(optax.with_extra_args_support(optax.identity()), base_steps(), ripples())
+
+
+@functools.cache
+def sam_alone():
+    """Where SAM gets to in six steps."""
+    return run_in_pieces(saner_jax.sam(0.3), only_sgd(), ripples())
+
+
+def only_sgd():
+    """SGD's step and first state."""
+    return {"sgd": base_steps()["sgd"]}
+
+
+def first_update(tx, problem):
+    """One compiled update from the start."""
+    update = lambda g, p: tx.update(g, tx.init(p), p, grad_fn=problem.grad_fn)
+    return jax.jit(update)(problem.grad_fn(problem.params), problem.params)
+
+
+def test_the_table_of_laws_covers_every_recipe():
+    assert AS_SAM.keys() == RECIPES.keys()
+
+
+@recipes
+def test_signature_starts_with_rho_and_ends_with_mask_and_metrics(name):
+    parameters = list(inspect.signature(RECIPES[name]).parameters.values())
+    assert parameters[0].name == "rho"
+    assert parameters[0].default is inspect.Parameter.empty
+    assert all(p.default is not inspect.Parameter.empty for p in parameters[1:])
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == ["perturb_mask", "metrics"]
+    assert ("alpha" in AS_SAM[name] and name != "gsam") == name.endswith("saner")
+
+
+@recipes
+@pytest.mark.parametrize("metrics", [False, True])
+def test_traced_once_over_repeated_steps(name, metrics):
+    tx = optax.chain(RECIPES[name](0.1, metrics=metrics), optax.sgd(0.1))
+    num_traces = 0
+
+    @jax.jit
+    def step(params, state, batch):
+        nonlocal num_traces
+        num_traces += 1
+        grad_fn = jax.grad(lambda w: jnp.sum((w - batch) ** 2))
+        updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
+        return optax.apply_updates(params, updates), state
+
+    params = jnp.ones(3)
+    state = tx.init(params)
+    for i in range(3):
+        params, state = step(params, state, np.full(3, i, np.float32))
+    assert num_traces == 1
+    assert all_finite((params, state))
+
+
+@recipes
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("metrics", [False, True])
+def test_state_keeps_structure_shapes_and_dtypes_and_so_can_be_scanned(name, dtype, metrics):
+    problem = ripples(dtype)
+    tx = optax.chain(RECIPES[name](0.1, metrics=metrics), optax.sgd(0.05, momentum=0.9))
+
+    def step(carry, _):
+        params, state = carry
+        grads = problem.grad_fn(params)
+        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
+        return (optax.apply_updates(params, updates), state), None
+
+    start = (problem.params, tx.init(problem.params))
+    end = jax.eval_shape(lambda carry: jax.lax.scan(step, carry, length=3)[0], start)
+    assert end == jax.eval_shape(lambda: start)
+
+
+@recipes
+def test_runs_inside_a_scan_as_outside(name):
+    problem = bowl()
+    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
+
+    def step(carry, _):
+        params, state = carry
+        grads = problem.grad_fn(params)
+        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
+        return (optax.apply_updates(params, updates), state), None
+
+    start = (problem.params, tx.init(problem.params))
+    (scanned, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, length=3))(start)
+    looped, _ = run(tx, problem, 3)
+    np.testing.assert_allclose(scanned, looped, rtol=1e-6)
+
+
+@recipes
+def test_parameters_and_state_can_be_donated_from_the_first_step_on(name):
+    problem = ripples()
+    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
+
+    def step(params, state):
+        grads = problem.grad_fn(params)
+        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
+        return optax.apply_updates(params, updates), state
+
+    params = jax.tree.map(jnp.copy, problem.params)
+    state = tx.init(params)
+    donated = jax.tree.leaves((params, state))
+    end = jax.jit(step, donate_argnums=(0, 1))(params, state)
+    assert all(leaf.is_deleted() for leaf in donated)
+    assert all_finite(end)
+
+
+@recipes
+def test_map_params_reaches_the_trees_in_the_state_and_nothing_else(name):
+    params = ripples().params
+    tx = RECIPES[name](0.1, metrics=True)
+    specs = jax.tree.map(lambda w: f"spec {w.shape}", params)
+    mapped = optax.tree.map_params(
+        tx, lambda _, spec: spec, tx.init(params), specs, transform_non_params=lambda _: None
+    )
+    num_trees = 1 if name.startswith(("friendly", "vasso")) else 0
+    assert jax.tree.leaves(mapped) == num_trees * jax.tree.leaves(specs)
+
+
+@recipes
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        (jnp.bfloat16, None),
+        (jnp.float16, None),
+        (jnp.float32, None),
+        (jnp.bfloat16, jnp.float32),
+        (jnp.float32, jnp.float16),
+    ],
+    ids=["bfloat16", "float16", "float32", "bfloat16+float32", "float32+float16"],
+)
+def test_keeps_the_dtype_of_every_leaf(name, dtypes):
+    problem = ripples(*dtypes)
+    tx = RECIPES[name](0.1)
+
+    def step(params):
+        state = tx.init(params)
+        grads = problem.grad_fn(params)
+        updates, _ = tx.update(grads, state, params, grad_fn=problem.grad_fn)
+        return updates, tx.perturb(grads, state, params)
+
+    shapes = jax.eval_shape(lambda: problem.params)
+    assert jax.eval_shape(step, problem.params) == (shapes, shapes)
+
+
+@recipes
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_follows_single_precision(name, dtype):
+    low, high = ripples(dtype), ripples()
+    updates, _ = first_update(RECIPES[name](0.5), low)
+    expected, _ = first_update(RECIPES[name](0.5), high)
+    ours, theirs = (
+        np.concatenate([np.asarray(u, np.float32).ravel() for u in jax.tree.leaves(tree)])
+        for tree in (updates, expected)
+    )
+    # A coordinate on the edge of SANER's mask may fall on the other side.
+    agree = np.abs(ours - theirs) <= 0.05 * np.abs(theirs) + 0.02
+    assert agree.mean() >= 0.85
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_rho_zero_is_the_base_optimizer_bitwise(name):
+    ours = run_in_pieces(RECIPES[name](0.0), base_steps(), ripples())
+    assert_bitwise_equal(ours, bases_alone())
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_a_scheduled_rho_of_zero_is_the_base_optimizer_bitwise(name):
+    ours = run_in_pieces(RECIPES[name](optax.constant_schedule(0.0)), base_steps(), ripples())
+    assert_bitwise_equal(ours, bases_alone())
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_every_strength_zero_is_sam_bitwise(name):
+    ours = run_in_pieces(RECIPES[name](0.3, **AS_SAM[name]), only_sgd(), ripples())
+    assert_bitwise_equal(ours, sam_alone())
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_every_scheduled_strength_zero_is_sam_bitwise(name):
+    schedules = {
+        strength: value if strength == "scaled" else optax.constant_schedule(value)
+        for strength, value in AS_SAM[name].items()
+    }
+    ours = run_in_pieces(RECIPES[name](0.3, **schedules), only_sgd(), ripples())
+    assert_bitwise_equal(ours, sam_alone())
+
+
+@recipes
+def test_strengths_may_be_traced(name):
+    problem = ripples()
+    fixed = {k: v for k, v in AS_SAM[name].items() if k == "scaled"}
+    numbers = {k: 0.3 for k in AS_SAM[name] if k != "scaled"}
+    traced = jax.jit(
+        lambda rho, strengths: first_update(RECIPES[name](rho, **strengths, **fixed), problem)
+    )(jnp.float32(0.2), jax.tree.map(jnp.float32, numbers))
+    expected = first_update(RECIPES[name](0.2, **numbers, **fixed), problem)
+    for a, b in zip(jax.tree.leaves(traced), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@recipes
+def test_a_zero_gradient_perturbs_nothing_and_moves_nothing(name):
+    params = {
+        "float32": jnp.ones((2, 3)),
+        "bfloat16": jnp.ones(2, jnp.bfloat16),
+        "float16": {"bias": jnp.zeros(2, jnp.float16)},
+    }
+    problem = Problem(params, None, lambda p: jax.tree.map(lambda w: 0 * w, p))
+    tx = optax.chain(RECIPES[name](0.1, metrics=True), optax.sgd(0.1, momentum=0.9))
+    end, state = run(tx, problem, 2)
+    assert_bitwise_equal(end, params)
+    assert all_finite(state)
+    assert float(state[0].metrics.perturbation_norm) == 0.0
+    assert float(state[0].metrics.zero) == 1.0
+
+
+@recipes
+def test_a_leaf_without_gradient_does_not_move(name):
+    problem = Problem(
+        {"flat": jnp.ones(3), "steep": jnp.ones(2)},
+        None,
+        jax.grad(lambda p: jnp.sum(p["steep"] ** 2)),
+    )
+    end, _ = run(optax.chain(RECIPES[name](0.1), optax.sgd(0.1)), problem, 2)
+    assert_bitwise_equal(end["flat"], problem.params["flat"])
+    assert bool(jnp.all(end["steep"] < 1.0))
+
+
+@recipes
+def test_a_non_finite_gradient_shows_and_is_forgotten(name):
+    params = jnp.ones(3)
+    good = jnp.asarray([1.0, -2.0, 3.0])
+    tx = RECIPES[name](0.5)
+
+    @jax.jit
+    def step(grads, state):
+        perturbed = tx.perturb(grads, state, params)
+        return perturbed, *tx.update(grads, state, params, grad_fn=lambda _: grads)
+
+    for bad in (np.nan, np.inf, -np.inf):
+        _, _, state = step(good, tx.init(params))
+        perturbed, updates, state = step(jnp.asarray([1.0, bad, 3.0]), state)
+        # Nothing hides: what the second pass found comes out. It looked at the parameters, or,
+        # where the direction is an average, along the average without the broken coordinate ...
+        assert all_finite(perturbed)
+        if not name.startswith("vasso"):
+            assert_bitwise_equal(perturbed, params)
+        assert not bool(jnp.isfinite(updates[1]))
+        # ... and the next good batch finds a state that works.
+        assert all_finite(state)
+        perturbed, updates, state = step(-good, state)
+        assert all_finite((updates, state))
+        assert bool(jnp.any(perturbed != params))
+
+
+@recipes
+def test_unknown_extra_arguments_are_accepted_and_passed_on(name):
+    problem = bowl()
+    seen = []
+
+    def spy(updates, state, params=None, **extra):
+        seen.append(extra)
+        return updates, state
+
+    tx = optax.chain(
+        RECIPES[name](0.1),
+        optax.GradientTransformationExtraArgs(lambda params: (), spy),
+        optax.sgd(0.1),
+    )
+    plain, _ = run(tx, problem, 2)
+    with_extra, _ = run(tx, problem, 2, value=1.0, nonsense="text")
+    assert_bitwise_equal(plain, with_extra)
+    assert seen[-1]["nonsense"] == "text"
+    assert len(seen) == 2  # one trace each
+
+
+@recipes
+def test_missing_grad_fn_and_params_are_explained(name):
+    problem = bowl()
+    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.1))
+    state = tx.init(problem.params)
+    with pytest.raises(TypeError, match=r"keyword grad_fn, a function params -> gradients"):
+        tx.update(problem.params, state, problem.params)
+    with pytest.raises(ValueError, match=r"needs params"):
+        tx.update(problem.params, state, grad_fn=problem.grad_fn)
+
+
+@recipes
+def test_calls_grad_fn_once_and_counts_one_step(name):
+    problem = bowl()
+    calls = []
+    grad_fn = lambda w: calls.append(w) or problem.grad_fn(w)
+    tx = optax.chain(RECIPES[name](0.1), optax.scale_by_schedule(lambda count: 1.0))
+    state = tx.init(problem.params)
+    _, state = jax.jit(lambda g, s, p: tx.update(g, s, p, grad_fn=grad_fn))(
+        problem.params, state, problem.params
+    )
+    assert len(calls) == 1
+    counts = optax.tree.get_all_with_path(state, "count")
+    assert len(counts) >= 2
+    assert all(int(count) == 1 for _, count in counts)
+
+
+@recipes
+def test_the_perturbed_point_lies_uphill(name):
+    problem = ripples()
+    tx = RECIPES[name](0.01)
+    perturbed = jax.jit(lambda g, p: tx.perturb(g, tx.init(p), p))(
+        problem.grad_fn(problem.params), problem.params
+    )
+    assert problem.loss(perturbed) > problem.loss(problem.params)
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_trains_with_any_base(name):
+    start = ripples().loss(ripples().params)
+    for end in run_in_pieces(RECIPES[name](0.05), base_steps(), ripples()).values():
+        assert ripples().loss(end) < start - 0.5
+
+
+@recipes
+def test_works_in_named_chain_inject_hyperparams_and_apply_if_finite(name):
+    problem = bowl()
+    sgd = lambda: optax.sgd(0.05, momentum=0.9)
+    plain, _ = run(optax.chain(RECIPES[name](0.1), sgd()), problem, 3)
+
+    named, _ = run(optax.named_chain(("sharp", RECIPES[name](0.1)), ("sgd", sgd())), problem, 3)
+    np.testing.assert_allclose(named, plain, rtol=1e-6)
+
+    guarded = optax.apply_if_finite(optax.chain(RECIPES[name](0.1), sgd()), 2)
+    np.testing.assert_allclose(run(guarded, problem, 3)[0], plain, rtol=1e-6)
+
+    injected = optax.inject_hyperparams(RECIPES[name])(rho=optax.constant_schedule(0.1))
+    end, state = run(optax.chain(injected, sgd()), problem, 3)
+    np.testing.assert_allclose(end, plain, rtol=1e-6)
+    assert float(state[0].hyperparams["rho"]) == np.float32(0.1)
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_works_inside_schedule_free(name):
+    problem = bowl()
+    inner = optax.chain(RECIPES[name](0.05), optax.sgd(0.1))
+    end, _ = run(optax.contrib.schedule_free(inner, learning_rate=0.1), problem, 20)
+    assert problem.loss(end) < 0.5 * problem.loss(problem.params)
+
+
+@recipes
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"a": {}, "b": []}, np.ones(3, np.float32), [None, np.ones(2, np.float32)]],
+    ids=["empty", "nested empty", "bare", "None"],
+)
+def test_any_tree_will_do(name, params):
+    tx = optax.chain(RECIPES[name](0.1, metrics=True), optax.sgd(0.1))
+
+    def step(params):
+        double = lambda p: jax.tree.map(lambda w: 2.0 * w, p)
+        updates, _ = tx.update(double(params), tx.init(params), params, grad_fn=double)
+        return optax.apply_updates(params, updates)
+
+    assert jax.eval_shape(step, params) == jax.eval_shape(lambda: params)
+
+
+@recipes
+def test_odd_leaves_stay_finite(name):
+    params = {
+        "scalar": jnp.ones(()),
+        "tuple": (jnp.ones((2, 1)), [{"deep": jnp.ones(1)}]),
+        "size zero": jnp.ones((0, 3)),
+        "nothing": None,
+    }
+    problem = Problem(params, None, lambda p: jax.tree.map(lambda w: 2.0 * w, p))
+    end, state = run(optax.chain(RECIPES[name](0.1, metrics=True), optax.sgd(0.1)), problem, 1)
+    assert all_finite((end, state))
+
+
+@recipes
+def test_nesting_does_not_matter(name):
+    flat = jnp.asarray([1.0, -2.0, 0.5, 3.0])
+    split = {"kernel": flat[:2].reshape(2, 1), "more": {"kernel": flat[2:].reshape(1, 2)}}
+    join = lambda p: jnp.concatenate([p["kernel"].ravel(), p["more"]["kernel"].ravel()])
+    loss = lambda w: jnp.sum(jnp.asarray([0.1, 0.5, 2.0, 1.0]) * jnp.sin(w))
+    tx = optax.chain(RECIPES[name](0.2), optax.sgd(0.1))
+    one, _ = run(tx, Problem(flat, None, jax.grad(loss)), 4)
+    other, _ = run(tx, Problem(split, None, jax.grad(lambda p: loss(join(p)))), 4)
+    np.testing.assert_allclose(jax.jit(join)(other), one, rtol=1e-6)
+
+
+@recipes
+def test_vmap_over_seeds_equals_one_seed_after_another(name):
+    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
+    loss = lambda w: jnp.sum(jnp.sin(3.0 * w))
+
+    def step(params, state):
+        grad_fn = jax.grad(loss)
+        updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
+        return optax.apply_updates(params, updates), state
+
+    starts = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    together, states = starts, jax.vmap(tx.init)(starts)
+    all_at_once, one_at_a_time = jax.jit(jax.vmap(step)), jax.jit(step)
+    for _ in range(3):
+        together, states = all_at_once(together, states)
+    for start, expected in zip(starts, together, strict=True):
+        params, state = start, tx.init(start)
+        for _ in range(3):
+            params, state = one_at_a_time(params, state)
+        np.testing.assert_allclose(params, expected, rtol=2e-6, atol=1e-7)
+
+
+@recipes
+def test_pmap_with_averaged_gradients_equals_the_whole_batch(name):
+    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05))
+    batch = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    loss = lambda w, x: jnp.mean(jnp.sin(x * w[None]))
+
+    def step(reduce, w, x):
+        grad_fn = lambda w: reduce(jax.grad(loss)(w, x))
+        updates, _ = tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)
+        return optax.apply_updates(w, updates)
+
+    mean = lambda grads: jax.lax.pmean(grads, "devices")
+    params = np.asarray([1.0, 2.0, 3.0], np.float32)
+    both, shards = np.stack([params, params]), batch.reshape(2, 2, 3)
+    parallel = jax.pmap(functools.partial(step, mean), axis_name="devices")(both, shards)
+    parallel.block_until_ready()
+    np.testing.assert_array_equal(parallel[0], parallel[1])
+    whole = jax.jit(functools.partial(step, lambda grads: grads))(params, batch)
+    np.testing.assert_allclose(parallel[0], whole, rtol=1e-5)
+
+
+@recipes
+def test_the_step_can_be_differentiated_twice(name):
+    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.1))
+    loss = lambda w: jnp.sum(w**2 + jnp.sin(w) ** 2)
+
+    @jax.jit
+    @jax.value_and_grad
+    def slope_after_a_step(w):
+        def after_a_step(w):
+            updates, _ = tx.update(jax.grad(loss)(w), tx.init(w), w, grad_fn=jax.grad(loss))
+            return loss(optax.apply_updates(w, updates))
+
+        return jnp.sum(jax.grad(after_a_step)(w))
+
+    assert all_finite(slope_after_a_step(jnp.asarray([0.5, -0.3])))
+    assert all_finite(slope_after_a_step(jnp.zeros(2)))  # the minimum, where no slope is
+
+
+@recipes
+def test_two_phases_equal_one_bitwise(name):
+    # Operation by operation: inside one program XLA may fuse w + e into its first use.
+    problem = bowl()
+    sharp = RECIPES[name](0.1, metrics=True)
+    params, state = problem.params, sharp.init(problem.params)
+    for _ in range(2):
+        grads = problem.grad_fn(params)
+        one = sharp.update(grads, state, params, grad_fn=problem.grad_fn)
+        perturbed_grads = problem.grad_fn(sharp.perturb(grads, state, params))
+        two = sharp.update(grads, state, params, grad_fn=lambda _, g=perturbed_grads: g)
+        assert_bitwise_equal(one, two)
+        params, state = params - 0.1 * two[0], two[1]
+
+
+@pytest.mark.parametrize("name", ["saner", "friendly_saner"])
+def test_two_compiled_phases_equal_one_bitwise_where_parameters_enter_products(name):
+    sharp = RECIPES[name](0.1)
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    grad_fn = jax.jit(jax.grad(lambda w: jnp.mean(jnp.sin(x @ w) ** 2)))
+    params = jnp.ones((3, 2))
+    state = sharp.init(params)
+    whole = jax.jit(lambda g, s, p: sharp.update(g, s, p, grad_fn=grad_fn))
+    second = jax.jit(lambda g, s, p, gs: sharp.update(g, s, p, grad_fn=lambda _: gs))
+    for _ in range(3):
+        grads = grad_fn(params)
+        one = whole(grads, state, params)
+        two = second(grads, state, params, grad_fn(jax.jit(sharp.perturb)(grads, state, params)))
+        assert_bitwise_equal(one, two)
+        params, state = params - 0.1 * two[0], two[1]
+
+
+@recipes
+def test_a_perturb_mask_leaves_the_rest_where_it_is(name):
+    problem = ripples()
+    tx = RECIPES[name](0.25, perturb_mask={"kernel": True, "nested": False}, metrics=True)
+    seen = []
+
+    def step(params):
+        grads, state = problem.grad_fn(params), tx.init(params)
+        updates, state = tx.update(
+            grads, state, params, grad_fn=lambda p: seen.append(p) or problem.grad_fn(p)
+        )
+        return seen.pop(), updates, state
+
+    perturbed, updates, state = jax.jit(step)(problem.params)
+    assert_bitwise_equal(perturbed["nested"], problem.params["nested"])
+    norm = np.linalg.norm(perturbed["kernel"] - problem.params["kernel"])
+    assert float(state.metrics.perturbation_norm) == pytest.approx(norm, rel=1e-5)
+    if not name.startswith("asa"):
+        assert norm == pytest.approx(0.25, rel=1e-5)
+    assert all(np.any(u != 0) for u in jax.tree.leaves(updates))
