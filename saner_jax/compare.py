@@ -1,0 +1,119 @@
+"""Compare methods on one dataset with noisy training labels: what `saner-jax compare` does.
+
+`prepare` refuses bad options before anything is written; `run` trains one method after the other,
+keeps the run folder up to date and prints the table.
+"""
+
+import dataclasses
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from saner_jax import report, run_folder
+from saner_jax.data import NOISE_TYPES, load
+from saner_jax.options import CompareConfig, check_compare
+from saner_jax.paired_runs import EpochRecord, Job, initial_params, train
+from saner_jax.training import shares
+
+
+def prepare(config: CompareConfig) -> Job:
+    """Check the options, load the data, draw the noise and make the run folder, in this order.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The job for `run`.
+
+    Raises:
+        ValueError: for an option out of range, a bad dataset, a batch larger than the training
+            set, or an output folder that exists or cannot be made; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp(), "run")
+        >>> job = prepare(CompareConfig(seeds=2, output_folder=folder))
+        >>> [int(noisy.is_flipped.sum()) for noisy in job.noisy]
+        [574, 574]
+    """
+    check_compare(config)
+    if config.output_folder is not None and os.path.lexists(config.output_folder):
+        raise ValueError(
+            f"output_folder {str(config.output_folder)!r} exists, and is not written into"
+        )
+    dataset = load(config.dataset)
+    num_train = len(dataset.train_labels)
+    if config.batch_size > num_train:
+        raise ValueError(
+            f"batch_size must be at most {num_train}, the number of training images of"
+            f" {config.dataset}, not {config.batch_size}"
+        )
+    noisy = tuple(
+        NOISE_TYPES[config.noise](
+            dataset.train_labels, config.rate, num_classes=len(dataset.class_names), seed=seed
+        )
+        for seed in config.all_seeds
+    )
+    return Job(config, run_folder.make_folder(config.output_folder, "compare"), dataset, noisy)
+
+
+def run(job: Job, command: str | None = None) -> dict[str, Any]:
+    """Train every method, keep the run folder up to date, and print the table.
+
+    Args:
+        job: as prepared.
+        command: the command line, for the record.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, with a sentence that says what is kept.
+        OSError: when the run folder cannot be written.
+    """
+    began = time.perf_counter()
+    config, folder = job.config, job.folder
+    options = {**dataclasses.asdict(config), "output_folder": str(folder)}
+    results: dict[str, Any] = {
+        "complete": False,
+        "command": command,
+        "config": options,
+        "provenance": run_folder.provenance(),
+        "seeds": list(config.all_seeds),
+        "noise": [
+            {"rate": noisy.rate, "label_hash": noisy.label_hash, "flipped": noisy.is_flipped.sum()}
+            for noisy in job.noisy
+        ],
+        "num_train": len(job.dataset.train_labels),
+        "num_test": len(job.dataset.test_labels),
+        "methods": {},
+        "seconds": None,
+    }
+    run_folder.write_json(folder / "config.json", options)
+    run_folder.write_json(folder / "results.json", results)
+    try:
+        with report.progress(config.epochs) as (say, show):
+            say(report.headline(results))
+            params = initial_params(job)
+            on_epoch = lambda method, epoch, record: show(method, epoch, *_means(record))
+            for method in config.methods:
+                results["methods"][method] = train(job, method, params, on_epoch)
+                run_folder.write_json(folder / "results.json", results)
+        report.plot_curves(folder / "curves.png", results)
+        results.update(complete=True, seconds=time.perf_counter() - began)
+        run_folder.write_json(folder / "results.json", results)
+    except KeyboardInterrupt:
+        kept = ", ".join(results["methods"]) or "no method"
+        raise KeyboardInterrupt(
+            f"interrupted; {folder / 'results.json'} keeps the finished methods: {kept}"
+        ) from None
+    report.show_table(results)
+    return results
+
+
+def _means(record: EpochRecord) -> tuple[float, float, float]:
+    test, train = shares(record.test), shares(record.train)
+    return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorised.mean())

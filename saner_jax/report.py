@@ -1,0 +1,198 @@
+"""Show a comparison: progress, table and curves. Percent appears only in what is shown."""
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from saner_jax.run_folder import write_bytes
+
+# Okabe and Ito's palette, which the colour-blind can tell apart, then more for the long tables.
+_COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    *("#8c564b", "#7f7f7f", "#bcbd22", "#17becf", "#000000"),
+)
+
+_COLUMNS = {
+    "test_accuracy_last": "test acc\nlast %",
+    "test_accuracy_best": "test acc\nbest %",
+    "memorised": "memo-\nrised %",
+    "clean_fit": "clean\nfit %",
+}
+
+
+def mean_and_std(values: Any) -> tuple[float, float]:
+    """Average over seeds.
+
+    Args:
+        values: one number per seed.
+
+    Returns:
+        The mean, and the sample standard deviation (n - 1 in the denominator), NaN for one seed.
+
+    Example:
+        >>> mean_and_std([1.0, 3.0])
+        (2.0, 1.4142135623730951)
+    """
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def headline(results: dict[str, Any]) -> str:
+    """Say in one line what is about to be trained.
+
+    Args:
+        results: as in results.json.
+
+    Returns:
+        The line.
+    """
+    config, realised = results["config"], np.mean([noise["rate"] for noise in results["noise"]])
+    return (
+        f"{config['dataset']}: {results['num_train']:,} training images with {realised:.1%}"
+        f" {config['noise']} label noise, {results['num_test']:,} test images;"
+        f" {config['epochs']} epochs, {len(results['seeds'])} seed(s) at once;"
+        f" run folder {config['output_folder']}"
+    )
+
+
+@contextlib.contextmanager
+def progress(epochs: int) -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
+    """Show training on standard error: a bar per method, or plain lines where no terminal is.
+
+    Args:
+        epochs: how many epochs every method takes.
+
+    Yields:
+        A function that prints a line, and one that takes a method, the epochs done, and the mean
+        over seeds of the loss, the test accuracy and the memorised share, as fractions.
+    """
+    console = Console(stderr=True, highlight=False, markup=False)
+    say = lambda line: console.print(line, soft_wrap=True)
+    words = lambda loss, accuracy, memorised: (
+        f"loss {loss:.3f}, test accuracy {accuracy:.1%}, memorised {_percent(memorised)}"
+    )
+
+    def show_line(method: str, epoch: int, *values: float) -> None:
+        if epoch == epochs or epoch % max(1, epochs // 6) == 0:
+            say(f"{method}: epoch {epoch} of {epochs}, {words(*values)}")
+
+    if not console.is_terminal:
+        yield say, show_line
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks = {}
+
+        def show_bar(method: str, epoch: int, *values: float) -> None:
+            if method not in tasks:
+                tasks[method] = bars.add_task(method, total=epochs, words="")
+            bars.update(tasks[method], completed=epoch, words=words(*values))
+
+        yield say, show_bar
+
+
+def show_table(results: dict[str, Any]) -> None:
+    """Print the comparison on standard output.
+
+    Args:
+        results: as in results.json.
+    """
+    console = Console(highlight=False, markup=False)
+    # An ASCII terminal would turn the sign into an error after all the training.
+    sign = "±" if console.encoding.lower().startswith("utf") else "+-"
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method")
+    for title in (*_COLUMNS.values(), "seconds"):
+        table.add_column(title, justify="right", no_wrap=True)
+    notes = []
+    for method, entry in results["methods"].items():
+        cells = []
+        for name in _COLUMNS:
+            mean, std = mean_and_std(entry["final"][name])
+            spread = "" if math.isnan(std) else f" {sign} {100 * std:.1f}"
+            cells.append("-" if math.isnan(mean) else f"{100 * mean:.1f}{spread}")
+        diverged = int(np.sum(entry["diverged"]))
+        table.add_row(
+            f"{method} (diverged)" if diverged else method, *cells, f"{entry['seconds']:.1f}"
+        )
+        if diverged:
+            notes.append(
+                f"{method} diverged: the training loss was not finite in {diverged} of"
+                f" {len(results['seeds'])} seeds, which count in its row as they ended."
+            )
+    folder = Path(results["config"]["output_folder"])
+    num_seeds = len(results["seeds"])
+    averaged = "One seed"
+    if num_seeds > 1:
+        averaged = f"Mean {sign} standard deviation over {num_seeds} seeds"
+    console.print(table)
+    for line in (
+        *notes,
+        f"{averaged}, after the last epoch unless it says best.",
+        "Best is the maximum over epochs: it looks at the test labels.",
+        "Memorised: share of flipped training examples predicted as their wrong label.",
+        "Clean fit: share of the other training examples predicted as their label.",
+        "Seconds: all seeds together, evaluation included, compilation excluded.",
+        f"Kept in {folder}: config.json, results.json, curves.png",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def plot_curves(path: Path, results: dict[str, Any]) -> None:
+    """Draw test accuracy and memorised share over epochs, a line and a band per method.
+
+    Args:
+        path: the PNG file to write.
+        results: as in results.json, with one method or more.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    panels = {
+        "test_accuracy": "test accuracy (%)",
+        "memorised": "flipped examples predicted as their wrong label (%)",
+    }
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        for (method, entry), colour in zip(results["methods"].items(), _COLOURS, strict=False):
+            curves = 100 * np.asarray(entry["curves"][name])
+            epochs = np.arange(1, curves.shape[1] + 1)
+            mean = curves.mean(axis=0)
+            std = curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)
+            marker = "o" if len(epochs) == 1 else None
+            axes.plot(epochs, mean, color=colour, label=method, linewidth=1.8, marker=marker)
+            axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+        axes.set(title=title, xlabel="epoch")
+        axes.title.set_size(11)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, ncols=1 + len(results["methods"]) // 4)
+    config = results["config"]
+    figure.suptitle(
+        f"{Path(config['dataset']).stem}, {config['rate']:.0%} {config['noise']} label noise,"
+        f" mean and standard deviation over {len(results['seeds'])} seeds",
+        fontsize=11,
+    )
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=150)
+    write_bytes(path, png.getvalue())
+
+
+def _percent(fraction: float) -> str:
+    return "-" if math.isnan(fraction) else f"{fraction:.1%}"

@@ -1,0 +1,138 @@
+"""The papers' update rules as plain NumPy loops: the independent half of the proof.
+
+Every rule is written from its paper, in float64, on one flat parameter vector, and is slow on
+purpose. Neither jax nor saner_jax is imported, so the library cannot agree with itself here.
+
+Notation: ``w`` parameters, ``g`` gradient at ``w``, ``e`` perturbation, ``gs`` gradient at
+``w + e`` on the same batch. Strengths follow the papers' equations, 0 being plain SAM; each may be
+a number or a function of the step index, which counts from 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# A SANER variant is the method on the right followed by SANER's mask. arXiv 2411.17132.
+DAMPED = {
+    "saner": "sam",
+    "asaner": "asam",
+    "gsaner": "gsam",
+    "friendly_saner": "friendly_sam",
+    "vasso_saner": "vasso",
+}
+
+# ASAM's eta and scope: arXiv 2102.11600 and SamsungLabs/ASAM @f156a68. GSAM's alpha: Table 4 of
+# arXiv 2203.08065. F-SAM: nblt/F-SAM @2e2f989. VaSSO: BingcongLi/VaSSO @3524bad. SANER's alpha:
+# README of lhchau/saner @07fd303.
+DEFAULTS = {
+    "sam": {},
+    "asam": {"eta": 0.01, "scaled": "weights"},
+    "gsam": {"alpha": 0.01},
+    "friendly_sam": {"sigma": 1.0, "decay": 0.9},
+    "vasso": {"theta": 0.9},
+    "saner": {"alpha": 0.5},
+    "asaner": {"alpha": 0.5, "eta": 0.01, "scaled": "weights"},
+    "gsaner": {"alpha": 0.5, "gsam_alpha": 0.01},
+    "friendly_saner": {"alpha": 0.5, "sigma": 1.0, "decay": 0.9},
+    "vasso_saner": {"alpha": 0.5, "theta": 0.9},
+}
+
+
+class Step(NamedTuple):
+    """Everything one step computes, for tests that look inside it."""
+
+    origin: np.ndarray  # g
+    perturbation: np.ndarray  # e
+    perturbed: np.ndarray  # gs, before any combination
+    combined: np.ndarray  # what the base optimizer receives
+    momentum: np.ndarray  # the buffer after the step
+    params: np.ndarray  # w after the step
+
+
+def ascent_direction(method, g, memory, strengths):
+    """Return the vector to climb along and what the next step has to remember."""
+    if method == "friendly_sam":
+        # arXiv 2403.12350: leave out the trend. The official code subtracts the average of the
+        # steps before this one and then feeds it the raw gradient.
+        if memory is None:
+            return g, g
+        decay = strengths["decay"]
+        return g - strengths["sigma"] * memory, decay * memory + (1 - decay) * g
+    if method == "vasso":
+        # arXiv 2309.15639: climb along the average itself. theta weighs the NEW gradient.
+        theta = strengths["theta"]
+        d = g if memory is None else (1 - theta) * memory + theta * g
+        return d, d
+    return g, None
+
+
+def perturbation(method, d, w, is_bias, rho, strengths):
+    """Return ``rho * T**2 d / ||T d||``, where T = 1 everywhere except in ASAM."""
+    t = np.ones_like(w)
+    if method == "asam":
+        # arXiv 2102.11600 with p = 2, element-wise; the paper leaves biases unscaled.
+        t = np.abs(w) + strengths["eta"]
+        if strengths["scaled"] == "weights":
+            t = np.where(is_bias, 1.0, t)
+    norm = np.sqrt(np.sum((t * d) ** 2))
+    if norm == 0.0:  # no slope, nowhere to climb
+        return np.zeros_like(w)
+    return rho * t**2 * d / norm
+
+
+def is_shrunk(g, gs):
+    """Return where ``0 < gs / g < 1``, both ends excluded, without dividing."""
+    return (np.sign(g) == np.sign(gs)) & (gs != 0) & (np.abs(gs) < np.abs(g))
+
+
+def combine(method, g, gs, strengths):
+    """Return the gradient to descend along, before SANER's mask."""
+    if method == "gsam" and np.any(gs):
+        # arXiv 2203.08065, Algorithm 1: the ORIGIN gradient is decomposed along the perturbed one.
+        orthogonal = g - np.dot(g, gs) / np.dot(gs, gs) * gs
+        return gs - strengths["gsam_alpha"] * orthogonal
+    return gs
+
+
+def damp(g, combined, alpha):
+    """Return SANER's ``(1 - alpha m) * combined``; m compares with the raw origin gradient."""
+    return np.where(is_shrunk(g, combined), (1 - alpha) * combined, combined)
+
+
+def steps(
+    name, grad, w0, num_steps, *, learning_rate, momentum, weight_decay, rho, is_bias=None, **given
+):
+    """Yield a ``Step`` per update of ``name``; ``grad`` maps (flat w, step index) to flat g."""
+    unknown = set(given) - set(DEFAULTS[name])
+    if unknown:
+        raise TypeError(f"{name} has no {sorted(unknown)}")
+    method = DAMPED.get(name, name)
+    w = np.array(w0, dtype=np.float64)
+    buffer = np.zeros_like(w)
+    memory = None
+    is_bias = np.zeros(w.shape, bool) if is_bias is None else is_bias
+
+    for t in range(num_steps):
+        chosen = {"rho": rho} | DEFAULTS[name] | given
+        now = {key: value(t) if callable(value) else value for key, value in chosen.items()}
+        if name == "gsam":  # its only strength, so the paper's alpha is GSAM's
+            now["gsam_alpha"] = now["alpha"]
+
+        g = grad(w, t)
+        d, memory = ascent_direction(method, g, memory, now)
+        e = perturbation(method, d, w, is_bias, now["rho"], now)
+        gs = grad(w + e, t)
+        combined = combine(method, g, gs, now)
+        if name in DAMPED:
+            combined = damp(g, combined, now["alpha"])
+
+        # Coupled L2 decay at w and after the combination, so neither mask nor perturbation sees
+        # it; then heavy ball from a zero buffer, without dampening.
+        buffer = momentum * buffer + (combined + weight_decay * w)
+        w = w - learning_rate * buffer
+        yield Step(g, e, gs, combined, buffer, w)
+
+
+def run(name, grad, w0, num_steps, **settings):
+    """Return the flat parameters after each step; the keywords are those of ``steps``."""
+    return [step.params for step in steps(name, grad, w0, num_steps, **settings)]

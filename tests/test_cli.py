@@ -1,0 +1,141 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from saner_jax.cli import COMMANDS, main
+from saner_jax.options import CompareConfig
+
+
+def python(*arguments, cwd):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text and command.summary in text for name, command in COMMANDS.items())
+
+
+def test_the_help_of_compare_explains_every_option(capsys):
+    assert main(["compare", "--epochs", "3", "--help"]) == 0
+    text = capsys.readouterr().out
+    for name in CompareConfig.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')} " in text
+    assert "Radius of the perturbation" in text
+
+
+@pytest.mark.parametrize("arguments", [[], ["train-me"], ["--compare"]])
+def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "choose from compare" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--rate 1.5", "rate must be a number from 0 to 1, not 1.5"),
+        ("--rate -0.1", "rate must be a number from 0 to 1, not -0.1"),
+        ("--rate forty", "rate must be a number from 0 to 1, not 'forty'"),
+        ("--rate nan", "rate must be a number from 0 to 1, not nan"),
+        ("--rate=", "rate must be a number from 0 to 1, not ''"),
+        ("--alpha 2", "alpha must be a number from 0 to 1, not 2.0"),
+        ("--alpha-warmup-fraction -1", "alpha_warmup_fraction must be a number from 0 to 1"),
+        ("--rho -1", "rho must be a number of at least 0, not -1.0"),
+        ("--rho inf", "rho must be a number of at least 0, not inf"),
+        ("--rho -inf", "rho must be a number of at least 0, not -inf"),
+        ("--learning-rate -1", "learning_rate must be a number of at least 0"),
+        ("--momentum 1", "momentum must be below 1, not 1.0"),
+        ("--weight-decay x", "weight_decay must be a number of at least 0, not 'x'"),
+        ("--epochs 0", "epochs must be a whole number of at least 1, not 0"),
+        ("--epochs 1.5", "epochs must be a whole number of at least 1, not '1.5'"),
+        ("--seeds 0", "seeds must be a whole number of at least 1, not 0"),
+        ("--first-seed -1", "first_seed must be a whole number of at least 0, not -1"),
+        ("--first-seed 4294967295", "first_seed must leave all seeds below 2**32"),
+        ("--batch-size 0", "batch_size must be a whole number of at least 1, not 0"),
+        ("--batch-size 5000", "batch_size must be at most 1437"),
+        ("--hidden-widths 3 a", "hidden_widths must be whole numbers of at least 1, not 'a'"),
+        ("--noise salt", "noise must be one of symmetric, symmetric_inclusive, pair, not 'salt'"),
+        ("--methods adam", "methods must be among sgd, sam"),
+        ("--methods sam sam", "methods must name at least one method, and none of them twice"),
+        ("--methods", "methods must name at least one method, and none of them twice"),
+        ("--dataset mnist", "dataset must be \"digits\" or the path of an .npz file, not 'mnist'"),
+        ("--dataset a.npz", "a.npz: there is no such file"),
+        ("--output-folder .", "output_folder '.' exists"),
+        ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),
+        ("--epochs", "an option lacks its value; see --help"),
+        ("--epoch 3", "no option '--epoch'; see --help"),
+        ("3", "no option '3'; see --help"),
+        ("--seeds 2 3", "no option '3'; see --help"),
+    ],
+)
+def test_a_bad_value_is_refused_in_a_sentence_and_nothing_is_written(
+    arguments, words, tmp_path, capsys
+):
+    assert main(["compare", *arguments.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"saner-jax compare: {words}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_file_is_refused_in_a_sentence(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", train_images=np.zeros(3))
+    assert main(["compare", "--dataset", "a.npz"]) == 2
+    assert capsys.readouterr().err == (
+        "saner-jax compare: a.npz: lacks train_labels, test_images, test_labels\n"
+    )
+
+
+def test_a_process_ends_with_code_2_and_without_traceback(tmp_path):
+    ended = python("-m", "saner_jax.cli", "compare", "--rate", "1.5", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == "saner-jax compare: rate must be a number from 0 to 1, not 1.5\n"
+
+
+BLOCKED = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {names!r}:
+            raise ModuleNotFoundError("No module named " + name, name=name)
+
+sys.meta_path.insert(0, Blocker())
+from saner_jax.cli import main
+sys.exit(main(["compare"]))
+"""
+
+
+@pytest.mark.parametrize("names", [("flax", "tyro", "rich"), ("sklearn",)])
+def test_a_missing_extra_is_told_with_its_remedy(names, tmp_path):
+    ended = python("-c", BLOCKED.format(names=names), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"saner-jax compare: {names[0]} is missing; install it with: "
+        'pip install "saner-jax[train]"\n'
+    )
+
+
+def test_importing_the_library_loads_none_of_the_commands(tmp_path):
+    code = (
+        "import sys, saner_jax, saner_jax.cli; print(sorted(m for m in sys.modules if "
+        "m.split('.')[0] in {'flax', 'rich', 'tyro', 'sklearn', 'matplotlib'} or m in "
+        "{'saner_jax.' + n for n in ('compare', 'training', 'report', 'options', 'data')}))"
+    )
+    assert python("-c", code, cwd=tmp_path).stdout == "[]\n"

@@ -1,0 +1,229 @@
+import contextlib
+import io
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from saner_jax import RECIPES, compare, run_folder
+from saner_jax.cli import main
+from saner_jax.options import CompareConfig
+from saner_jax.paired_runs import build_tx
+
+SMALL = ("--epochs", "2", "--seeds", "2", "--hidden-widths", "16")
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def results_of(tmp_path, *arguments):
+    folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+    assert main(["compare", *SMALL, *arguments, "--output-folder", str(folder)]) == 0
+    return read(folder)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Run once what several tests look at: its folder, its results and what it printed."""
+    folder = tmp_path_factory.mktemp("small")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        patch.chdir(folder)
+        assert main(["compare", *SMALL]) == 0
+    (run,) = (folder / "runs").iterdir()
+    return run, read(run), out.getvalue(), err.getvalue()
+
+
+def test_a_run_prints_progress_and_a_table(small):
+    _, _, out, err = small
+    assert [line.split()[0] for line in out.splitlines()[4:7]] == ["sgd", "sam", "saner"]
+    assert "Best is the maximum over epochs: it looks at the test labels." in out
+    assert all(len(line) <= 80 for line in out.splitlines()[:7])
+    assert "digits: 1,437 training images with 39.9% symmetric label noise" in err
+    assert "saner: epoch 2 of 2, loss " in err
+
+
+def test_a_run_keeps_its_options_curves_and_results(small):
+    folder, results, _, _ = small
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["config.json", "curves.png", "results.json"]
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert results["complete"] is True
+    assert results["command"] == "saner-jax compare --epochs 2 --seeds 2 --hidden-widths 16"
+    assert results["config"] == json.loads((folder / "config.json").read_text())
+    assert results["config"]["output_folder"] == f"runs/{folder.name}"
+    assert results["config"]["hidden_widths"] == [16]
+    assert results["seconds"] > 0
+
+
+def test_results_say_which_labels_software_and_device_they_came_from(small):
+    results = small[1]
+    assert results["seeds"] == [0, 1]
+    assert [noise["flipped"] for noise in results["noise"]] == [574, 574]
+    assert results["noise"][0]["label_hash"] != results["noise"][1]["label_hash"]
+    versions = results["provenance"]["versions"]
+    assert set(versions) == {"python", "jax", "jaxlib", "optax", "flax", "numpy", "saner_jax"}
+    assert results["provenance"]["device"]["kind"]
+
+
+@pytest.mark.parametrize("method", ["sgd", "sam", "saner"])
+def test_final_values_are_the_end_and_the_top_of_the_curves(small, method):
+    entry = small[1]["methods"][method]
+    final, curves = entry["final"], entry["curves"]
+    assert entry["diverged"] == [False, False]
+    assert entry["seconds"] > 0
+    assert all(np.shape(curve) == (2, 2) for curve in curves.values())
+    for name in ("memorised", "corrected", "clean_fit"):
+        assert final[name] == [curve[-1] for curve in curves[name]]
+    assert final["test_accuracy_last"] == [curve[-1] for curve in curves["test_accuracy"]]
+    assert final["test_accuracy_best"] == [max(curve) for curve in curves["test_accuracy"]]
+    assert all(0 <= share <= 1 for shares in final.values() for share in shares)
+
+
+def test_a_seed_is_the_same_run_alone_and_among_others(small, tmp_path):
+    alone = results_of(tmp_path, "--methods", "sam", "--seeds", "1", "--first-seed", "1")
+    assert alone["seeds"] == [1]
+    assert alone["noise"] == small[1]["noise"][1:]
+    np.testing.assert_allclose(
+        alone["methods"]["sam"]["curves"]["loss"],
+        small[1]["methods"]["sam"]["curves"]["loss"][1:],
+        rtol=1e-3,
+    )
+
+
+def test_a_radius_of_zero_makes_every_method_sgd(tmp_path):
+    methods = results_of(tmp_path, "--rho", "0", "--methods", "sgd", "saner")["methods"]
+    np.testing.assert_allclose(
+        methods["saner"]["curves"]["loss"], methods["sgd"]["curves"]["loss"], rtol=1e-5
+    )
+
+
+def test_options_reach_the_optimizer():
+    config = CompareConfig(
+        alpha=1.0, alpha_warmup_fraction=0.0, learning_rate=0.5, momentum=0.0, weight_decay=0.1
+    )
+    tx = build_tx("saner", config, steps_per_epoch=10)
+    params = jnp.array([1.0, 1.0])
+    grads, shrunk = jnp.array([2.0, 2.0]), jnp.array([1.0, 3.0])
+    update = lambda state: tx.update(grads, state, params, grad_fn=lambda _: shrunk)
+    updates, state = update(tx.init(params))
+    np.testing.assert_allclose(updates, [-0.5 * 0.1, -0.5 * 3.1], rtol=1e-6)
+    for _ in range(600):
+        updates, state = update(state)
+    np.testing.assert_allclose(updates, 0.0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_every_method_of_the_library_runs(tmp_path):
+    results = results_of(tmp_path, "--methods", "sgd", *RECIPES, "--noise", "pair")
+    assert list(results["methods"]) == ["sgd", *RECIPES]
+    losses = [np.mean(entry["curves"]["loss"]) for entry in results["methods"].values()]
+    assert np.isfinite(losses).all()
+
+
+def test_a_file_without_noise_and_with_one_seed_can_be_compared(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 3, 3, 2), np.uint8)
+    labels = (images[:, 1, 1, 0] > 127).astype(np.int64)
+    np.savez(
+        tmp_path / "my.npz",
+        train_images=images,
+        train_labels=labels,
+        test_images=images[:9],
+        test_labels=labels[:9],
+    )
+    options = "--dataset my.npz --batch-size 40 --methods sgd --rate 0 --seeds 1"
+    results = results_of(tmp_path, *options.split())
+    assert (results["num_train"], results["num_test"]) == (40, 9)
+    assert results["methods"]["sgd"]["final"]["memorised"] == [None]
+    row = capsys.readouterr().out.splitlines()[4].split()
+    assert row[0] == "sgd"
+    assert row[3] == "-"
+    assert "±" not in row
+
+
+def test_a_diverged_run_is_marked_and_explained(tmp_path, capsys):
+    entry = results_of(tmp_path, "--learning-rate", "1e9", "--methods", "sgd")["methods"]["sgd"]
+    assert entry["diverged"] == [True, True]
+    assert None in entry["curves"]["loss"][0]
+    out = capsys.readouterr().out
+    assert "sgd (diverged)" in out
+    assert "sgd diverged: the training loss was not finite in 2 of 2 seeds" in out
+
+
+def test_an_interrupt_loses_only_the_method_in_flight(tmp_path, monkeypatch, capsys):
+    def interrupted(job, method, *rest):
+        if method == "sam":
+            raise KeyboardInterrupt
+        return {"final": {}}
+
+    monkeypatch.setattr(compare, "train", interrupted)
+    monkeypatch.setattr(compare, "initial_params", lambda job: None)
+    assert main(["compare", *SMALL, "--output-folder", "mine"]) == 130
+    results = read(tmp_path / "mine")
+    assert results["complete"] is False
+    assert list(results["methods"]) == ["sgd"]
+    assert capsys.readouterr().err.endswith(
+        "saner-jax compare: interrupted; mine/results.json keeps the finished methods: sgd\n"
+    )
+
+
+def test_a_default_folder_steps_aside_for_one_of_the_same_second(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder.time, "strftime", lambda form: "20260101-000000")
+    names = [run_folder.make_folder(None, "compare").name for _ in range(3)]
+    assert names == [f"compare-20260101-000000{suffix}" for suffix in ("", "-2", "-3")]
+
+
+def test_an_existing_folder_is_refused_before_the_data_are_loaded(tmp_path):
+    with pytest.raises(ValueError, match="exists"):
+        compare.prepare(CompareConfig(dataset="absent.npz", output_folder=tmp_path))
+
+
+def test_a_failed_write_keeps_the_former_file(tmp_path):
+    path = tmp_path / "results.json"
+    run_folder.write_json(path, {"seconds": float("inf")})
+    with pytest.raises(TypeError):
+        run_folder.write_json(path, {"seconds": object()})
+    assert json.loads(path.read_text()) == {"seconds": None}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_by_default_saner_beats_sam_and_sam_beats_sgd_by_three_points(tmp_path):
+    assert main(["compare", "--output-folder", "default"]) == 0
+    results = read(tmp_path / "default")
+    methods = results["methods"]
+    mean = {
+        (method, name): np.mean(values)
+        for method, entry in methods.items()
+        for name, values in entry["final"].items()
+    }
+    assert list(methods) == ["sgd", "sam", "saner"]
+    assert results["complete"] is True
+    assert results["seeds"] == [0, 1, 2, 3, 4]
+    for worse, better in (("sgd", "sam"), ("sam", "saner")):
+        gain = mean[better, "test_accuracy_last"] - mean[worse, "test_accuracy_last"]
+        assert gain >= 0.03
+        assert mean[better, "memorised"] < mean[worse, "memorised"]
+    for entry in methods.values():
+        assert not any(entry["diverged"])
+        assert all(np.shape(curve) == (5, 60) for curve in entry["curves"].values())
+        assert all(
+            best >= last
+            for best, last in zip(
+                entry["final"]["test_accuracy_best"],
+                entry["final"]["test_accuracy_last"],
+                strict=True,
+            )
+        )
+    assert (tmp_path / "default" / "curves.png").stat().st_size > 10_000

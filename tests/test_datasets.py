@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from saner_jax.data import load
+
+
+def good_arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "train_images": rng.integers(0, 256, (12, 4, 5, 3), np.uint8),
+        "train_labels": np.arange(12) % 3,
+        "test_images": rng.integers(0, 256, (6, 4, 5, 3), np.uint8),
+        "test_labels": np.arange(6) % 3,
+    }
+
+
+def saved(folder, **changes):
+    arrays = {**good_arrays(), **changes}
+    path = folder / "data.npz"
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def test_digits_are_a_fixed_stratified_split_of_real_images():
+    digits, again = load("digits"), load("digits")
+    assert digits.train_images.shape == (1437, 8, 8, 1)
+    assert digits.test_images.shape == (360, 8, 8, 1)
+    assert digits.train_images.dtype == np.uint8
+    assert digits.train_labels.dtype == digits.test_labels.dtype == np.int32
+    assert (digits.train_images.min(), digits.train_images.max()) == (0, 255)
+    assert digits.class_names == tuple("0123456789")
+    assert np.ptp(np.bincount(digits.test_labels)) <= 2
+    np.testing.assert_array_equal(digits.train_images, again.train_images)
+
+
+def test_an_npz_file_gives_back_its_arrays(tmp_path):
+    path = saved(tmp_path, class_names=np.array(["cat", "dog", "owl"]))
+    dataset = load(path)
+    for name, array in good_arrays().items():
+        np.testing.assert_array_equal(getattr(dataset, name), array)
+    assert dataset.train_labels.dtype == np.int32
+    assert dataset.class_names == ("cat", "dog", "owl")
+    assert load(str(path)).class_names == dataset.class_names
+
+
+def test_classes_without_names_are_numbered(tmp_path):
+    assert load(saved(tmp_path)).class_names == ("0", "1", "2")
+
+
+def test_images_of_one_channel_may_leave_it_out(tmp_path):
+    grey = np.zeros((12, 4, 5), np.uint8)
+    path = saved(tmp_path, train_images=grey, test_images=grey[:6])
+    assert load(path).train_images.shape == (12, 4, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"test_labels": None, "train_labels": None}, "lacks train_labels, test_labels"),
+        ({"train_images": np.zeros((12, 4, 5, 3))}, "train_images must be uint8 .* not float64"),
+        ({"train_images": np.zeros((12, 60), np.uint8)}, r"not uint8 \(12, 60\)"),
+        ({"train_images": np.zeros((0, 4, 5, 3), np.uint8)}, "none of them 0"),
+        ({"test_images": np.zeros((6, 5, 5, 3), np.uint8)}, "differ in size"),
+        ({"train_labels": np.arange(11)}, "train_labels must be 12 integers, one per image"),
+        ({"train_labels": np.zeros(12)}, "train_labels must be 12 integers.* not float64"),
+        ({"test_labels": np.arange(6) - 1}, "test_labels must count from 0, not from -1"),
+        ({"test_labels": np.arange(6) + 2**40}, "more classes than the 12 training images"),
+        (
+            {"train_labels": np.zeros(12, np.uint8), "test_labels": np.zeros(6, np.uint8)},
+            "all labels are 0",
+        ),
+        ({"class_names": np.array(["cat", "dog"])}, "a label of 2 has no entry in class_names"),
+        ({"class_names": np.arange(3)}, "class_names must be a row of two or more strings"),
+        ({"train_images": np.array([{}] * 12)}, "not a readable .npz file of plain arrays"),
+    ],
+)
+def test_a_file_of_wrong_arrays_is_refused_in_a_sentence(tmp_path, changes, words):
+    path = saved(tmp_path, **changes)
+    with pytest.raises(ValueError, match=words) as error:
+        load(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no such file"):
+        load(tmp_path / "absent.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(ValueError, match="there is no such file"):
+        load(tmp_path / "folder.npz")
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(
+        ValueError, match=r"must be \"digits\" or the path of an \.npz file, not 'x'"
+    ):
+        load("x")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", b"\x80\x04N.", b"truncated"])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    path = saved(tmp_path)
+    path.write_bytes(path.read_bytes()[:700] if content == b"truncated" else content)
+    with pytest.raises(ValueError, match=r"data\.npz: not a readable \.npz file"):
+        load(path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    path = saved(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[400] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"not a readable \.npz file"):
+        load(path)
+
+
+def test_a_bare_array_is_not_an_archive(tmp_path):
+    path = tmp_path / "bare.npz"
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+    with pytest.raises(ValueError, match=r"bare\.npz: not a readable \.npz file"):
+        load(path)

@@ -1,0 +1,56 @@
+"""`import saner_jax` is light, and imports point one way."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import saner_jax
+
+PACKAGE = pathlib.Path(saner_jax.__file__).parent
+CORE = {
+    "_precision": set(),
+    "_trees": set(),
+    "_strengths": set(),
+    "groups": {"_precision"},
+    "ascent": {"_precision", "_strengths", "_trees"},
+    "combine": {"_precision", "_strengths", "groups"},
+    "metrics": {"_precision", "groups"},
+    "schedules": {"_strengths"},
+    "sharpness_aware": {"_trees", "metrics"},
+    "recipes": {"_strengths", "_trees", "ascent", "combine", "sharpness_aware"},
+}
+
+
+def imported_modules(path):
+    """Modules of this package that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saner_jax"):
+            found.add(node.module.removeprefix("saner_jax").lstrip(".") or "saner_jax")
+    return found
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_imports_only_what_stands_below_it(module):
+    assert imported_modules(PACKAGE / f"{module}.py") <= CORE[module]
+
+
+def test_a_bare_import_loads_the_core_and_nothing_else():
+    script = (
+        "import sys, jax, optax; before = set(sys.modules); import saner_jax; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {name for name in loaded if not name.startswith("saner_jax")} == set()
+    assert {name.removeprefix("saner_jax.") for name in loaded} == CORE.keys() | {"saner_jax"}
+
+
+def test_every_public_name_is_exported_on_purpose():
+    for name in saner_jax.__all__:
+        assert hasattr(saner_jax, name)
+    assert set(saner_jax.RECIPES) <= set(saner_jax.__all__)
