@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-Strength = jax.typing.ArrayLike | Callable[[jax.Array], jax.typing.ArrayLike]
+Strength = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
 """A number, a traced scalar, or a function of the number of updates so far (an Optax schedule)."""
 
 
@@ -64,7 +64,7 @@ def check_strength(
         raise ValueError(f"{function}: {argument} must be {bound} ({meaning}), got {value:g}.")
 
 
-def value_at(strength: Strength, count: jax.Array) -> jax.typing.ArrayLike:
+def value_at(strength: Strength, count: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
     """Evaluate a strength after ``count`` updates."""
     return strength(count) if callable(strength) else strength
 

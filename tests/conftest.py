@@ -8,7 +8,6 @@ jax.config.update("jax_num_cpu_devices", 2)
 # Nothing is promoted or broadcast by accident.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

@@ -43,7 +43,12 @@ BASES = {
     "muon": lambda: optax.contrib.muon(0.05),
 }
 
-recipes = pytest.mark.parametrize("name", RECIPES)
+# `make check` runs the laws on these rows, one of each kind of part; the full test run on all.
+QUICK = {"sam", "gsam", "saner", "vasso_saner"}
+recipes = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in RECIPES],
+)
 
 
 @functools.cache

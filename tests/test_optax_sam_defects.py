@@ -32,15 +32,14 @@ def test_d2_nan_in_the_branch_not_chosen_does_not_leak():
 
 def test_d4_the_radius_is_right_in_half_precision():
     cases = {
-        "80 bfloat16 leaves": [jnp.full(4096, 1.0, jnp.bfloat16)] * 80,
+        "many bfloat16 leaves": [jnp.ones(2**14, jnp.bfloat16)] * 12,
         "large float16": [jnp.full(300, 1000.0, jnp.float16)],
         "small float16": [jnp.full(1000, 1e-4, jnp.float16)],
         "mixed": [jnp.ones(50, jnp.bfloat16), jnp.ones(50, jnp.float32)],
     }
     for case, grads in cases.items():
-        perturbation, _ = jax.jit(lambda g: (tx := scale_to_radius(2.0)).update(g, tx.init(g)))(
-            grads
-        )
+        tx = scale_to_radius(2.0)
+        perturbation, _ = jax.jit(tx.update)(grads, tx.init(grads))
         assert [e.dtype for e in perturbation] == [g.dtype for g in grads], case
         norm = np.sqrt(sum(np.sum(np.asarray(e, np.float64) ** 2) for e in perturbation))
         assert norm == pytest.approx(2.0, rel=4e-3), case

@@ -1,0 +1,52 @@
+"""How a benchmark keeps its numbers: with versions, device, commit and command."""
+
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from saner_jax.run_folder import provenance, write_json
+
+ROOT = Path(__file__).parents[1]
+
+
+def spread(values: list[float]) -> dict[str, float | int]:
+    """Summarise repetitions by their median, quartiles and number."""
+    low, median, high = statistics.quantiles(values, n=4)
+    return {"median": median, "quartile_1": low, "quartile_3": high, "n": len(values)}
+
+
+def write_result(script: str, output_folder: Path, result: dict[str, Any]) -> Path:
+    """Write a benchmark's result beside where it came from.
+
+    Args:
+        script: the benchmark's ``__file__``; its name is the claim and names the file.
+        output_folder: where to put it; ``benchmarks/results`` for what is committed.
+        result: the numbers.
+
+    Returns:
+        The file written.
+    """
+    claim = Path(script).stem
+    path = output_folder / f"{claim}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arguments = shlex.join(sys.argv[1:])
+    command = f"python benchmarks/{claim}.py {arguments}".strip()
+    git = lambda *words: subprocess.run(
+        ["git", "-C", ROOT, *words], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    changed = git("status", "--porcelain", "--", "saner_jax", f"benchmarks/{claim}.py")
+    record = {
+        "claim": claim.replace("_", " "),
+        "command": command,
+        **provenance(),
+        "git_commit": git("rev-parse", "HEAD") or None,
+        "uncommitted_changes": bool(changed),
+        **result,
+    }
+    write_json(path, record)
+    print(json.dumps(json.loads(path.read_text()), indent=1))
+    return path

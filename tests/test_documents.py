@@ -1,0 +1,127 @@
+"""What the documents say is so: code runs, tables match, docstrings are contracts."""
+
+import inspect
+import json
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import saner_jax
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PUBLIC = [
+    name
+    for name in saner_jax.__all__
+    if inspect.isfunction(getattr(saner_jax, name)) or inspect.isclass(getattr(saner_jax, name))
+]
+
+
+def blocks(text, language):
+    """Fenced code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_every_python_block_of_the_readme_runs_in_order(capsys):
+    rng = np.random.default_rng(0)
+    names = {
+        "jax": jax,
+        "optax": optax,
+        "saner_jax": saner_jax,
+        "params": jnp.ones(3),
+        "batch": rng.normal(size=(32, 3)).astype(np.float32),
+        "loss": lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2),
+    }
+    for block in blocks(README, "python"):
+        exec(block, names)
+        tx, params = names["tx"], names["params"]
+        # The step of the first block closes over whatever `tx` is now.
+        names["step"].clear_cache()
+        end, _ = names["step"](params, tx.init(params), names["batch"])
+        assert names["loss"](end, names["batch"]) < names["loss"](params, names["batch"])
+    assert re.fullmatch(r"\d+% shrunk, cosine [01]\.\d\d\n", capsys.readouterr().out)
+
+
+def test_the_readme_lists_every_recipe_with_its_signature():
+    rows = re.findall(r"^\| `(\w+)\((.*?)\)` \|", README, re.MULTILINE)
+    expected = [
+        (
+            name,
+            ", ".join(
+                p.name
+                for p in inspect.signature(recipe).parameters.values()
+                if p.kind is not p.KEYWORD_ONLY
+            ),
+        )
+        for name, recipe in saner_jax.RECIPES.items()
+    ]
+    assert rows == expected
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+def test_links_between_documents_lead_somewhere(document):
+    path = ROOT / document
+    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    local = [target for target in targets if "://" not in target]
+    assert all((path.parent / target).exists() for target in local)
+
+
+def test_make_runs_what_the_readme_promises():
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    promised = re.findall(r"make (\w+)", README + (ROOT / "CONTRIBUTING.md").read_text())
+    assert set(promised) <= set(targets)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_docstring_is_a_contract(name):
+    thing = getattr(saner_jax, name)
+    doc = inspect.getdoc(thing)
+    first, *rest = doc.splitlines()
+    assert first.endswith(".")
+    assert len(first) <= 96
+    if not rest:
+        pytest.fail(f"{name} has one line")
+    if inspect.isclass(thing):
+        return
+    sections = set(re.findall(r"^([A-Z]\w+):$", doc, re.MULTILINE))
+    assert "Example" in sections
+    if not name.startswith("is_"):
+        assert {"Args", "Returns"} <= sections
+    parameters = [p for p in inspect.signature(thing).parameters if sections >= {"Args"}]
+    assert all(re.search(rf"^    {p}: ", doc, re.MULTILINE) for p in parameters)
+    if name in saner_jax.RECIPES or "scale" in name:
+        assert "Source" in sections
+        assert ".. math::" in doc
+
+
+def test_the_readme_tells_the_committed_numbers():
+    results = json.loads(
+        (ROOT / "benchmarks/results/saner_memorises_less_on_digits.json").read_text()
+    )
+    for method, entry in results["methods"].items():
+        cells = [
+            f"{100 * np.mean(entry[name]):.1f} ± {100 * np.std(entry[name], ddof=1):.1f}"
+            for name in ("test_accuracy_last", "test_accuracy_best", "memorised", "clean_fit")
+        ]
+        assert f"| {method} | {' | '.join(cells)} |" in README
+    counts = json.loads((ROOT / "benchmarks/results/a_step_costs_two_gradients.json").read_text())
+    assert f"{counts['flops_sam_over_sgd']:.4f} times SGD's FLOPs for SAM" in README
+    assert f"{counts['flops_saner_over_sam']:.4f} times SAM's for SANER" in README
+
+
+def test_benchmark_results_carry_their_provenance_and_their_claim_a_row():
+    rows = (ROOT / "benchmarks" / "README.md").read_text()
+    scripts = {p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py")}
+    results = {p.stem: json.loads(p.read_text()) for p in (ROOT / "benchmarks/results").iterdir()}
+    assert results.keys() == scripts
+    for claim, result in results.items():
+        assert f"]({claim}.py)" in rows
+        assert {"command", "versions", "device", "git_commit"} <= result.keys()
+        assert result["command"].startswith(f"python benchmarks/{claim}.py")
+        assert result["uncommitted_changes"] is False
