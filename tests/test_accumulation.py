@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from optax.microbatching import AccumulationType, microbatch
+from recipe_rows import each_recipe
 
 from saner_jax import RECIPES, sam, saner
 
@@ -37,7 +38,7 @@ def over_micro_batches(tx):
     return updates, all_updates
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@each_recipe(RECIPES)
 @pytest.mark.usefixtures("standard_promotion")
 def test_microbatching_both_passes_equals_the_full_batch(name):
     tx = RECIPES[name](0.5)
@@ -49,6 +50,7 @@ def test_microbatching_both_passes_equals_the_full_batch(name):
     np.testing.assert_allclose(updates, full_batch_step(tx), rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_multi_steps_around_sam_is_not_the_full_batch_step():
     # MultiSteps averages the first gradients and hands the last micro-batch's closure to SAM.
@@ -58,6 +60,7 @@ def test_multi_steps_around_sam_is_not_the_full_batch_step():
     assert np.linalg.norm(updates - full) > 0.03 * np.linalg.norm(full)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_multi_steps_around_the_base_is_sharpness_per_micro_batch():
     # The closure is used before it is dropped: each micro-batch has its own perturbation.

@@ -90,6 +90,7 @@ def test_final_values_are_the_end_and_the_top_of_the_curves(small, method):
     assert all(0 <= share <= 1 for shares in final.values() for share in shares)
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_run_alone_and_among_others(small, tmp_path):
     alone = results_of(tmp_path, "--methods", "sam", "--seeds", "1", "--first-seed", "1")
     assert alone["seeds"] == [1]
@@ -101,6 +102,7 @@ def test_a_seed_is_the_same_run_alone_and_among_others(small, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_radius_of_zero_makes_every_method_sgd(tmp_path):
     methods = results_of(tmp_path, "--rho", "0", "--methods", "sgd", "saner")["methods"]
     np.testing.assert_allclose(
@@ -131,6 +133,7 @@ def test_every_method_of_the_library_runs(tmp_path):
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_a_file_without_noise_and_with_one_seed_can_be_compared(tmp_path, capsys):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 3, 3, 2), np.uint8)
@@ -152,6 +155,7 @@ def test_a_file_without_noise_and_with_one_seed_can_be_compared(tmp_path, capsys
     assert "±" not in row
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_marked_and_explained(tmp_path, capsys):
     entry = results_of(tmp_path, "--learning-rate", "1e9", "--methods", "sgd")["methods"]["sgd"]
     assert entry["diverged"] == [True, True]

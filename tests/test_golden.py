@@ -47,7 +47,13 @@ def read(name):
 
 
 def all_runs(files):
-    return [(file, run) for file in files for run in read(file).runs]
+    # Minibatches add little to a quick run.
+    marks = {"p2": [pytest.mark.slow]}
+    return [
+        pytest.param(file, run, marks=marks.get(file, []))
+        for file in files
+        for run in read(file).runs
+    ]
 
 
 @functools.cache

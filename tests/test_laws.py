@@ -18,6 +18,7 @@ from problems import (
     run,
     run_in_pieces,
 )
+from recipe_rows import each_recipe
 
 import saner_jax
 from saner_jax import RECIPES
@@ -43,12 +44,7 @@ BASES = {
     "muon": lambda: optax.contrib.muon(0.05),
 }
 
-# `make check` runs the laws on these rows, one of each kind of part; the full test run on all.
-QUICK = {"sam", "gsam", "saner", "vasso_saner"}
-recipes = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in RECIPES],
-)
+recipes = each_recipe(RECIPES)
 
 
 @functools.cache
@@ -217,6 +213,7 @@ def test_keeps_the_dtype_of_every_leaf(name, dtypes):
 
 
 @recipes
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_follows_single_precision(name, dtype):
     low, high = ripples(dtype), ripples()

@@ -40,6 +40,7 @@ def test_shares_add_up_to_one_and_what_is_missing_is_not_finite():
     np.testing.assert_allclose(shares, [0.1, 0.1, 0.1, 0.3], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_shares_count_exactly_beyond_the_integers_of_float32():
     n = 2**24 + 2**20
     metrics = jax.jit(lambda g: step_metrics(g, 0.5 * g, g))(jnp.ones(n))

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import oracles
 import pytest
+from recipe_rows import each_recipe
 
 import saner_jax
 
@@ -177,7 +178,7 @@ def deviation(ours, truth):
     return np.max(np.abs(ours - truth) / np.max(np.abs(truth), axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("name", STRENGTHS)
+@each_recipe(STRENGTHS)
 def test_recipe_follows_its_oracle_in_float64(name):
     with jax.enable_x64(True):
         ours = walk(saner_jax.RECIPES[name](RHO, **STRENGTHS[name]), np.float64)
@@ -185,7 +186,7 @@ def test_recipe_follows_its_oracle_in_float64(name):
 
 
 # A step rounds at 6e-8; forty of them with momentum on a curved loss arrive at 1e-6 to 1e-5.
-@pytest.mark.parametrize("name", STRENGTHS)
+@each_recipe(STRENGTHS)
 def test_recipe_with_its_defaults_follows_its_oracle_in_float32(name):
     ours = walk(saner_jax.RECIPES[name](RHO), np.float32)
     assert ours.dtype == np.float32

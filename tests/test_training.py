@@ -67,6 +67,7 @@ def test_an_epoch_is_its_steps_in_order():
     np.testing.assert_allclose(state.params["kernel"], by_hand.params["kernel"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_seeds_trained_at_once_are_the_seeds_trained_alone():
     params, inputs, labels = problem()
     tx = optax.chain(sam(rho=0.1), optax.sgd(0.1, momentum=0.9))
