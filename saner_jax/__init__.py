@@ -42,35 +42,3 @@ from saner_jax.sharpness_aware import SharpnessAwareState as SharpnessAwareState
 from saner_jax.sharpness_aware import sharpness_aware as sharpness_aware
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "RECIPES",
-    "AverageState",
-    "SharpnessAware",
-    "SharpnessAwareState",
-    "StepMetrics",
-    "alpha_warmup",
-    "asam",
-    "asaner",
-    "average_directions",
-    "damp_shrunk",
-    "friendly_sam",
-    "friendly_saner",
-    "gsam",
-    "gsaner",
-    "is_grown",
-    "is_reversed",
-    "is_shrunk",
-    "remove_orthogonal",
-    "rho_tied_to_learning_rate",
-    "sam",
-    "saner",
-    "scale_to_adaptive_radius",
-    "scale_to_linf_radius",
-    "scale_to_radius",
-    "sharpness_aware",
-    "step_metrics",
-    "subtract_trend",
-    "vasso",
-    "vasso_saner",
-]

@@ -19,14 +19,7 @@ def wide_dtype(*leaves: jax.typing.ArrayLike) -> Any:
 
 
 def widely(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Make a function of leaves compute in the wide type and return the first leaf's type.
-
-    Args:
-        function: of arrays of one shape and one dtype.
-
-    Returns:
-        The same function for leaves whose dtypes may differ and be narrow.
-    """
+    """Make a function of leaves compute in the wide type and return the first leaf's type."""
 
     def on_leaves(*leaves: jax.typing.ArrayLike) -> jax.Array:
         dtype = wide_dtype(*leaves)

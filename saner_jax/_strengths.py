@@ -29,18 +29,8 @@ def check_strength(
 ) -> None:
     """Refuse a strength that can be seen to be wrong before anything is compiled.
 
-    Schedules and JAX arrays (traced ones have no value yet) are checked for their shape alone.
-
-    Args:
-        function: the public function whose argument it is, for the message.
-        argument: the argument's name, for the message.
-        value: what the caller passed.
-        upper: largest value allowed; the smallest is always 0.
-        meaning: what the ends of the range do, for the message.
-
-    Raises:
-        TypeError: not a real number, a JAX scalar or a function.
-        ValueError: a number outside [0, upper], or not finite.
+    Schedules and JAX arrays (traced ones have no value yet) are checked for their shape alone;
+    a number must be finite, at least 0 and at most ``upper``.
     """
     if callable(value):
         return
@@ -80,14 +70,13 @@ def is_off(strength: Strength) -> bool:
 
 def counted(
     transform: Callable[..., optax.Updates],
+    strength: Strength,
+    when_off: Callable[[optax.Updates], optax.Updates],
 ) -> optax.GradientTransformationExtraArgs:
-    """Make an Optax transformation of a pure function of the updates and their count.
+    """Make a transformation of a function of the updates and the strength of the moment.
 
-    Args:
-        transform: called as ``transform(updates, params, count, **extra_args)``; returns updates.
-
-    Returns:
-        A transformation whose state is a :class:`CountState`.
+    It is called as ``transform(updates, strength, params=, count=, **extra_args)`` and declares
+    what it needs; where the strength is off, ``when_off(updates)`` is called instead.
     """
 
     def init(params: optax.Params) -> CountState:
@@ -95,12 +84,13 @@ def counted(
         return CountState(count=jnp.zeros((), jnp.int32))
 
     def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        **extra_args: Any,
+        updates: optax.Updates, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[optax.Updates, CountState]:
-        updates = transform(updates, params, state.count, **extra_args)
+        if is_off(strength):
+            updates = when_off(updates)
+        else:
+            now = value_at(strength, state.count)
+            updates = transform(updates, now, params=params, count=state.count, **extra_args)
         return updates, CountState(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)

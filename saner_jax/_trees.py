@@ -13,22 +13,7 @@ Mask = Any | Callable[[optax.Params], Any]
 
 
 def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params) -> Any:
-    """Turn a mask into one Python bool per parameter.
-
-    Args:
-        function: the public function whose argument the mask is, for the messages.
-        argument: the argument's name, for the messages.
-        mask: see :data:`Mask`.
-        params: the parameters.
-
-    Returns:
-        A tree like ``params`` whose leaves are Python bools.
-
-    Raises:
-        ValueError: the mask does not match the parameters.
-        TypeError: a leaf of it is not a bool known at build, such as a traced comparison of
-            parameter values.
-    """
+    """Turn a mask into one Python bool per parameter, or say which argument does not fit."""
     if callable(mask):
         mask = mask(params)
     try:
@@ -48,18 +33,7 @@ def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params)
 
 
 def check_like(params: optax.Params, tree: Any, what: str, advice: str) -> None:
-    """Refuse a tree that does not fit the parameters, naming the first difference.
-
-    Args:
-        params: the parameters.
-        tree: gradients that should have their structure and shapes.
-        what: what the tree is, for the message.
-        advice: what to do, for the message.
-
-    Raises:
-        ValueError: structures or shapes differ.
-        TypeError: a leaf is not real floating point.
-    """
+    """Refuse gradients that do not fit the parameters, naming the first difference."""
     if jax.tree.structure(tree) != jax.tree.structure(params):
         raise ValueError(
             f"{what} must have the tree structure of params: {_difference(params, tree)}. {advice}"

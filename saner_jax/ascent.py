@@ -54,13 +54,10 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     """
     check_strength("scale_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
 
-    def scale(updates: optax.Updates, params: Any, count: jax.Array, **extra: Any) -> optax.Updates:
-        del params, extra
-        if is_off(rho):
-            return optax.tree.zeros_like(updates)
-        return scale_tree(safe_ratio(value_at(rho, count), global_norm(updates)), updates)
+    def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
+        return scale_tree(safe_ratio(radius, global_norm(updates)), updates)
 
-    return counted(scale)
+    return counted(scale, rho, when_off=optax.tree.zeros_like)
 
 
 def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
@@ -89,15 +86,11 @@ def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs
     """
     check_strength("scale_to_linf_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
 
-    def scale(updates: optax.Updates, params: Any, count: jax.Array, **extra: Any) -> optax.Updates:
-        del params, extra
-        if is_off(rho):
-            return optax.tree.zeros_like(updates)
-        radius = value_at(rho, count)
+    def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
         step = lambda g: jnp.where(jnp.isnan(g), 0.0, jnp.asarray(radius, g.dtype) * jnp.sign(g))
         return jax.tree.map(widely(step), updates)
 
-    return counted(scale)
+    return counted(scale, rho, when_off=optax.tree.zeros_like)
 
 
 def scale_to_adaptive_radius(
@@ -151,12 +144,9 @@ def scale_to_adaptive_radius(
             f"parameters giving one, got {scaled!r}."
         )
 
-    def scale(updates: optax.Updates, params: Any, count: jax.Array, **extra: Any) -> optax.Updates:
-        del extra
+    def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
         if params is None:
             raise ValueError(f"{name}: update needs params; call update(grads, state, params).")
-        if is_off(rho):
-            return optax.tree.zeros_like(updates)
         if scaled == "weights":
             mask = jax.tree_util.tree_map_with_path(_is_weight, params)
         else:
@@ -169,10 +159,10 @@ def scale_to_adaptive_radius(
 
         sizes = jax.tree.map(size, mask, params)
         sized = jax.tree.map(lambda t, g: t * g.astype(t.dtype), sizes, updates)
-        edge = scale_tree(safe_ratio(value_at(rho, count), global_norm(sized)), sized)
+        edge = scale_tree(safe_ratio(radius, global_norm(sized)), sized)
         return jax.tree.map(lambda g, t, e: (t * e).astype(g.dtype), updates, sizes, edge)
 
-    return counted(scale)
+    return counted(scale, rho, when_off=optax.tree.zeros_like)
 
 
 class AverageState(NamedTuple):
@@ -220,9 +210,9 @@ def average_directions(decay: Strength) -> optax.GradientTransformationExtraArgs
     check_strength("average_directions", "decay", decay, upper=1.0, meaning="0 forgets the past")
 
     def update(
-        updates: optax.Updates, state: Any, params: Any = None, **extra: Any
+        updates: optax.Updates, state: Any, params: Any = None, **_: Any
     ) -> tuple[optax.Updates, AverageState]:
-        del params, extra
+        del params
         state = _average(updates, state, decay)
         if is_off(decay):
             return updates, state
@@ -272,9 +262,9 @@ def subtract_trend(
     check_strength("subtract_trend", "decay", decay, upper=1.0, meaning="0 forgets the past")
 
     def update(
-        updates: optax.Updates, state: Any, params: Any = None, **extra: Any
+        updates: optax.Updates, state: Any, params: Any = None, **_: Any
     ) -> tuple[optax.Updates, AverageState]:
-        del params, extra
+        del params
         averaged = _average(updates, state, decay)
         if is_off(sigma):
             return updates, averaged

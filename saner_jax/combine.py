@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._precision import global_dot, safe_ratio, widely
-from saner_jax._strengths import Strength, check_strength, counted, is_off, value_at
+from saner_jax._strengths import Strength, check_strength, counted
 from saner_jax.groups import is_shrunk
 
 
@@ -56,19 +56,8 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
         "damp_shrunk", "alpha", alpha, upper=1.0, meaning="0 keeps SAM's gradient, 1 drops"
     )
 
-    def damp(
-        updates: optax.Updates,
-        params: Any,
-        count: jax.Array,
-        *,
-        origin_grads: optax.Updates | None = None,
-        **extra: Any,
-    ) -> optax.Updates:
-        del params, extra
+    def damp(updates: Any, strength: Any, *, origin_grads: Any = None, **_: Any) -> optax.Updates:
         _check_origin("damp_shrunk", origin_grads)
-        if is_off(alpha):
-            return updates
-        strength = value_at(alpha, count)
 
         def damp_leaf(perturbed: jax.Array, origin: jax.Array) -> jax.Array:
             kept = 1 - jnp.asarray(strength, perturbed.dtype)
@@ -76,7 +65,7 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
 
         return jax.tree.map(widely(damp_leaf), updates, origin_grads)
 
-    return counted(damp)
+    return counted(damp, alpha, when_off=lambda updates: updates)
 
 
 def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExtraArgs:
@@ -116,19 +105,8 @@ def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExt
         "remove_orthogonal", "alpha", alpha, meaning="GSAM's strength; 0 keeps SAM's gradient"
     )
 
-    def remove(
-        updates: optax.Updates,
-        params: Any,
-        count: jax.Array,
-        *,
-        origin_grads: optax.Updates | None = None,
-        **extra: Any,
-    ) -> optax.Updates:
-        del params, extra
+    def remove(updates: Any, strength: Any, *, origin_grads: Any = None, **_: Any) -> optax.Updates:
         _check_origin("remove_orthogonal", origin_grads)
-        if is_off(alpha):
-            return updates
-        strength = value_at(alpha, count)
         along = safe_ratio(global_dot(origin_grads, updates), global_dot(updates, updates))
 
         def remove_leaf(perturbed: jax.Array, origin: jax.Array) -> jax.Array:
@@ -139,7 +117,7 @@ def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExt
 
         return jax.tree.map(widely(remove_leaf), updates, origin_grads)
 
-    return counted(remove)
+    return counted(remove, alpha, when_off=lambda updates: updates)
 
 
 def _check_origin(function: str, origin_grads: optax.Updates | None) -> None:

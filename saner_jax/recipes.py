@@ -4,7 +4,8 @@ Every recipe takes ``rho`` first, the radius of the perturbation in parameter un
 the base optimizer alone), and has the paper's defaults for the rest. Strengths are numbers, traced
 scalars or Optax schedules of the update count. ``perturb_mask`` and ``metrics`` go to
 :func:`sharpness_aware`; what that returns, needs and raises, the recipes return, need and raise,
-and wrong strengths raise ``ValueError`` or ``TypeError`` at build. A step costs two gradients.
+and wrong strengths raise ``ValueError`` or ``TypeError`` at build. A step costs two gradients; the
+state has no tree of the parameters' size, but for the one average of the friendly and vasso kinds.
 
 In the formulas g is the gradient at the parameters w, g' the one at the perturbed parameters, m
 marks the coordinates with 0 < g'/g < 1.
@@ -33,9 +34,6 @@ def sam(rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False) -> S
         rho: radius; usual values are 0.05 to 0.2, 0.1 under label noise.
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
-
-    Returns:
-        A :class:`SharpnessAware` transformation without state of the parameters' size.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -77,9 +75,6 @@ def asam(
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
 
-    Returns:
-        A :class:`SharpnessAware` transformation without state of the parameters' size.
-
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx = asam(rho=1.0, eta=0.0, scaled="all")
@@ -112,9 +107,6 @@ def gsam(
         alpha: GSAM's strength, not SANER's; 0.01 for ResNets, 0.4 to 1 for ViTs; 0 is SAM.
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
-
-    Returns:
-        A :class:`SharpnessAware` transformation without state of the parameters' size.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -154,9 +146,6 @@ def friendly_sam(
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
 
-    Returns:
-        A :class:`SharpnessAware` transformation with one average of the parameters' size.
-
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = friendly_sam(rho=0.5), jnp.array([1.0])
@@ -192,9 +181,6 @@ def vasso(
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
 
-    Returns:
-        A :class:`SharpnessAware` transformation with one average of the parameters' size.
-
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = vasso(rho=0.5, theta=0.2), jnp.array([1.0])
@@ -229,9 +215,6 @@ def saner(
             reaches 0.5 over the first 50 of 200 epochs: :func:`alpha_warmup`.
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
-
-    Returns:
-        A :class:`SharpnessAware` transformation without state of the parameters' size.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -273,9 +256,6 @@ def asaner(
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
 
-    Returns:
-        A :class:`SharpnessAware` transformation without state of the parameters' size.
-
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = asaner(rho=1.0, alpha=1.0, eta=0.0, scaled="all"), jnp.array([0.5])
@@ -313,9 +293,6 @@ def gsaner(
         gsam_alpha: GSAM's own strength; 0 leaves SANER.
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
-
-    Returns:
-        A :class:`SharpnessAware` transformation without state of the parameters' size.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -359,9 +336,6 @@ def friendly_saner(
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
 
-    Returns:
-        A :class:`SharpnessAware` transformation with one average of the parameters' size.
-
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = friendly_saner(rho=0.5, alpha=1.0), jnp.array([0.5])
@@ -370,10 +344,8 @@ def friendly_saner(
         [0.0]
 
     Source:
-        Luong et al. (2026); lhchau/saner @07fd303 optimizer/fsaner.py.
-
-    Differences:
-        1. As :func:`friendly_sam` and :func:`saner`.
+        Luong et al. (2026); lhchau/saner @07fd303 optimizer/fsaner.py, with the differences of
+        :func:`friendly_sam` and :func:`saner`.
     """
     return _recipe(_friendly_ascent(rho, sigma, decay), damp_shrunk(alpha), perturb_mask, metrics)
 
@@ -400,9 +372,6 @@ def vasso_saner(
         perturb_mask: which parameters are perturbed; all by default.
         metrics: keep :class:`StepMetrics` in the state.
 
-    Returns:
-        A :class:`SharpnessAware` transformation with one average of the parameters' size.
-
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = vasso_saner(rho=0.5, alpha=1.0), jnp.array([0.5])
@@ -411,10 +380,8 @@ def vasso_saner(
         [0.0]
 
     Source:
-        Luong et al. (2026); lhchau/saner @07fd303 optimizer/vassosaner.py.
-
-    Differences:
-        1. As :func:`saner`.
+        Luong et al. (2026); lhchau/saner @07fd303 optimizer/vassosaner.py, with the differences
+        of :func:`saner`.
     """
     return _recipe(_vasso_ascent(rho, theta), damp_shrunk(alpha), perturb_mask, metrics)
 
