@@ -19,12 +19,13 @@ def spread(values: list[float]) -> dict[str, float | int]:
     return {"median": median, "quartile_1": low, "quartile_3": high, "n": len(values)}
 
 
-def write_result(script: str, output_folder: Path, result: dict[str, Any]) -> Path:
+def write_result(script: str, output_folder: Path, headline: str, result: dict[str, Any]) -> Path:
     """Write a benchmark's result beside where it came from.
 
     Args:
         script: the benchmark's ``__file__``; its name is the claim and names the file.
         output_folder: where to put it; ``benchmarks/results`` for what is committed.
+        headline: the result in a line, as the table of benchmarks/README.md tells it.
         result: the numbers.
 
     Returns:
@@ -41,6 +42,7 @@ def write_result(script: str, output_folder: Path, result: dict[str, Any]) -> Pa
     changed = git("status", "--porcelain", "--", "saner_jax", f"benchmarks/{claim}.py")
     record = {
         "claim": claim.replace("_", " "),
+        "headline": headline,
         "command": command,
         **provenance(),
         "git_commit": git("rev-parse", "HEAD") or None,

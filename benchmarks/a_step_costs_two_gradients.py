@@ -114,23 +114,25 @@ def main(config: Config) -> None:
             carries[name] = jax.block_until_ready(step(*carries[name]))
             seconds[name].append(time.perf_counter() - began)
     seconds = {name: times[1:] for name, times in seconds.items()}
-    paired = lambda a, b: spread([x / y for x, y in zip(seconds[a], seconds[b], strict=True)])
-    flops = {name: count["flops"] for name, count in counts.items()}
-    write_result(
-        __file__,
-        config.output_folder,
-        {
-            "batch_size": config.batch_size,
-            "counts": counts,
-            "flops_sam_over_sgd": flops["sam"] / flops["sgd"],
-            "flops_saner_over_sam": flops["saner"] / flops["sam"],
-            "flops_sam_over_optax_contrib_sam": flops["sam"] / flops["optax.contrib.sam"],
-            "seconds": {name: spread(times) for name, times in seconds.items()},
-            "seconds_sam_over_sgd": paired("sam", "sgd"),
-            "seconds_saner_over_sam": paired("saner", "sam"),
-            "seconds_sam_over_optax_contrib_sam": paired("sam", "optax.contrib.sam"),
-        },
+    ratios = {
+        f"{a} over {b}": {
+            "flops": counts[a]["flops"] / counts[b]["flops"],
+            "seconds": spread([x / y for x, y in zip(seconds[a], seconds[b], strict=True)]),
+        }
+        for a, b in (("sam", "sgd"), ("saner", "sam"), ("sam", "optax.contrib.sam"))
+    }
+    headline = "; ".join(
+        f"{name}: {ratio['flops']:.4f} in FLOPs, {ratio['seconds']['median']:.2f}"
+        f" [{ratio['seconds']['quartile_1']:.2f}, {ratio['seconds']['quartile_3']:.2f}] in time"
+        for name, ratio in ratios.items()
     )
+    result = {
+        "batch_size": config.batch_size,
+        "counts": counts,
+        "seconds": {name: spread(times) for name, times in seconds.items()},
+        "ratios": ratios,
+    }
+    write_result(__file__, config.output_folder, headline, result)
 
 
 if __name__ == "__main__":

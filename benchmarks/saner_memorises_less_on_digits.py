@@ -35,20 +35,22 @@ def main(config: Config) -> None:
         results = compare.run(compare.prepare(options))
     final = {method: entry["final"] for method, entry in results["methods"].items()}
     last = {method: np.asarray(values["test_accuracy_last"]) for method, values in final.items()}
-    write_result(
-        __file__,
-        config.output_folder,
-        {
-            "config": {k: v for k, v in results["config"].items() if k != "output_folder"},
-            "seeds": results["seeds"],
-            "label_hashes": [noise["label_hash"] for noise in results["noise"]],
-            "methods": final,
-            "gains": {
-                "sam over sgd": last["sam"] - last["sgd"],
-                "saner over sam": last["saner"] - last["sam"],
-            },
-        },
+    gains = {
+        "sam over sgd": last["sam"] - last["sgd"],
+        "saner over sam": last["saner"] - last["sam"],
+    }
+    headline = "; ".join(
+        f"{name}: {100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1):.1f} points of test accuracy"
+        for name, gain in gains.items()
     )
+    result = {
+        "config": {k: v for k, v in results["config"].items() if k != "output_folder"},
+        "seeds": results["seeds"],
+        "label_hashes": [noise["label_hash"] for noise in results["noise"]],
+        "methods": final,
+        "gains": gains,
+    }
+    write_result(__file__, config.output_folder, headline, result)
 
 
 if __name__ == "__main__":
