@@ -40,9 +40,10 @@ def main(config: Config) -> None:
         "saner over sam": last["saner"] - last["sam"],
     }
     headline = "; ".join(
-        f"{name}: {100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1):.1f} points of test accuracy"
+        f"{name}: {100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1):.1f}"
         for name, gain in gains.items()
     )
+    headline += f" points of last test accuracy, {len(results['seeds'])} paired seeds"
     result = {
         "config": {k: v for k, v in results["config"].items() if k != "output_folder"},
         "seeds": results["seeds"],
