@@ -1,6 +1,7 @@
 """Benchmarks run, and what they count holds."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,11 +11,17 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+def run(*arguments):
+    """Run a benchmark in a process of its own, optimised as its users would run it."""
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
+
+
 @pytest.mark.slow
 def test_a_step_costs_two_gradients_and_saner_no_more_than_sam(tmp_path):
     script = ROOT / "benchmarks" / "a_step_costs_two_gradients.py"
-    arguments = ["--batch-size", "32", "--rounds", "2", "--output-folder", str(tmp_path)]
-    subprocess.run([sys.executable, script, *arguments], check=True, capture_output=True)
+    arguments = ["--batch-size", "16", "--rounds", "2", "--output-folder", str(tmp_path)]
+    run(script, *arguments)
     result = json.loads((tmp_path / "a_step_costs_two_gradients.json").read_text())
     flops = {name: ratio["flops"] for name, ratio in result["ratios"].items()}
     assert 1.9 < flops["sam over sgd"] <= 2.003
@@ -26,7 +33,7 @@ def test_a_step_costs_two_gradients_and_saner_no_more_than_sam(tmp_path):
 def test_the_comparison_on_digits_can_be_recorded(tmp_path):
     script = ROOT / "benchmarks" / "saner_memorises_less_on_digits.py"
     arguments = ["--epochs", "2", "--output-folder", str(tmp_path)]
-    subprocess.run([sys.executable, script, *arguments], check=True, capture_output=True)
+    run(script, *arguments)
     result = json.loads((tmp_path / "saner_memorises_less_on_digits.json").read_text())
     assert list(result["methods"]) == ["sgd", "sam", "saner"]
     assert len(result["gains"]["saner over sam"]) == 5
