@@ -1,9 +1,6 @@
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -203,39 +200,3 @@ def test_a_failed_write_keeps_the_former_file(tmp_path):
         run_folder.write_json(path, {"seconds": object()})
     assert json.loads(path.read_text()) == {"seconds": None}
     assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.slow
-def test_by_default_saner_beats_sam_and_sam_beats_sgd_by_three_points(tmp_path):
-    # As a user runs it: a process of its own, with XLA's optimisations.
-    subprocess.run(
-        [sys.executable, "-m", "saner_jax.cli", "compare", "--output-folder", "default"],
-        check=True,
-        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"},
-    )
-    results = read(tmp_path / "default")
-    methods = results["methods"]
-    mean = {
-        (method, name): np.mean(values)
-        for method, entry in methods.items()
-        for name, values in entry["final"].items()
-    }
-    assert list(methods) == ["sgd", "sam", "saner"]
-    assert results["complete"] is True
-    assert results["seeds"] == [0, 1, 2, 3, 4]
-    for worse, better in (("sgd", "sam"), ("sam", "saner")):
-        gain = mean[better, "test_accuracy_last"] - mean[worse, "test_accuracy_last"]
-        assert gain >= 0.03
-        assert mean[better, "memorised"] < mean[worse, "memorised"]
-    for entry in methods.values():
-        assert not any(entry["diverged"])
-        assert all(np.shape(curve) == (5, 60) for curve in entry["curves"].values())
-        assert all(
-            best >= last
-            for best, last in zip(
-                entry["final"]["test_accuracy_best"],
-                entry["final"]["test_accuracy_last"],
-                strict=True,
-            )
-        )
-    assert (tmp_path / "default" / "curves.png").stat().st_size > 10_000
