@@ -40,24 +40,17 @@ class SharpnessAwareState(NamedTuple):
 
 
 class SharpnessAware(optax.GradientTransformationExtraArgs):
-    """A sharpness-aware transformation: Optax's ``init`` and ``update``, and ``perturb``.
+    """A sharpness-aware transformation: Optax's pair of functions, and one more."""
 
-    ``perturb(grads, state, params, **extra_args)`` returns the perturbed parameters that the next
-    ``update`` with the same arguments will hand to ``grad_fn``. It changes no state.
-    """
+    @property
+    def perturb(self) -> Callable[..., optax.Params]:
+        """Return where the second pass looks: ``perturb(grads, state, params, **extra_args)``.
 
-    perturb: Callable[..., optax.Params]
-
-    def __new__(
-        cls,
-        init: optax.TransformInitFn,
-        update: optax.TransformUpdateExtraArgsFn,
-        perturb: Callable[..., optax.Params],
-    ) -> "SharpnessAware":
-        """Bind the three functions."""
-        self = super().__new__(cls, init, update)
-        self.perturb = perturb
-        return self
+        These are the parameters that ``update`` with the same arguments hands to ``grad_fn``. No
+        state changes.
+        """
+        # Kept with `update`, so that the pair stays the whole of the tuple.
+        return vars(self.update)["perturb"]
 
 
 def sharpness_aware(
@@ -203,7 +196,8 @@ def sharpness_aware(
         measured = jax.tree.map(lambda new, old: new.astype(old.dtype), measured, state.metrics)
         return kept, SharpnessAwareState(ascent_state, combine_state, measured)
 
-    return SharpnessAware(init, update, perturb)
+    vars(update)["perturb"] = perturb
+    return SharpnessAware(init, update)
 
 
 def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> None:

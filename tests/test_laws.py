@@ -576,3 +576,11 @@ def test_a_perturb_mask_leaves_the_rest_where_it_is(name):
     if not name.startswith("asa"):
         assert norm == pytest.approx(0.25, rel=1e-5)
     assert all(np.any(u != 0) for u in jax.tree.leaves(updates))
+
+
+def test_a_transformation_is_an_optax_pair_that_trees_can_rebuild():
+    tx = saner_jax.saner(0.1)
+    assert isinstance(tx, optax.GradientTransformationExtraArgs)
+    assert len(tx) == 2
+    rebuilt = jax.tree.map(lambda function: function, tx)
+    assert rebuilt.perturb is tx.perturb
