@@ -1,7 +1,7 @@
 """What goes wrong with `optax.contrib.sam` must not go wrong here.
 
 The numbers D1 to D17 list defects measured on optax 0.2.8; where one is a law over all recipes it
-is in test_laws.py (D1 zero gradient, D3 rho = 0 and calls counted, D7 donation, D8 uphill, D9 extra
+is among the laws (D1 zero gradient, D3 rho = 0 and calls counted, D7 donation, D8 uphill, D9 extra
 arguments, D14 one call one step, D17 regressions).
 """
 

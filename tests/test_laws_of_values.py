@@ -1,0 +1,255 @@
+"""Every recipe obeys every law: what comes out, and where nothing should."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+from problems import (
+    Problem,
+    all_finite,
+    assert_bitwise_equal,
+    ripples,
+    run,
+    run_in_pieces,
+)
+from recipe_rows import AS_SAM, each_recipe
+
+import saner_jax
+from saner_jax import RECIPES
+
+BASES = {
+    "sgd": lambda: optax.sgd(0.05, momentum=0.9),
+    "adamw": lambda: optax.adamw(0.05),
+    "lion": lambda: optax.lion(0.05),
+    "muon": lambda: optax.contrib.muon(0.05),
+}
+
+recipes = each_recipe(RECIPES)
+
+
+@functools.cache
+def base_steps():
+    """Every base optimizer's step, compiled once for all recipes, with its first state."""
+
+    def compiled(tx):
+        @jax.jit
+        def step(grads, state, params):
+            updates, state = tx.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+
+        return step, tx.init(ripples().params)
+
+    return {name: compiled(base()) for name, base in BASES.items()}
+
+
+@functools.cache
+def bases_alone():
+    """Where the base optimizers get to in six steps."""
+    return run_in_pieces(optax.with_extra_args_support(optax.identity()), base_steps(), ripples())
+
+
+@functools.cache
+def sam_alone():
+    """Where SAM gets to in six steps."""
+    return run_in_pieces(saner_jax.sam(0.3), only_sgd(), ripples())
+
+
+def only_sgd():
+    """SGD's step and first state."""
+    return {"sgd": base_steps()["sgd"]}
+
+
+def first_update(tx, problem):
+    """One compiled update from the start."""
+    update = lambda g, p: tx.update(g, tx.init(p), p, grad_fn=problem.grad_fn)
+    return jax.jit(update)(problem.grad_fn(problem.params), problem.params)
+
+
+def test_the_table_of_laws_covers_every_recipe():
+    assert AS_SAM.keys() == RECIPES.keys()
+
+
+@recipes
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        (jnp.bfloat16, None),
+        (jnp.float16, None),
+        (jnp.float32, None),
+        (jnp.bfloat16, jnp.float32),
+        (jnp.float32, jnp.float16),
+    ],
+    ids=["bfloat16", "float16", "float32", "bfloat16+float32", "float32+float16"],
+)
+def test_keeps_the_dtype_of_every_leaf(name, dtypes):
+    problem = ripples(*dtypes)
+    tx = RECIPES[name](0.1)
+
+    def step(params):
+        state = tx.init(params)
+        grads = problem.grad_fn(params)
+        updates, _ = tx.update(grads, state, params, grad_fn=problem.grad_fn)
+        return updates, tx.perturb(grads, state, params)
+
+    shapes = jax.eval_shape(lambda: problem.params)
+    assert jax.eval_shape(step, problem.params) == (shapes, shapes)
+
+
+@recipes
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_follows_single_precision(name, dtype):
+    low, high = ripples(dtype), ripples()
+    updates, _ = first_update(RECIPES[name](0.5), low)
+    expected, _ = first_update(RECIPES[name](0.5), high)
+    ours, theirs = (
+        np.concatenate([np.asarray(u, np.float32).ravel() for u in jax.tree.leaves(tree)])
+        for tree in (updates, expected)
+    )
+    # A coordinate on the edge of SANER's mask may fall on the other side.
+    agree = np.abs(ours - theirs) <= 0.05 * np.abs(theirs) + 0.02
+    assert agree.mean() >= 0.85
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_rho_zero_is_the_base_optimizer_bitwise(name):
+    ours = run_in_pieces(RECIPES[name](0.0), base_steps(), ripples())
+    assert_bitwise_equal(ours, bases_alone())
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_a_scheduled_rho_of_zero_is_the_base_optimizer_bitwise(name):
+    ours = run_in_pieces(RECIPES[name](optax.constant_schedule(0.0)), base_steps(), ripples())
+    assert_bitwise_equal(ours, bases_alone())
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_every_strength_zero_is_sam_bitwise(name):
+    ours = run_in_pieces(RECIPES[name](0.3, **AS_SAM[name]), only_sgd(), ripples())
+    assert_bitwise_equal(ours, sam_alone())
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_every_scheduled_strength_zero_is_sam_bitwise(name):
+    schedules = {
+        strength: value if strength == "scaled" else optax.constant_schedule(value)
+        for strength, value in AS_SAM[name].items()
+    }
+    ours = run_in_pieces(RECIPES[name](0.3, **schedules), only_sgd(), ripples())
+    assert_bitwise_equal(ours, sam_alone())
+
+
+@recipes
+def test_strengths_may_be_traced(name):
+    problem = ripples()
+    fixed = {k: v for k, v in AS_SAM[name].items() if k == "scaled"}
+    numbers = {k: 0.3 for k in AS_SAM[name] if k != "scaled"}
+    traced = jax.jit(
+        lambda rho, strengths: first_update(RECIPES[name](rho, **strengths, **fixed), problem)
+    )(jnp.float32(0.2), jax.tree.map(jnp.float32, numbers))
+    expected = first_update(RECIPES[name](0.2, **numbers, **fixed), problem)
+    for a, b in zip(jax.tree.leaves(traced), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@recipes
+def test_a_zero_gradient_perturbs_nothing_and_moves_nothing(name):
+    params = {
+        "float32": jnp.ones((2, 3)),
+        "bfloat16": jnp.ones(2, jnp.bfloat16),
+        "float16": {"bias": jnp.zeros(2, jnp.float16)},
+    }
+    problem = Problem(params, None, lambda p: jax.tree.map(lambda w: 0 * w, p))
+    tx = optax.chain(RECIPES[name](0.1, metrics=True), optax.sgd(0.1, momentum=0.9))
+    end, state = run(tx, problem, 2)
+    assert_bitwise_equal(end, params)
+    assert all_finite(state)
+    assert float(state[0].metrics.perturbation_norm) == 0.0
+    assert float(state[0].metrics.zero) == 1.0
+
+
+@recipes
+def test_a_leaf_without_gradient_does_not_move(name):
+    problem = Problem(
+        {"flat": jnp.ones(3), "steep": jnp.ones(2)},
+        None,
+        jax.grad(lambda p: jnp.sum(p["steep"] ** 2)),
+    )
+    end, _ = run(optax.chain(RECIPES[name](0.1), optax.sgd(0.1)), problem, 2)
+    assert_bitwise_equal(end["flat"], problem.params["flat"])
+    assert bool(jnp.all(end["steep"] < 1.0))
+
+
+@recipes
+def test_a_non_finite_gradient_shows_and_is_forgotten(name):
+    params = jnp.ones(3)
+    good = jnp.asarray([1.0, -2.0, 3.0])
+    tx = RECIPES[name](0.5)
+
+    @jax.jit
+    def step(grads, state):
+        perturbed = tx.perturb(grads, state, params)
+        return perturbed, *tx.update(grads, state, params, grad_fn=lambda _: grads)
+
+    for bad in (np.nan, np.inf, -np.inf):
+        _, _, state = step(good, tx.init(params))
+        perturbed, updates, state = step(jnp.asarray([1.0, bad, 3.0]), state)
+        # Nothing hides: what the second pass found comes out. It looked at the parameters, or,
+        # where the direction is an average, along the average without the broken coordinate ...
+        assert all_finite(perturbed)
+        if not name.startswith("vasso"):
+            assert_bitwise_equal(perturbed, params)
+        assert not bool(jnp.isfinite(updates[1]))
+        # ... and the next good batch finds a state that works.
+        assert all_finite(state)
+        perturbed, updates, state = step(-good, state)
+        assert all_finite((updates, state))
+        assert bool(jnp.any(perturbed != params))
+
+
+@recipes
+def test_the_perturbed_point_lies_uphill(name):
+    problem = ripples()
+    tx = RECIPES[name](0.01)
+    perturbed = jax.jit(lambda g, p: tx.perturb(g, tx.init(p), p))(
+        problem.grad_fn(problem.params), problem.params
+    )
+    assert problem.loss(perturbed) > problem.loss(problem.params)
+
+
+@recipes
+@pytest.mark.usefixtures("standard_promotion")
+def test_trains_with_any_base(name):
+    start = ripples().loss(ripples().params)
+    for end in run_in_pieces(RECIPES[name](0.05), base_steps(), ripples()).values():
+        assert ripples().loss(end) < start - 0.5
+
+
+@recipes
+def test_a_perturb_mask_leaves_the_rest_where_it_is(name):
+    problem = ripples()
+    tx = RECIPES[name](0.25, perturb_mask={"kernel": True, "nested": False}, metrics=True)
+    seen = []
+
+    def step(params):
+        grads, state = problem.grad_fn(params), tx.init(params)
+        updates, state = tx.update(
+            grads, state, params, grad_fn=lambda p: seen.append(p) or problem.grad_fn(p)
+        )
+        return seen.pop(), updates, state
+
+    perturbed, updates, state = jax.jit(step)(problem.params)
+    assert_bitwise_equal(perturbed["nested"], problem.params["nested"])
+    norm = np.linalg.norm(perturbed["kernel"] - problem.params["kernel"])
+    assert float(state.metrics.perturbation_norm) == pytest.approx(norm, rel=1e-5)
+    if not name.startswith("asa"):
+        assert norm == pytest.approx(0.25, rel=1e-5)
+    assert all(np.any(u != 0) for u in jax.tree.leaves(updates))
