@@ -40,7 +40,13 @@ class SharpnessAwareState(NamedTuple):
 
 
 class SharpnessAware(optax.GradientTransformationExtraArgs):
-    """A sharpness-aware transformation: Optax's pair of functions, and one more."""
+    """A sharpness-aware transformation: Optax's pair of functions, and one more.
+
+    Attributes:
+        init: as of any Optax transformation.
+        update: as of any Optax transformation; needs ``params`` and ``grad_fn``.
+        perturb: the first phase alone, see below.
+    """
 
     @property
     def perturb(self) -> Callable[..., optax.Params]:
