@@ -1,9 +1,10 @@
 """Where to look: from the gradient at the parameters to a perturbation of them.
 
-Each part is an Optax transformation, gradients in, perturbation (or a better direction for one)
-out, so that parts chain. Strengths are numbers, traced scalars or schedules of the update count;
-numbers out of range raise ``ValueError``, other things ``TypeError``, at build. Sums and averages
-are kept in float32 at least; results have the dtypes of the gradients.
+Each part returns an Optax transformation, gradients in, perturbation (or a better direction for
+one) out, so that parts chain. Strengths are numbers, traced scalars or schedules of the update
+count, which the state keeps; numbers out of range raise ``ValueError``, other things
+``TypeError``, at build. Sums and averages are kept in float32 at least; results have the dtypes
+of the gradients.
 
 The parts that end in a ball turn a zero or non-finite gradient into a zero perturbation: the second
 pass then looks at the parameters themselves and shows whatever is wrong there.
@@ -30,9 +31,6 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
 
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing.
-
-    Returns:
-        An Optax transformation whose state counts updates.
 
     Limits:
         A zero or non-finite gradient gives a zero perturbation, and so does a norm below about
@@ -68,9 +66,6 @@ def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing. The l2 length is rho times
             the root of the number of coordinates, so useful radii are far smaller than in l2.
-
-    Returns:
-        An Optax transformation whose state counts updates.
 
     Limits:
         A coordinate whose gradient is zero or NaN does not move.
@@ -111,9 +106,6 @@ def scale_to_adaptive_radius(
             ``beta``, ``offset``) or, for leaves of a list or tuple, by having at most one axis.
             "all": every parameter. Or a pytree of bools, or a function of the parameters giving
             one (name it in ``static_args`` of ``optax.inject_hyperparams``).
-
-    Returns:
-        An Optax transformation whose update needs ``params``; its state counts updates.
 
     Limits:
         A zero or non-finite T g gives a zero perturbation. With ``eta=0`` zero parameters stay.
@@ -171,7 +163,8 @@ class AverageState(NamedTuple):
     Attributes:
         count: updates so far, int32 scalar.
         average: moving average of the gradients, a tree like the parameters, in float32 (float64
-            where a parameter is).
+            where a parameter is). A non-finite coordinate of a gradient leaves its average as it
+            was.
     """
 
     count: jax.typing.ArrayLike
@@ -183,17 +176,11 @@ def average_directions(decay: Strength) -> optax.GradientTransformationExtraArgs
 
     .. math:: d_t = \lambda d_{t-1} + (1 - \lambda) g_t, \quad d_1 = g_1
 
-    g: ``updates``; lambda: ``decay``; d comes out.
+    g: ``updates``; lambda: ``decay``; d comes out and is the state's :class:`AverageState`.
 
     Args:
         decay: share of the past kept, 0 to 1; 0 forgets, and the gradient passes unchanged. VaSSO's
             theta is 1 - decay.
-
-    Returns:
-        An Optax transformation with an :class:`AverageState`.
-
-    Limits:
-        A non-finite coordinate leaves its average as it was.
 
     Example:
         >>> import jax.numpy as jnp
@@ -228,18 +215,12 @@ def subtract_trend(
 
     .. math:: d_t = g_t - \sigma m_{t-1}, \quad m_t = \lambda m_{t-1} + (1 - \lambda) g_t
 
-    g: ``updates``; lambda: ``decay``; m averages the raw gradients, m_0 = 0, m_1 = g_1; d comes
-    out.
+    g: ``updates``; lambda: ``decay``; m, the state's :class:`AverageState`, averages the raw
+    gradients, m_0 = 0, m_1 = g_1; d comes out.
 
     Args:
         sigma: share of the trend removed, at least 0; 0 removes nothing.
         decay: share of the past kept in the trend, 0 to 1.
-
-    Returns:
-        An Optax transformation with an :class:`AverageState`.
-
-    Limits:
-        A non-finite coordinate leaves its average as it was.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,10 +1,9 @@
 """What to keep: from the two gradients of a step to the one the base optimizer gets.
 
-Each part is an Optax transformation whose updates are the gradient at the perturbed parameters
-and which receives the gradient at the parameters as the keyword ``origin_grads`` (``TypeError``
-without). Parts chain; ``origin_grads`` reaches every one of them unchanged. Strengths are numbers,
-traced scalars or schedules of the update count; numbers out of range raise ``ValueError``, other
-things ``TypeError``, at build. Results have the dtypes of the perturbed gradients.
+Each part returns an Optax transformation whose updates are the gradient at the perturbed
+parameters and which receives the gradient at the parameters as the keyword ``origin_grads``
+(``TypeError`` without). Parts chain, and ``origin_grads`` reaches each of them unchanged. Strengths
+are as in :mod:`saner_jax.ascent`; results have the dtypes of the perturbed gradients.
 """
 
 from typing import Any
@@ -30,9 +29,6 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
 
     Args:
         alpha: the paper's strength, 0 to 1; :func:`alpha_warmup` builds the paper's schedule.
-
-    Returns:
-        An Optax transformation whose state counts updates.
 
     Limits:
         A coordinate where either gradient is zero or not finite passes unchanged.
@@ -79,9 +75,6 @@ def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExt
     Args:
         alpha: GSAM's strength, at least 0 (published: 0.01 for ResNets, 0.4 to 1 for ViTs); 0
             keeps SAM's gradient.
-
-    Returns:
-        An Optax transformation whose state counts updates.
 
     Limits:
         A zero perturbed gradient has no direction: all of the origin gradient counts as orthogonal.

@@ -40,7 +40,7 @@ def is_shrunk(origin: jax.typing.ArrayLike, perturbed: jax.typing.ArrayLike) -> 
 def is_grown(origin: jax.typing.ArrayLike, perturbed: jax.typing.ArrayLike) -> jax.Array:
     """Mark the coordinates that kept their sign and did not shrink: r >= 1.
 
-    Group A of Luong et al., with r = 1 as their logging counts it. See :func:`is_shrunk`.
+    Group A, with r = 1 as the authors' logging counts it. See :func:`is_shrunk`.
 
     Example:
         >>> import jax.numpy as jnp

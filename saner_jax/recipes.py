@@ -2,9 +2,10 @@
 
 Every recipe takes ``rho`` first, the radius of the perturbation in parameter units (``rho=0`` is
 the base optimizer alone), and has the paper's defaults for the rest. Strengths are numbers, traced
-scalars or Optax schedules of the update count. ``perturb_mask`` and ``metrics`` go to
-:func:`sharpness_aware`; what that returns, needs and raises, the recipes return, need and raise,
-and wrong strengths raise ``ValueError`` or ``TypeError`` at build. A step costs two gradients; the
+scalars or Optax schedules of the update count. ``perturb_mask`` (which parameters are perturbed)
+and ``metrics`` (keep :class:`StepMetrics`) go to :func:`sharpness_aware`; what that returns, needs
+and raises, the recipes return, need and raise, and wrong strengths raise ``ValueError`` or
+``TypeError`` at build. A step costs two gradients; the
 state has no tree of the parameters' size, but for the one average of the friendly and vasso kinds.
 
 In the formulas g is the gradient at the parameters w, g' the one at the perturbed parameters, m
@@ -32,8 +33,6 @@ def sam(rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False) -> S
 
     Args:
         rho: radius; usual values are 0.05 to 0.2, 0.1 under label noise.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -72,8 +71,6 @@ def asam(
         rho: relative radius; published: 0.5 (CIFAR-10), 1.0 (CIFAR-100), 2.0 (the form below).
         eta: added to abs(w); see :func:`scale_to_adaptive_radius`.
         scaled: whose size counts, "weights" or "all"; see :func:`scale_to_adaptive_radius`.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -105,8 +102,6 @@ def gsam(
         rho: radius; the paper ties it to the learning rate (:func:`rho_tied_to_learning_rate`),
             0.04 to 0.02 for ResNets, 0.6 to 0 for ViTs.
         alpha: GSAM's strength, not SANER's; 0.01 for ResNets, 0.4 to 1 for ViTs; 0 is SAM.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -143,8 +138,6 @@ def friendly_sam(
         rho: radius; published: 0.1 (CIFAR-10), 0.2 (CIFAR-100).
         sigma: share of the trend removed; 0 is SAM.
         decay: share of the past kept in the trend; published: 0.6 to 0.95.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -178,8 +171,6 @@ def vasso(
         rho: radius; published: 0.05 to 0.2.
         theta: weight of the new gradient, 0 to 1; 1 is SAM. 0.9 is the authors' default, 0.2 that
             of the SANER authors' version.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -213,8 +204,6 @@ def saner(
         rho: radius; the paper's value is 0.1.
         alpha: share of a shrunk coordinate that is removed, 0 (SAM) to 1 (all of it). The paper
             reaches 0.5 over the first 50 of 200 epochs: :func:`alpha_warmup`.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -248,13 +237,8 @@ def asaner(
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, T^2 g / \lVert T g \rVert)
 
-    Args:
-        rho: relative radius; see :func:`asam`.
-        alpha: share of a shrunk coordinate that is removed; see :func:`saner`.
-        eta: added to abs(w); see :func:`scale_to_adaptive_radius`.
-        scaled: whose size counts; see :func:`scale_to_adaptive_radius`.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
+    Arguments as :func:`asam` and :func:`saner`. The authors' version (lhchau/saner @07fd303,
+    ``adaptive=True``) is ``eta=0, scaled="all"``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -262,12 +246,6 @@ def asaner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
-
-    Source:
-        Luong et al. (2026), SANER on other bases; lhchau/saner @07fd303, ``adaptive=True``.
-
-    Differences:
-        1. The authors' version is ``eta=0, scaled="all"``. Otherwise as :func:`saner`.
     """
     ascent = scale_to_adaptive_radius(rho, eta, scaled)
     return _recipe(ascent, damp_shrunk(alpha), perturb_mask, metrics)
@@ -285,14 +263,9 @@ def gsaner(
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot (g' - \alpha_G \, g_\perp)
 
-    alpha_G: ``gsam_alpha``; m compares GSAM's result with g.
-
-    Args:
-        rho: radius; see :func:`gsam`.
-        alpha: share of a shrunk coordinate that is removed; see :func:`saner`.
-        gsam_alpha: GSAM's own strength; 0 leaves SANER.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
+    Arguments as :func:`saner`, and ``gsam_alpha``, GSAM's own strength alpha_G: 0 leaves SANER.
+    m compares GSAM's result with g. The authors' class (lhchau/saner @07fd303
+    optimizer/gsaner.py) starts at a factor of 1, no damping.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -300,12 +273,6 @@ def gsaner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
-
-    Source:
-        Luong et al. (2026); lhchau/saner @07fd303 optimizer/gsaner.py.
-
-    Differences:
-        1. The authors' class starts at a factor of 1, no damping. Otherwise as :func:`saner`.
     """
     check_strength("gsaner", "gsam_alpha", gsam_alpha, meaning="0 leaves SANER")
     combine = optax.chain(remove_orthogonal(gsam_alpha), damp_shrunk(alpha))
@@ -326,15 +293,8 @@ def friendly_saner(
     .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, d / \lVert d \rVert), \quad
         d = g - \sigma m_{t-1}
 
-    m compares with the raw g, not with d.
-
-    Args:
-        rho: radius; see :func:`friendly_sam`.
-        alpha: share of a shrunk coordinate that is removed; see :func:`saner`.
-        sigma: share of the trend removed; 0 is SANER.
-        decay: share of the past kept in the trend.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
+    Arguments as :func:`friendly_sam` and :func:`saner`. The mask m compares with the raw g, not
+    with d, as in lhchau/saner @07fd303 optimizer/fsaner.py.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -342,10 +302,6 @@ def friendly_saner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
-
-    Source:
-        Luong et al. (2026); lhchau/saner @07fd303 optimizer/fsaner.py, with the differences of
-        :func:`friendly_sam` and :func:`saner`.
     """
     return _recipe(_friendly_ascent(rho, sigma, decay), damp_shrunk(alpha), perturb_mask, metrics)
 
@@ -363,14 +319,8 @@ def vasso_saner(
     .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, d_t / \lVert d_t \rVert),
         \quad d_t = (1 - \theta) d_{t-1} + \theta g_t
 
-    m compares with the raw g, not with d.
-
-    Args:
-        rho: radius; see :func:`vasso`.
-        alpha: share of a shrunk coordinate that is removed; see :func:`saner`.
-        theta: weight of the new gradient; 1 is SANER. The authors of SANER use 0.2.
-        perturb_mask: which parameters are perturbed; all by default.
-        metrics: keep :class:`StepMetrics` in the state.
+    Arguments as :func:`vasso` and :func:`saner`; the authors of SANER use a theta of 0.2. The mask
+    m compares with the raw g, not with d, as in lhchau/saner @07fd303 optimizer/vassosaner.py.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -378,10 +328,6 @@ def vasso_saner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
-
-    Source:
-        Luong et al. (2026); lhchau/saner @07fd303 optimizer/vassosaner.py, with the differences
-        of :func:`saner`.
     """
     return _recipe(_vasso_ascent(rho, theta), damp_shrunk(alpha), perturb_mask, metrics)
 

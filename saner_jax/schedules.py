@@ -1,4 +1,8 @@
-"""Schedules of the papers that Optax does not have: SANER's warm-up, GSAM's tied radius."""
+"""Schedules of the papers that Optax does not have: SANER's warm-up, GSAM's tied radius.
+
+Both return a schedule of the update count, and raise ``ValueError`` or ``TypeError`` at once for
+values out of range.
+"""
 
 import numbers
 
@@ -21,12 +25,6 @@ def alpha_warmup(alpha: float, *, warmup_epochs: float, steps_per_epoch: int) ->
         warmup_epochs: length of the rise in epochs, at least 0; fractions allowed; 0 starts at
             ``alpha``. The paper's value is 50 of 200.
         steps_per_epoch: updates in an epoch, at least 1.
-
-    Returns:
-        A schedule of the update count, to pass as ``alpha``.
-
-    Raises:
-        TypeError, ValueError: for a value out of range.
 
     Example:
         >>> schedule = alpha_warmup(0.5, warmup_epochs=2, steps_per_epoch=10)
@@ -75,12 +73,6 @@ def rho_tied_to_learning_rate(
         learning_rate_max: largest learning rate of the schedule.
         rho_min: radius at ``learning_rate_min``, at least 0.
         learning_rate_min: smallest learning rate of the schedule.
-
-    Returns:
-        A schedule of the update count, to pass as ``rho``.
-
-    Raises:
-        TypeError, ValueError: for a value out of range.
 
     Limits:
         Never negative, though the line is below zero in a learning-rate warm-up that starts below

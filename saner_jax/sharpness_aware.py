@@ -80,43 +80,38 @@ def sharpness_aware(
         ascent: Optax transformation from gradients to a perturbation of the parameters. Its
             ``update`` receives every extra argument, ``grad_fn`` included.
         combine: Optax transformation from the perturbed gradients to the ones to keep. Its
-            ``update`` receives every extra argument and ``origin_grads``, the gradients at
-            ``params``. The default keeps the perturbed gradients.
+            ``update`` receives every extra argument, and ``origin_grads``.
         perturb_mask: which parameters are perturbed: a pytree of bools (or a prefix of one), or a
             function of the parameters giving one; static, so name it in ``static_args`` of
-            ``optax.inject_hyperparams``. The ascent sees zero gradients elsewhere, so norms
-            run over the selected leaves. Every parameter still gets a gradient. None selects all.
+            ``optax.inject_hyperparams``. The ascent sees zero gradients elsewhere, so norms run
+            over the selected leaves. Every parameter still gets a gradient. None selects all.
         metrics: keep :class:`StepMetrics` of the last step in the state. Costs no gradient.
 
     Returns:
         A :class:`SharpnessAware`. ``update(updates, state, params, *, grad_fn, **extra_args)``
-        needs ``params`` and ``grad_fn``, a function params -> gradients on the batch, the
-        randomness, the loss scale and the reduction over devices that made ``updates``. Build it
-        inside the jitted step. Unknown extra arguments are passed on. Output dtypes are those of
-        ``grad_fn``'s result.
+        needs ``params`` and ``grad_fn``: params -> gradients on the batch, the randomness, the
+        loss scale and the reduction over devices that made ``updates``; build it inside the jitted
+        step. Unknown extra arguments are passed on. Output dtypes are those of its result.
 
-        To own the second pass (running statistics from it, a decision on the host, an accumulation
-        of your own), do it in two phases, with the same state and the same result::
+        To own the second pass (its running statistics, a decision on the host, an accumulation),
+        take the step in two phases, with the same state and result; in a chain the first takes
+        this transformation's part of the state, the second is the chain's ``update``::
 
             perturbed = tx.perturb(grads, state, params)
             perturbed_grads = ...
             updates, state = tx.update(grads, state, params, grad_fn=lambda _: perturbed_grads)
 
-        In a chain the first phase takes this transformation's part of the state, the second
-        remains the chain's ``update``.
-
     Raises:
         TypeError: at update, without ``grad_fn``, for gradients that are not real floating point,
             or for a mask that does not hold static bools.
         ValueError: at update, without ``params``, for gradients or a mask that do not match them,
-            or under ``optax.masked`` and ``optax.partition``, where the closure would see a
-            masked tree.
+            or for a masked tree, as under ``optax.masked`` and ``optax.partition``.
 
     Limits:
-        ``updates`` that are zero or not finite are not perturbed by the ball ascents; what
-        ``grad_fn`` returns at ``params`` is then kept, non-finite values included, so that
-        ``chain(sam(...), apply_if_finite(base, ...))`` can reject it. In bfloat16 a perturbation
-        below half a unit in the last place of a parameter rounds away.
+        Where the ball ascents do not perturb (zero or non-finite ``updates``), what ``grad_fn``
+        returns at ``params`` is kept, non-finite values included, for ``apply_if_finite`` around
+        the base to reject. In bfloat16 a perturbation below half a unit in the last place of a
+        parameter rounds away.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -129,8 +124,7 @@ def sharpness_aware(
         [8.0]
 
     Source:
-        Foret et al., ICLR 2021, arXiv 2010.01412, algorithm 1, for the two passes. The division
-        into ascent and combine is this library's.
+        Foret et al., ICLR 2021, arXiv 2010.01412, algorithm 1, for the two passes.
     """
     look = optax.with_extra_args_support(ascent)
     keep = optax.with_extra_args_support(combine)

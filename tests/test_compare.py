@@ -127,8 +127,9 @@ def test_options_reach_the_optimizer():
 
 @pytest.mark.slow
 def test_every_method_of_the_library_runs(tmp_path):
-    results = results_of(tmp_path, "--methods", "sgd", *RECIPES, "--noise", "pair")
-    assert list(results["methods"]) == ["sgd", *RECIPES]
+    others = [name for name in RECIPES if name not in ("sam", "saner")]  # they run by default
+    results = results_of(tmp_path, "--methods", *others, "--noise", "pair")
+    assert list(results["methods"]) == others
     losses = [np.mean(entry["curves"]["loss"]) for entry in results["methods"].values()]
     assert np.isfinite(losses).all()
 
