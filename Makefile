@@ -10,7 +10,7 @@ check:  ## what every change must pass, in under 90 seconds
 	pytest -q -n 2 --dist loadfile
 
 test:  ## everything, slow tests included
-	pytest -q -n 2 --dist loadfile -m ""
+	pytest -q -n 2 --dist worksteal -m ""
 
 bench:  ## rewrite benchmarks/results
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 python benchmarks/a_step_costs_two_gradients.py
