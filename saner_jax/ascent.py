@@ -33,9 +33,9 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
         rho: radius in parameter units, at least 0; 0 perturbs nothing.
 
     Limits:
-        A zero or non-finite gradient gives a zero perturbation, and so does a norm below about
-        1e-19, whose square underflows in float32. Schedules are not checked: negative radii
-        descend.
+        A zero or non-finite gradient gives a zero perturbation, and so does a norm whose square
+        leaves float32 (below about 1e-19 or above 1e19). Schedules are not checked: negative
+        radii descend.
 
     Example:
         >>> import jax.numpy as jnp

@@ -43,6 +43,12 @@ def test_the_l2_ball_is_hit_exactly_whatever_the_size_of_the_gradient(grads, sca
 COMPILED_BALL = jax.jit(lambda g, rho: perturbation(scale_to_radius(rho), g))
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_a_norm_whose_square_leaves_float32_perturbs_nothing(size):
+    e = COMPILED_BALL(jnp.full(4, size, jnp.float32), jnp.float32(1.0))
+    np.testing.assert_array_equal(e, np.zeros(4))
+
+
 def test_the_norm_runs_over_all_leaves():
     e = perturbation(scale_to_radius(10.0), {"a": jnp.asarray([3.0]), "b": [jnp.asarray([[4.0]])]})
     np.testing.assert_allclose(e["a"], [6.0], rtol=1e-6)
