@@ -5,8 +5,8 @@ the base optimizer alone), and has the paper's defaults for the rest. Strengths 
 scalars or Optax schedules of the update count. ``perturb_mask`` (which parameters are perturbed)
 and ``metrics`` (keep :class:`StepMetrics`) go to :func:`sharpness_aware`; what that returns, needs
 and raises, the recipes return, need and raise, and wrong strengths raise ``ValueError`` or
-``TypeError`` at build. A step costs two gradients; the
-state has no tree of the parameters' size, but for the one average of the friendly and vasso kinds.
+``TypeError`` at build. A step costs two gradients; the state has no tree of the parameters' size,
+but for the one average of the friendly and vasso kinds.
 
 In the formulas g is the gradient at the parameters w, g' the one at the perturbed parameters, m
 marks the coordinates with 0 < g'/g < 1.

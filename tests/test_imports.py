@@ -1,6 +1,7 @@
 """`import saner_jax` is light, and imports point one way."""
 
 import ast
+import importlib.metadata
 import pathlib
 import subprocess
 import sys
@@ -52,3 +53,7 @@ def test_a_bare_import_loads_the_core_and_nothing_else():
 
 def test_every_recipe_is_a_public_name():
     assert all(getattr(saner_jax, name) is recipe for name, recipe in saner_jax.RECIPES.items())
+
+
+def test_the_version_is_the_installed_one():
+    assert saner_jax.__version__ == importlib.metadata.version("saner-jax")
