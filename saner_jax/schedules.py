@@ -95,8 +95,10 @@ def rho_tied_to_learning_rate(
     name = "rho_tied_to_learning_rate"
     if not callable(learning_rate):
         raise TypeError(f"{name}: learning_rate must be a schedule, got {learning_rate!r}.")
-    check_strength(name, "rho_max", rho_max, meaning="the radius at learning_rate_max")
-    check_strength(name, "rho_min", rho_min, meaning="the radius at learning_rate_min")
+    bounds = (rho_max, rho_min, learning_rate_max, learning_rate_min)
+    arguments = ("rho_max", "rho_min", "learning_rate_max", "learning_rate_min")
+    for argument, value in zip(arguments, bounds, strict=True):
+        check_strength(name, argument, value, meaning="a bound of the line")
     if learning_rate_max < learning_rate_min:
         raise ValueError(
             f"{name}: learning_rate_max must not be below learning_rate_min, got "

@@ -51,6 +51,10 @@ NAN, INF = float("nan"), float("inf")
         (lambda: alpha_warmup(0.5, warmup_epochs=-1, steps_per_epoch=1), "warmup_epochs must"),
         (lambda: alpha_warmup(0.5, warmup_epochs=1, steps_per_epoch=0), "at least 1, got 0"),
         (
+            lambda: rho_tied_to_learning_rate(lambda c: 0.1, 0.1, learning_rate_max=NAN),
+            "learning_rate_max must be a finite number",
+        ),
+        (
             lambda: rho_tied_to_learning_rate(
                 lambda c: 0.1, 0.1, learning_rate_max=0.1, learning_rate_min=0.2
             ),

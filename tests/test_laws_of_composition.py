@@ -181,6 +181,20 @@ def test_works_in_named_chain_inject_hyperparams_and_apply_if_finite(name):
     assert float(state[0].hyperparams["rho"]) == np.float32(0.1)
 
 
+def test_masks_that_are_functions_are_static_arguments_of_injected_hyperparameters():
+    only_first = lambda params: {"a": True, "b": False}
+    injected = optax.inject_hyperparams(saner_jax.asaner, static_args=("scaled", "perturb_mask"))(
+        rho=0.5, scaled=only_first, perturb_mask=only_first
+    )
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    seen = []
+    injected.update(
+        params, injected.init(params), params, grad_fn=lambda p: seen.append(p) or params
+    )
+    assert_bitwise_equal(seen[0]["b"], params["b"])
+    assert bool(jnp.all(seen[0]["a"] > 1.0))
+
+
 @recipes
 @pytest.mark.usefixtures("standard_promotion")
 def test_works_inside_schedule_free(name):
