@@ -18,6 +18,18 @@ from saner_jax import RECIPES
 recipes = each_recipe(RECIPES)
 
 
+def three_scanned_steps(tx, problem):
+    """Three steps as a function of (parameters, state), by one scan."""
+
+    def step(carry, _):
+        params, state = carry
+        grads = problem.grad_fn(params)
+        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
+        return (optax.apply_updates(params, updates), state), None
+
+    return lambda start: jax.lax.scan(step, start, length=3)[0]
+
+
 @recipes
 def test_signature_starts_with_rho_and_ends_with_mask_and_metrics(name):
     parameters = list(inspect.signature(RECIPES[name]).parameters.values())
@@ -57,14 +69,8 @@ def test_state_keeps_structure_shapes_and_dtypes_and_so_can_be_scanned(name, dty
     problem = ripples(dtype)
     tx = optax.chain(RECIPES[name](0.1, metrics=metrics), optax.sgd(0.05, momentum=0.9))
 
-    def step(carry, _):
-        params, state = carry
-        grads = problem.grad_fn(params)
-        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
-        return (optax.apply_updates(params, updates), state), None
-
     start = (problem.params, tx.init(problem.params))
-    end = jax.eval_shape(lambda carry: jax.lax.scan(step, carry, length=3)[0], start)
+    end = jax.eval_shape(three_scanned_steps(tx, problem), start)
     assert end == jax.eval_shape(lambda: start)
 
 
@@ -73,14 +79,8 @@ def test_runs_inside_a_scan_as_outside(name):
     problem = bowl()
     tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
 
-    def step(carry, _):
-        params, state = carry
-        grads = problem.grad_fn(params)
-        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
-        return (optax.apply_updates(params, updates), state), None
-
     start = (problem.params, tx.init(problem.params))
-    (scanned, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, length=3))(start)
+    scanned, _ = jax.jit(three_scanned_steps(tx, problem))(start)
     looped, _ = run(tx, problem, 3)
     np.testing.assert_allclose(scanned, looped, rtol=1e-6)
 
