@@ -68,9 +68,10 @@ def asam(
     .. math:: \mathrm{out} = \nabla L(w + \rho \, T^2 g / \lVert T g \rVert), \quad T = |w| + \eta
 
     Args:
-        rho: relative radius; published: 0.5 (CIFAR-10), 1.0 (CIFAR-100), 2.0 (the form below).
+        rho: relative radius; published: 0.5 (CIFAR-10), 1.0 (CIFAR-100); 2.0 with ``eta=0,
+            scaled="all"``, the form of davda54/sam and of the SANER authors.
         eta: added to abs(w); see :func:`scale_to_adaptive_radius`.
-        scaled: whose size counts, "weights" or "all"; see :func:`scale_to_adaptive_radius`.
+        scaled: whose size counts, "weights" or "all"; see there.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -82,9 +83,6 @@ def asam(
 
     Source:
         Kwon et al., ICML 2021, arXiv 2102.11600, algorithm 1; SamsungLabs/ASAM @f156a68.
-
-    Differences:
-        1. ``eta=0, scaled="all"`` is the form of davda54/sam and of the SANER authors.
     """
     ascent = scale_to_adaptive_radius(rho, eta, scaled)
     return _recipe(ascent, KEEP_PERTURBED, perturb_mask, metrics)
@@ -113,9 +111,7 @@ def gsam(
 
     Source:
         Zhuang et al., ICLR 2022, arXiv 2203.08065, algorithm 1; juntang-zhuang/GSAM @a770275.
-
-    Differences:
-        1. Their code decomposes on each device, before averaging; here after.
+        Differences: see :func:`remove_orthogonal`.
     """
     return _recipe(scale_to_radius(rho), remove_orthogonal(alpha), perturb_mask, metrics)
 
@@ -152,9 +148,7 @@ def friendly_sam(
 
     Source:
         Li et al., CVPR 2024, arXiv 2403.12350, algorithm 1; nblt/F-SAM @2e2f989.
-
-    Differences:
-        1. The authors' code is followed where the paper differs; see :func:`subtract_trend`.
+        Differences: see :func:`subtract_trend`.
     """
     return _recipe(_friendly_ascent(rho, sigma, decay), KEEP_PERTURBED, perturb_mask, metrics)
 
@@ -216,10 +210,7 @@ def saner(
 
     Source:
         Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 optimizer/saner.py.
-
-    Differences:
-        1. The authors' code calls the factor kept ``alpha``; it is 1 - alpha here.
-        2. Their ratio has a signed epsilon; see :func:`is_shrunk`.
+        Differences: see :func:`damp_shrunk`; above all, their code's ``alpha`` is 1 - alpha here.
     """
     return _recipe(scale_to_radius(rho), damp_shrunk(alpha), perturb_mask, metrics)
 

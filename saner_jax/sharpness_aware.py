@@ -40,13 +40,7 @@ class SharpnessAwareState(NamedTuple):
 
 
 class SharpnessAware(optax.GradientTransformationExtraArgs):
-    """A sharpness-aware transformation: Optax's pair of functions, and one more.
-
-    Attributes:
-        init: as of any Optax transformation.
-        update: as of any Optax transformation; needs ``params`` and ``grad_fn``.
-        perturb: the first phase alone, see below.
-    """
+    """Optax's pair, whose ``update`` needs ``params`` and ``grad_fn``, and one function more."""
 
     @property
     def perturb(self) -> Callable[..., optax.Params]:
@@ -157,12 +151,7 @@ def sharpness_aware(
         )
         return perturbed, only_selected(perturbation), ascent_state
 
-    def perturb(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> optax.Params:
+    def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
         return ascend(updates, state, params, extra_args)[0]
 
     def update(
