@@ -3,19 +3,12 @@
 Only the standard library is imported here, so that a missing extra is told in a sentence.
 """
 
-import importlib.util
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-Config = TypeVar("Config")
-
-_EXTRA = ("flax", "matplotlib", "rich", "sklearn", "tyro")
-
-
-class UsageError(Exception):
-    """Say in one sentence what is wrong with a command line."""
+from saner_jax import commands
+from saner_jax.arguments import CommandError, UsageError
 
 
 class Command(NamedTuple):
@@ -32,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of the process if None.
 
     Returns:
-        The exit code: 0 when done, 1 when a file could not be written, 2 for a command line that
-        cannot be run (one sentence on standard error, nothing written), 130 after Ctrl-C.
+        The exit code: 0 when done, 1 when a file could not be written or a run diverged, 2 for a
+        command line that cannot be run (one sentence on standard error, nothing written), 128 and
+        the signal's number after a signal: 130 after Ctrl-C.
 
     Example:
         >>> main(["--version"])
@@ -58,121 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[name].run(arguments[1:])
     except UsageError as error:
         return _fail(prog, str(error), 2)
-    except OSError as error:
+    except (CommandError, OSError) as error:
         return _fail(prog, str(error), 1)
     except KeyboardInterrupt as error:
-        return _fail(prog, str(error) or "interrupted", 130)
-
-
-def compare(arguments: Sequence[str]) -> int:
-    """Train methods on the same noisy labels and tabulate them: see `saner_jax.compare`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        OSError: when the run folder cannot be written.
-        KeyboardInterrupt: on Ctrl-C, with a sentence on what is kept.
-    """
-    _require_extra()
-    from saner_jax.compare import prepare, run
-    from saner_jax.options import CompareConfig
-
-    config = parse(CompareConfig, arguments, prog="saner-jax compare")
-    if config is None:
-        return 0
-    try:
-        job = prepare(config)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    run(job, command=shlex.join(("saner-jax", "compare", *arguments)))
-    return 0
-
-
-def parse(config_type: type[Config], arguments: Sequence[str], *, prog: str) -> Config | None:
-    """Read options into a dataclass, leaving the judgement of values to its own check.
-
-    Text that is no number stays text in its field: the check that refuses numbers out of range
-    then names the option, which a parser's own errors would do in a box.
-
-    Args:
-        config_type: a dataclass with defaults; its docstrings are the help.
-        arguments: the options and their values.
-        prog: how the program is called, for the help.
-
-    Returns:
-        The options, or None after printing the help.
-
-    Raises:
-        UsageError: for an unknown option, or one without a value.
-
-    Example:
-        >>> from saner_jax.options import CompareConfig
-        >>> config = parse(CompareConfig, ["--epochs", "3", "--rho", "x"], prog="saner-jax compare")
-        >>> config.epochs, config.rho
-        (3, 'x')
-    """
-    import tyro
-    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
-
-    registry = ConstructorRegistry()
-
-    @registry.primitive_rule
-    def number_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        if info.type not in (int, float):
-            return None
-
-        def read(texts: list[str]) -> Any:
-            try:
-                return info.type(texts[0])
-            except ValueError:
-                return texts[0]
-
-        return PrimitiveConstructorSpec(
-            nargs=1,
-            metavar=info.type.__name__.upper(),
-            instance_from_str=read,
-            is_instance=lambda value: isinstance(value, info.type),
-            str_from_instance=lambda value: [str(value)],
-        )
-
-    wants_help = any(argument in ("-h", "--help") for argument in arguments)
-    try:
-        config, unknown = tyro.cli(
-            config_type,
-            prog=prog,
-            args=["--help"] if wants_help else arguments,
-            registry=registry,
-            return_unknown_args=True,
-            console_outputs=wants_help,
-        )
-    except SystemExit as error:
-        if wants_help and not error.code:
-            return None
-        # With unknown options returned and values unjudged, tyro has this one complaint left.
-        raise UsageError("an option lacks its value; see --help") from error
-    if unknown:
-        raise UsageError(f"no option {unknown[0]!r}; see --help")
-    return config
+        return _fail(prog, str(error) or "interrupted", 128 + getattr(error, "signum", 2))
 
 
 COMMANDS: dict[str, Command] = {
-    "compare": Command("train methods on the same noisy labels and tabulate them", compare),
+    "train": Command("train one model on noisy labels, with checkpoints", commands.train),
+    "evaluate": Command("evaluate a checkpoint of a run", commands.evaluate),
+    "compare": Command(
+        "train methods on the same noisy labels and tabulate them", commands.compare
+    ),
+    "data": Command("prepare a dataset, or show what is in it", commands.data),
 }
-
-
-def _require_extra() -> None:
-    for name in _EXTRA:
-        try:
-            found = importlib.util.find_spec(name) is not None
-        except ImportError:
-            found = False
-        if not found:
-            raise UsageError(f'{name} is missing; install it with: pip install "saner-jax[train]"')
 
 
 def _help() -> str:

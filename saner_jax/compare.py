@@ -5,17 +5,23 @@ keeps the run folder up to date and prints the table.
 """
 
 import dataclasses
+import math
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from saner_jax import report, run_folder
-from saner_jax.data import NOISE_TYPES, load
-from saner_jax.options import CompareConfig, check_compare
+from saner_jax.experiment import draw_noise, load_data
+from saner_jax.fitting import Diverged
+from saner_jax.options import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.paired_runs import EpochRecord, Job, initial_params, train
-from saner_jax.training import shares
+from saner_jax.scoring import shares
+from saner_jax.train import prepare as prepare_run
+from saner_jax.train import train_to_end
 
 
 def prepare(config: CompareConfig) -> Job:
@@ -44,19 +50,14 @@ def prepare(config: CompareConfig) -> Job:
         raise ValueError(
             f"output_folder {str(config.output_folder)!r} exists, and is not written into"
         )
-    dataset = load(config.dataset)
+    dataset = load_data(config)
     num_train = len(dataset.train_labels)
     if config.batch_size > num_train:
         raise ValueError(
             f"batch_size must be at most {num_train}, the number of training images of"
             f" {config.dataset}, not {config.batch_size}"
         )
-    noisy = tuple(
-        NOISE_TYPES[config.noise](
-            dataset.train_labels, config.rate, num_classes=len(dataset.class_names), seed=seed
-        )
-        for seed in config.all_seeds
-    )
+    noisy = tuple(draw_noise(config, dataset, seed) for seed in config.all_seeds)
     return Job(config, run_folder.make_folder(config.output_folder, "compare"), dataset, noisy)
 
 
@@ -97,10 +98,16 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
     try:
         with report.progress(config.epochs) as (say, show):
             say(report.headline(results))
-            params = initial_params(job)
+            # Dense layers gain from training all seeds at once, convolutions lose by it.
+            at_once = config.model == "mlp"
+            params = initial_params(job) if at_once else None
             on_epoch = lambda method, epoch, record: show(method, epoch, *_means(record))
             for method in config.methods:
-                results["methods"][method] = train(job, method, params, on_epoch)
+                results["methods"][method] = (
+                    train(job, method, params, on_epoch)
+                    if at_once
+                    else _train_seed_by_seed(job, method, say, show)
+                )
                 run_folder.write_json(folder / "results.json", results)
         report.plot_curves(folder / "curves.png", results)
         results.update(complete=True, seconds=time.perf_counter() - began)
@@ -117,3 +124,54 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
 def _means(record: EpochRecord) -> tuple[float, float, float]:
     test, train = shares(record.test), shares(record.train)
     return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorised.mean())
+
+
+def _train_seed_by_seed(
+    job: Job, method: str, say: Callable[[str], None], show: Callable[..., None]
+) -> dict[str, Any]:
+    """Train one method as many runs of `saner-jax train`, and join their entries."""
+    config, entries = job.config, []
+    shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
+    for seed in config.all_seeds:
+        options = TrainConfig(
+            **{**shared, "output_folder": job.folder / f"{method}-seed-{seed}"},
+            method=method,
+            seed=seed,
+            validation_fraction=0.0,
+            checkpoint_every_epochs=config.epochs,
+        )
+        one = prepare_run(options, job.dataset)
+        try:
+            results = train_to_end(one, say, partial(show, f"{method}, seed {seed}"))
+            entries.append(results["methods"][method])
+        except Diverged as error:
+            say(f"{method}, seed {seed}: {error}")
+            entries.append(None)
+    return _joined(entries, config.epochs)
+
+
+def _joined(entries: list[dict[str, Any] | None], epochs: int) -> dict[str, Any]:
+    whole = [entry for entry in entries if entry is not None]
+    names = {key: list(whole[0][key]) if whole else list(_SHOWN[key]) for key in _SHOWN}
+    blank: dict[str, Any] = {
+        "final": {name: [math.nan] for name in names["final"]},
+        "curves": {name: [[math.nan] * epochs] for name in names["curves"]},
+    }
+    filled = [blank if entry is None else entry for entry in entries]
+    return {
+        "diverged": [entry is None for entry in entries],
+        "seconds": sum(entry["seconds"] for entry in whole),
+        **{
+            key: {
+                name: [row for entry in filled for row in entry[key][name]] for name in names[key]
+            }
+            for key in names
+        },
+    }
+
+
+# What the table and the curves need, where no seed came through.
+_SHOWN = {
+    "final": ("test_accuracy_last", "test_accuracy_best", "memorised", "corrected", "clean_fit"),
+    "curves": ("test_accuracy", "memorised"),
+}

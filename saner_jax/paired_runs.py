@@ -15,20 +15,19 @@ import numpy as np
 import optax
 
 from saner_jax.data import Dataset, NoisyLabels
-from saner_jax.models import MLP
+from saner_jax.experiment import build_model, build_optimizer, pixel_functions
 from saner_jax.options import CompareConfig
-from saner_jax.recipes import RECIPES
-from saner_jax.schedules import alpha_warmup
+from saner_jax.scoring import Counts, evaluate, shares
 from saner_jax.training import (
-    Counts,
     TrainState,
     batch_order,
-    evaluate,
+    forward_of,
     init_state,
     make_train_step,
-    run_epoch,
-    shares,
+    run_steps,
 )
+
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
 class Job(NamedTuple):
@@ -51,47 +50,6 @@ class EpochRecord(NamedTuple):
 OnEpoch = Callable[[str, int, EpochRecord], None]
 
 
-def build_tx(
-    method: str, config: CompareConfig, steps_per_epoch: int
-) -> optax.GradientTransformation:
-    """Build the optimizer of one method: the recipe, then weight decay, then SGD with a cosine.
-
-    Args:
-        method: "sgd", or a key of `saner_jax.RECIPES`.
-        config: the options.
-        steps_per_epoch: updates per epoch, at least 1.
-
-    Returns:
-        The transformation; all but that of "sgd" need `params` and `grad_fn`.
-
-    Raises:
-        KeyError: for another method.
-
-    Example:
-        >>> tx = build_tx("sgd", CompareConfig(learning_rate=0.5, weight_decay=0.0), 22)
-        >>> params = jnp.zeros(1)
-        >>> tx.update(jnp.ones(1), tx.init(params), params)[0].tolist()
-        [-0.5]
-    """
-    cosine = optax.cosine_decay_schedule(config.learning_rate, config.epochs * steps_per_epoch)
-    sgd = optax.chain(
-        optax.add_decayed_weights(config.weight_decay),
-        # Cast, since the schedule compares its integer count with a float.
-        optax.sgd(lambda count: cosine(jnp.float32(count)), momentum=config.momentum),
-    )
-    if method == "sgd":
-        return sgd
-    # GSAM has an alpha of its own, with another meaning.
-    if not method.endswith("saner"):
-        return optax.chain(RECIPES[method](config.rho), sgd)
-    alpha = alpha_warmup(
-        config.alpha,
-        warmup_epochs=config.alpha_warmup_fraction * config.epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
-    return optax.chain(RECIPES[method](config.rho, alpha=alpha), sgd)
-
-
 def initial_params(job: Job) -> Any:
     """Draw every seed's initial parameters, the same for all methods.
 
@@ -99,19 +57,21 @@ def initial_params(job: Job) -> Any:
         job: as prepared.
 
     Returns:
-        Variables of the model as NumPy arrays, with a leading axis of seeds, so that donating
-        copies of them to one method leaves them to the next.
+        Parameters as NumPy arrays, with a leading axis of seeds, so that donating copies of them
+        to one method leaves them to the next.
     """
     blank = jnp.zeros((1, *job.dataset.train_images.shape[1:]))
     keys = jax.vmap(jax.random.key)(np.asarray(job.config.all_seeds, np.uint32))
-    return jax.device_get(jax.jit(jax.vmap(lambda key: _model(job).init(key, blank)))(keys))
+    init = build_model(job.config, job.dataset).init
+    return jax.device_get(jax.jit(jax.vmap(lambda key: init(key, blank)))(keys))["params"]
 
 
 def train(job: Job, method: str, params: Any, on_epoch: OnEpoch) -> dict[str, Any]:
     """Train one method on all seeds at once.
 
-    Pixels are scaled to [0, 1] and centred: the training images' mean per channel is subtracted.
-    One compiled call is one epoch of every seed, with its evaluation.
+    One compiled call is one epoch of every seed, with its evaluation; for models of dense layers,
+    since convolutions are slow in a loop on CPU, and with parameters of their own per seed
+    everywhere.
 
     Args:
         job: as prepared.
@@ -126,10 +86,6 @@ def train(job: Job, method: str, params: Any, on_epoch: OnEpoch) -> dict[str, An
     """
     config, dataset = job.config, job.dataset
     num_train = len(dataset.train_labels)
-    mean = dataset.train_images.mean(axis=(0, 1, 2), keepdims=True).astype(np.float32)
-
-    def apply(variables: Any, images: jax.Array) -> Any:
-        return _model(job).apply(variables, (images.astype(jnp.float32) - mean) / 255)
 
     def order_of(epoch: int) -> np.ndarray:
         orders = (
@@ -138,35 +94,47 @@ def train(job: Job, method: str, params: Any, on_epoch: OnEpoch) -> dict[str, An
         )
         return np.stack(list(orders))
 
-    tx = build_tx(method, config, num_train // config.batch_size)
-    step = make_train_step(apply, optax.softmax_cross_entropy_with_integer_labels, tx)
+    tx = build_optimizer(method, config, num_train // config.batch_size).tx
+    forward = forward_of(build_model(config, dataset))
+    step = make_train_step(forward, cross_entropy, tx)
 
     def epoch_of_one_seed(
-        state: TrainState, order: jax.Array, labels: jax.Array, data: tuple[jax.Array, ...]
+        state: TrainState,
+        order: jax.Array,
+        labels: jax.Array,
+        seed: jax.Array,
+        data: tuple[jax.Array, ...],
     ) -> tuple[TrainState, EpochRecord]:
         images, true_labels, test_images, test_labels = data
-        state, losses = run_epoch(step, state, images, labels, order)
+        normalise, prepare = pixel_functions(config, dataset, seed)
+        state, record = run_steps(step, state, images, labels, order, prepare)
+
+        def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:
+            logits, _ = forward(state.params, state.statistics, normalise(images), train=False)
+            return evaluate(logits, labels, true_labels, cross_entropy)
+
         return state, EpochRecord(
-            loss=jnp.mean(losses),
-            train=evaluate(apply, state.params, images, labels, true_labels),
-            test=evaluate(apply, state.params, test_images, test_labels, test_labels),
+            loss=jnp.mean(record.loss),
+            train=count(images, labels, true_labels),
+            test=count(test_images, test_labels, test_labels),
         )
 
     labels = jnp.asarray(np.stack([noisy.labels for noisy in job.noisy]))
+    seeds = jnp.asarray(np.asarray(config.all_seeds, np.uint32))
     data = tuple(jnp.asarray(array) for array in dataset[:4])
     began = time.perf_counter()
     # Copied, since donation would otherwise eat the parameters of the methods to come.
     state = jax.vmap(lambda params: init_state(params, tx))(jax.tree.map(jnp.array, params))
     run_one = (
-        jax.jit(jax.vmap(epoch_of_one_seed, in_axes=(0, 0, 0, None)), donate_argnums=0)
-        .lower(state, order_of(0), labels, data)
+        jax.jit(jax.vmap(epoch_of_one_seed, in_axes=(0, 0, 0, 0, None)), donate_argnums=0)
+        .lower(state, order_of(0), labels, seeds, data)
         .compile()
     )
     jax.block_until_ready(state)
     compiled = time.perf_counter()
     records = []
     for epoch in range(config.epochs):
-        state, record = run_one(state, order_of(epoch), labels, data)
+        state, record = run_one(state, order_of(epoch), labels, seeds, data)
         records.append(jax.device_get(record))
         on_epoch(method, epoch + 1, records[-1])
     ended = time.perf_counter()
@@ -197,7 +165,3 @@ def _summarise(record: EpochRecord) -> dict[str, Any]:
             "clean_fit": train.clean_fit,
         },
     }
-
-
-def _model(job: Job) -> MLP:
-    return MLP(len(job.dataset.class_names), tuple(job.config.hidden_widths))

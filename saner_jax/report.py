@@ -24,6 +24,7 @@ _COLOURS = (
 _COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
     "test_accuracy_best": "test acc\nbest %",
+    "test_accuracy_chosen": "test acc\nchosen %",
     "memorised": "memo-\nrised %",
     "clean_fit": "clean\nfit %",
 }
@@ -116,12 +117,18 @@ def show_table(results: dict[str, Any]) -> None:
     sign = "±" if console.encoding.lower().startswith("utf") else "+-"
     table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("method")
-    for title in (*_COLUMNS.values(), "seconds"):
+    entries = results["methods"].values()
+    columns = {
+        name: title
+        for name, title in _COLUMNS.items()
+        if all(name in entry["final"] for entry in entries)
+    }
+    for title in (*columns.values(), "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
     notes = []
     for method, entry in results["methods"].items():
         cells = []
-        for name in _COLUMNS:
+        for name in columns:
             mean, std = mean_and_std(entry["final"][name])
             spread = "" if math.isnan(std) else f" {sign} {100 * std:.1f}"
             cells.append("-" if math.isnan(mean) else f"{100 * mean:.1f}{spread}")
@@ -144,12 +151,43 @@ def show_table(results: dict[str, Any]) -> None:
         *notes,
         f"{averaged}, after the last epoch unless it says best.",
         "Best is the maximum over epochs: it looks at the test labels.",
+        *(
+            ["Chosen is the epoch that held-out noisy labels favour: it looks at no true label."]
+            if "test_accuracy_chosen" in columns
+            else []
+        ),
         "Memorised: share of flipped training examples predicted as their wrong label.",
         "Clean fit: share of the other training examples predicted as their label.",
         "Seconds: all seeds together, evaluation included, compilation excluded.",
-        f"Kept in {folder}: config.json, results.json, curves.png",
+        f"Kept in {folder}: {', '.join(sorted(_kept(folder)))}",
     ):
         console.print(line, soft_wrap=True)
+
+
+def show_evaluation(measured: dict[str, dict[str, float]]) -> None:
+    """Print the evaluation of a checkpoint on standard output.
+
+    Args:
+        measured: as from `saner_jax.train.evaluate_run`.
+    """
+    console = Console(highlight=False, markup=False)
+    step = measured["checkpoint"]["step"]
+    parts = {name: entry for name, entry in measured.items() if name != "checkpoint"}
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("images")
+    names = {"accuracy": "accuracy %", "fit": "fit %", "memorised": "memorised %"}
+    names |= {"corrected": "corrected %", "clean_fit": "clean fit %"}
+    for title in (*names.values(), "loss"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for part, entry in parts.items():
+        cells = ("-" if math.isnan(entry[key]) else f"{100 * entry[key]:.2f}" for key in names)
+        table.add_row(part, *cells, f"{entry['loss']:.4f}")
+    console.print(table)
+    console.print(
+        f"Checkpoint of step {step}. Accuracy counts true labels; fit, loss and clean fit count"
+        " the given ones.",
+        soft_wrap=True,
+    )
 
 
 def plot_curves(path: Path, results: dict[str, Any]) -> None:
@@ -173,6 +211,8 @@ def plot_curves(path: Path, results: dict[str, Any]) -> None:
         for (method, entry), colour in zip(results["methods"].items(), _COLOURS, strict=False):
             curves = 100 * np.asarray(entry["curves"][name])
             epochs = np.arange(1, curves.shape[1] + 1)
+            if "epoch" in entry["curves"]:
+                epochs = np.asarray(entry["curves"]["epoch"])[0]
             mean = curves.mean(axis=0)
             std = curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)
             marker = "o" if len(epochs) == 1 else None
@@ -196,3 +236,7 @@ def plot_curves(path: Path, results: dict[str, Any]) -> None:
 
 def _percent(fraction: float) -> str:
     return "-" if math.isnan(fraction) else f"{fraction:.1%}"
+
+
+def _kept(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

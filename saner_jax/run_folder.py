@@ -67,7 +67,7 @@ def write_json(path: Path, value: Any) -> None:
         >>> json.loads(path.read_text())
         {'accuracy': [0.5, None]}
     """
-    text = json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(plain(value), indent=1, allow_nan=False) + "\n"
     write_bytes(path, text.encode())
 
 
@@ -116,13 +116,25 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON can hold; what is not finite becomes None.
+
+    Args:
+        value: as for `write_json`.
+
+    Returns:
+        Dicts, lists, strings, numbers and None.
+
+    Example:
+        >>> plain({"accuracy": np.array([0.5, np.nan])})
+        {'accuracy': [0.5, None]}
+    """
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):

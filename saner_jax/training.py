@@ -5,7 +5,7 @@ functions in `jax.jit`, to `jax.vmap` them over seeds, or to dispatch them one b
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,23 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-Apply = Callable[[Any, jax.Array], jax.Array]
+from saner_jax.metrics import StepMetrics
+
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
+Prepare = Callable[[jax.Array, jax.Array], jax.Array]
+
+STATISTICS = ("origin", "perturbed")
+"""Which pass of a step the running statistics of normalisation layers may come from."""
+
+
+class Forward(Protocol):
+    """Run a model: parameters, running statistics and inputs to logits and new statistics."""
+
+    def __call__(
+        self, params: Any, statistics: Any, inputs: jax.Array, *, train: bool
+    ) -> tuple[jax.Array, Any]:
+        """Return logits `(n, c)`, and the statistics as this pass leaves them."""
+        ...
 
 
 class TrainState(NamedTuple):
@@ -22,22 +37,70 @@ class TrainState(NamedTuple):
 
     Attributes:
         params: the model's parameters, any pytree of arrays.
+        statistics: what the model keeps beside them, such as the running statistics of batch
+            normalisation; `{}` where it keeps nothing.
         opt_state: the state of the transformation.
+        step: int32 scalar, the steps taken so far.
     """
 
     params: Any
+    statistics: Any
     opt_state: optax.OptState
+    step: jax.Array
 
 
-TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, jax.Array]]
+class StepRecord(NamedTuple):
+    """Hold what one step measured.
+
+    Attributes:
+        loss: mean loss of the minibatch before the step, a scalar.
+        metrics: the `StepMetrics` that the transformation keeps, or `()` where it keeps none.
+    """
+
+    loss: jax.Array
+    metrics: StepMetrics | tuple[()]
 
 
-def init_state(params: Any, tx: optax.GradientTransformation) -> TrainState:
-    """Pair parameters with a fresh state of the transformation.
+TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepRecord]]
+
+
+def forward_of(model: Any) -> Forward:
+    """Make a `Forward` of a Flax Linen module whose call takes `train`.
+
+    Args:
+        model: the module. All collections of its variables but "params" are its statistics.
+
+    Returns:
+        The function. Statistics come back changed with `train=True` only.
+
+    Example:
+        >>> from saner_jax.models import MLP
+        >>> model = MLP(num_classes=3)
+        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 2, 1)))
+        >>> logits, statistics = forward_of(model)(
+        ...     variables["params"], {}, jnp.zeros((5, 2, 2, 1)), train=True)
+        >>> logits.shape, statistics
+        ((5, 3), {})
+    """
+
+    def forward(
+        params: Any, statistics: Any, inputs: jax.Array, *, train: bool
+    ) -> tuple[jax.Array, Any]:
+        variables = {"params": params, **statistics}
+        if not (train and statistics):
+            return model.apply(variables, inputs, train=train), statistics
+        return model.apply(variables, inputs, train=True, mutable=list(statistics))
+
+    return forward
+
+
+def init_state(params: Any, tx: optax.GradientTransformation, statistics: Any = None) -> TrainState:
+    """Pair parameters and statistics with a fresh state of the transformation.
 
     Args:
         params: any pytree of arrays.
         tx: the transformation that will update them.
+        statistics: what the model keeps beside them; None is `{}`.
 
     Returns:
         The state before the first step.
@@ -46,55 +109,109 @@ def init_state(params: Any, tx: optax.GradientTransformation) -> TrainState:
         >>> init_state(jnp.zeros(2), optax.sgd(0.1)).params.shape
         (2,)
     """
-    return TrainState(params, tx.init(params))
+    statistics = {} if statistics is None else statistics
+    return TrainState(params, statistics, tx.init(params), jnp.zeros((), jnp.int32))
 
 
-def make_train_step(apply: Apply, loss: Loss, tx: optax.GradientTransformation) -> TrainStep:
+def make_train_step(
+    forward: Forward,
+    loss: Loss,
+    tx: optax.GradientTransformation,
+    *,
+    statistics_from: str = "origin",
+) -> TrainStep:
     """Build the function that takes one step on one minibatch.
 
     The minibatch's mean loss is differentiated at the parameters, and its gradient function is
     handed to `tx` as `grad_fn`, so that SAM and its kin can differentiate it elsewhere on the
-    same examples; transformations that do not ask for it never see it.
+    same examples; transformations that do not ask for it never see it. Both passes normalise by
+    the minibatch; the running statistics move once a step, whatever `tx` is.
 
     Args:
-        apply: parameters and inputs `(n, ...)` to logits `(n, c)`.
+        forward: the model.
         loss: logits and labels to one loss per example, `(n,)`.
         tx: an Optax transformation, with or without extra arguments.
+        statistics_from: the pass whose statistics are kept. "origin": the one at the parameters,
+            as in ordinary training. "perturbed": the last one that `tx` asked for, as in the code
+            of SANER's authors; the one at the parameters where it asked for none. `tx` must then
+            call `grad_fn` outside loops and branches of JAX.
 
     Returns:
         A function of a state, inputs `(n, ...)` and labels `(n,)`, that returns the next state
-        and the mean loss before the step, a scalar. Nothing raises on a non-finite loss: it
-        passes through.
+        and the step's record. Nothing raises on a non-finite loss: it passes through.
+
+    Raises:
+        ValueError: for another `statistics_from`.
 
     Example:
-        >>> step = make_train_step(lambda w, x: x * w, lambda logits, y: (logits - y) ** 2,
-        ...                        optax.sgd(0.25))
-        >>> state = init_state(jnp.array(0.0), optax.sgd(0.25))
-        >>> state, value = step(state, jnp.ones(4), jnp.ones(4))
-        >>> float(state.params), float(value)
+        >>> forward = lambda w, statistics, x, train: (x * w, statistics)
+        >>> tx = optax.sgd(0.25)
+        >>> step = make_train_step(forward, lambda logits, y: (logits - y) ** 2, tx)
+        >>> state, record = step(init_state(jnp.array(0.0), tx), jnp.ones(4), jnp.ones(4))
+        >>> float(state.params), float(record.loss)
         (0.5, 1.0)
+
+    Source:
+        Which pass peers keep differs: davda54/sam the first, lhchau/saner @07fd303 the second and
+        one more at the new parameters, which is left out here.
     """
+    if statistics_from not in STATISTICS:
+        raise ValueError(
+            f"statistics_from must be one of {', '.join(STATISTICS)}, not {statistics_from!r}"
+        )
     update = optax.with_extra_args_support(tx).update
 
     def step(
         state: TrainState, inputs: jax.Array, labels: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
-        def batch_loss(params: Any) -> jax.Array:
-            return jnp.mean(loss(apply(params, inputs), labels))
+    ) -> tuple[TrainState, StepRecord]:
+        def batch_loss(params: Any) -> tuple[jax.Array, Any]:
+            logits, statistics = forward(params, state.statistics, inputs, train=True)
+            return jnp.mean(loss(logits, labels)), statistics
 
-        value, grads = jax.value_and_grad(batch_loss)(state.params)
-        updates, opt_state = update(
-            grads, state.opt_state, state.params, grad_fn=jax.grad(batch_loss)
-        )
-        return TrainState(optax.apply_updates(state.params, updates), opt_state), value
+        (value, statistics), grads = jax.value_and_grad(batch_loss, has_aux=True)(state.params)
+        seen = [statistics]
+
+        def grad_fn(params: Any) -> Any:
+            grads, perturbed_statistics = jax.grad(batch_loss, has_aux=True)(params)
+            if statistics_from == "perturbed":
+                seen.append(perturbed_statistics)
+            return grads
+
+        updates, opt_state = update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+        params = optax.apply_updates(state.params, updates)
+        next_state = TrainState(params, seen[-1], opt_state, state.step + 1)
+        return next_state, StepRecord(value, metrics_in(opt_state))
 
     return step
 
 
-def run_epoch(
-    step: TrainStep, state: TrainState, inputs: jax.Array, labels: jax.Array, order: jax.Array
-) -> tuple[TrainState, jax.Array]:
-    """Take one step per row of `order`, as one `jax.lax.scan`.
+def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:
+    """Find the step metrics that a transformation keeps, however deep in a chain.
+
+    Args:
+        opt_state: the state of any Optax transformation.
+
+    Returns:
+        The first `StepMetrics` in it, or `()`.
+
+    Example:
+        >>> metrics_in(optax.adam(0.1).init(jnp.zeros(2)))
+        ()
+    """
+    is_metrics = lambda node: isinstance(node, StepMetrics)
+    leaves = jax.tree.leaves(opt_state, is_leaf=is_metrics)
+    return next((leaf for leaf in leaves if is_metrics(leaf)), ())
+
+
+def run_steps(
+    step: TrainStep,
+    state: TrainState,
+    inputs: jax.Array,
+    labels: jax.Array,
+    order: jax.Array,
+    prepare: Prepare = lambda inputs, _: inputs,
+) -> tuple[TrainState, StepRecord]:
+    """Take one step per row of `order`: a `jax.lax.scan`, or no loop at all for a single row.
 
     Args:
         step: as built by `make_train_step`.
@@ -102,25 +219,33 @@ def run_epoch(
         inputs: all training inputs, `(n, ...)`.
         labels: their labels, `(n,)`.
         order: int32 `(num_steps, batch_size)`, the examples of each minibatch.
+        prepare: minibatch of inputs and number of the step to what the model sees: augmentation
+            and normalisation, once a step and so the same for every pass of it.
 
     Returns:
-        The state after the last step, and the loss of every minibatch before its step,
-        `(num_steps,)`.
+        The state after the last step, and the records of all, `(num_steps,)` each.
 
     Limits: on CPU, XLA runs the gradient of a convolution tens of times slower inside a scan
     (jax-ml/jax#12868); dispatch convolutional models step by step there. Dense models gain from
     the scan.
 
     Example:
-        >>> step = make_train_step(lambda w, x: x * w, lambda logits, y: (logits - y) ** 2,
-        ...                        optax.sgd(0.25))
-        >>> state = init_state(jnp.array(0.0), optax.sgd(0.25))
+        >>> forward = lambda w, statistics, x, train: (x * w, statistics)
+        >>> tx = optax.sgd(0.25)
+        >>> step = make_train_step(forward, lambda logits, y: (logits - y) ** 2, tx)
         >>> order = jnp.array([[0, 1], [1, 0]])
-        >>> _, losses = run_epoch(step, state, jnp.ones(2), jnp.ones(2), order)
-        >>> losses.tolist()
+        >>> state = init_state(jnp.array(0.0), tx)
+        >>> run_steps(step, state, jnp.ones(2), jnp.ones(2), order)[1].loss.tolist()
         [1.0, 0.25]
     """
-    return jax.lax.scan(lambda state, rows: step(state, inputs[rows], labels[rows]), state, order)
+
+    def one(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepRecord]:
+        return step(state, prepare(inputs[rows], state.step), labels[rows])
+
+    if order.shape[0] == 1:
+        state, record = one(state, order[0])
+        return state, jax.tree.map(lambda leaf: leaf[None], record)
+    return jax.lax.scan(one, state, order)
 
 
 def batch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) -> NDArray[np.int32]:
@@ -153,102 +278,3 @@ def batch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) ->
     num_steps = num_examples // batch_size
     rows = rng.permutation(num_examples)[: num_steps * batch_size]
     return rows.astype(np.int32).reshape(num_steps, batch_size)
-
-
-class Counts(NamedTuple):
-    """Count predictions on labels of which some are wrong; int32 scalars, additive over batches.
-
-    Attributes:
-        examples: how many examples were seen.
-        correct: predicted as their true class.
-        flipped: examples whose label is not their true class.
-        memorised: flipped examples predicted as their wrong label.
-        corrected: flipped examples predicted as their true class.
-        clean_fit: unflipped examples predicted as their label.
-    """
-
-    examples: jax.Array
-    correct: jax.Array
-    flipped: jax.Array
-    memorised: jax.Array
-    corrected: jax.Array
-    clean_fit: jax.Array
-
-
-class Shares(NamedTuple):
-    """Hold the shares that `Counts` imply, float64 in [0, 1], NaN where nothing was counted.
-
-    Attributes:
-        accuracy: share of all examples predicted as their true class.
-        memorised: share of the flipped examples predicted as their wrong label.
-        corrected: share of the flipped examples predicted as their true class.
-        clean_fit: share of the unflipped examples predicted as their label.
-    """
-
-    accuracy: NDArray[np.float64]
-    memorised: NDArray[np.float64]
-    corrected: NDArray[np.float64]
-    clean_fit: NDArray[np.float64]
-
-
-def evaluate(
-    apply: Apply, params: Any, inputs: jax.Array, labels: jax.Array, true_labels: jax.Array
-) -> Counts:
-    """Count what a model predicts on labels of which some may be wrong.
-
-    Where all labels are right, pass them twice: then nothing is flipped, and `correct` is the
-    ordinary count.
-
-    Args:
-        apply: parameters and inputs `(n, ...)` to logits `(n, c)`.
-        params: the parameters to evaluate.
-        inputs: `(n, ...)`, seen in one pass; for large sets add the counts of several calls.
-        labels: integers `(n,)`, as given in training.
-        true_labels: integers `(n,)`, as they should be.
-
-    Returns:
-        The counts. A tie goes to the lowest class, and so does a row of NaN.
-
-    Example:
-        >>> logits = jnp.eye(3)
-        >>> counts = evaluate(lambda params, inputs: inputs, None, logits,
-        ...                   jnp.array([0, 1, 0]), jnp.array([0, 2, 2]))
-        >>> counts.flipped.item(), counts.memorised.item(), counts.corrected.item()
-        (2, 1, 1)
-    """
-    predicted = jnp.argmax(apply(params, inputs), axis=-1)
-    is_flipped = labels != true_labels
-    count = lambda mask: jnp.sum(mask, dtype=jnp.int32)
-    return Counts(
-        examples=jnp.full((), labels.shape[0], jnp.int32),
-        correct=count(predicted == true_labels),
-        flipped=count(is_flipped),
-        memorised=count(is_flipped & (predicted == labels)),
-        corrected=count(is_flipped & (predicted == true_labels)),
-        clean_fit=count(~is_flipped & (predicted == labels)),
-    )
-
-
-def shares(counts: Counts) -> Shares:
-    """Turn counts into shares, on the host.
-
-    Args:
-        counts: scalars, or arrays of one shape, such as one entry per seed.
-
-    Returns:
-        Arrays of that shape; NaN where the group is empty.
-
-    Example:
-        >>> shares(Counts(10, 8, 4, 1, 3, 5)).memorised.item()
-        0.25
-    """
-    examples, correct, flipped, memorised, corrected, clean_fit = (
-        np.asarray(leaf, np.float64) for leaf in counts
-    )
-    with np.errstate(invalid="ignore"):
-        return Shares(
-            accuracy=correct / examples,
-            memorised=memorised / flipped,
-            corrected=corrected / flipped,
-            clean_fit=clean_fit / (examples - flipped),
-        )

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -31,7 +32,7 @@ def test_the_help_of_compare_explains_every_option(capsys):
     assert main(["compare", "--epochs", "3", "--help"]) == 0
     text = capsys.readouterr().out
     for name in CompareConfig.__dataclass_fields__:
-        assert f"--{name.replace('_', '-')} " in text
+        assert re.search(rf"--{name.replace('_', '-')}[ ,]", text)
     assert "Radius of the perturbation" in text
 
 
@@ -41,7 +42,7 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert "choose from compare" in err
+    assert "choose from train, evaluate, compare, data" in err
 
 
 @pytest.mark.parametrize(
@@ -68,11 +69,11 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
         ("--batch-size 0", "batch_size must be a whole number of at least 1, not 0"),
         ("--batch-size 5000", "batch_size must be at most 1437"),
         ("--hidden-widths 3 a", "hidden_widths must be whole numbers of at least 1, not 'a'"),
-        ("--noise salt", "noise must be one of symmetric, symmetric_inclusive, pair, not 'salt'"),
+        ("--noise salt", "noise must be one of symmetric, symmetric_inclusive, pair, "),
         ("--methods adam", "methods must be among sgd, sam"),
         ("--methods sam sam", "methods must name at least one method, and none of them twice"),
         ("--methods", "methods must name at least one method, and none of them twice"),
-        ("--dataset mnist", "dataset must be \"digits\" or the path of an .npz file, not 'mnist'"),
+        ("--dataset mnist", "dataset must be \"digits\", 'cifar10', 'cifar100', the path of"),
         ("--dataset a.npz", "a.npz: there is no such file"),
         ("--output-folder .", "output_folder '.' exists"),
         ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),

@@ -8,8 +8,8 @@ import pytest
 
 from saner_jax import RECIPES, compare, run_folder
 from saner_jax.cli import main
+from saner_jax.experiment import build_optimizer
 from saner_jax.options import CompareConfig
-from saner_jax.paired_runs import build_tx
 
 SMALL = ("--epochs", "2", "--seeds", "2", "--hidden-widths", "16")
 
@@ -114,7 +114,7 @@ def test_options_reach_the_optimizer():
     config = CompareConfig(
         alpha=1.0, alpha_warmup_fraction=0.0, learning_rate=0.5, momentum=0.0, weight_decay=0.1
     )
-    tx = build_tx("saner", config, steps_per_epoch=10)
+    tx = build_optimizer("saner", config, steps_per_epoch=10).tx
     params = jnp.array([1.0, 1.0])
     grads, shrunk = jnp.array([2.0, 2.0]), jnp.array([1.0, 3.0])
     update = lambda state: tx.update(grads, state, params, grad_fn=lambda _: shrunk)
@@ -201,3 +201,40 @@ def test_a_failed_write_keeps_the_former_file(tmp_path):
         run_folder.write_json(path, {"seconds": object()})
     assert json.loads(path.read_text()) == {"seconds": None}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standard_promotion")
+def test_convolutional_models_are_trained_seed_by_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--model resnet8 --width 0.25 --num-train 150 --epochs 2 --seeds 2 --batch-size 50"
+    assert main(["compare", *small.split(), "--methods", "sgd", "sam", "--output-folder", "c"]) == 0
+    results = json.loads((tmp_path / "c/results.json").read_text())
+    assert list(results["methods"]) == ["sgd", "sam"]
+    for entry in results["methods"].values():
+        assert np.shape(entry["curves"]["memorised"]) == (2, 2)
+        assert np.shape(entry["final"]["test_accuracy_last"]) == (2,)
+        assert entry["diverged"] == [False, False]
+    # The same noise, order and initial parameters: the first loss is the same, the end is not.
+    sgd, sam = (results["methods"][method]["curves"]["loss"] for method in ("sgd", "sam"))
+    assert sgd[0] != sam[0]
+    assert sgd[0] != sgd[1]
+    folders = sorted(path.name for path in (tmp_path / "c").iterdir() if path.is_dir())
+    assert folders == ["sam-seed-0", "sam-seed-1", "sgd-seed-0", "sgd-seed-1"]
+    hashes = [noise["label_hash"] for noise in results["noise"]]
+    of_run = json.loads((tmp_path / "c/sam-seed-1/results.json").read_text())
+    assert of_run["noise"][0]["label_hash"] == hashes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standard_promotion")
+def test_a_seed_that_diverges_leaves_a_gap_in_its_row(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--model resnet8 --width 0.25 --norm none --num-train 150 --epochs 2 --seeds 1"
+    arguments = [*small.split(), "--batch-size", "50", "--methods", "sgd", "--output-folder", "c"]
+    assert main(["compare", *arguments, "--learning-rate", "1e30"]) == 0
+    out, err = capsys.readouterr()
+    assert "sgd, seed 0: the loss was not finite at step" in err
+    assert "sgd diverged" in out
+    results = json.loads((tmp_path / "c/results.json").read_text())
+    assert results["methods"]["sgd"]["diverged"] == [True]

@@ -7,8 +7,7 @@ transition matrices and a hash of the labels, for the record of a run.
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,15 +72,11 @@ def symmetric(
                [0.2, 0.6, 0.2],
                [0.2, 0.2, 0.6]])
     """
-    true_labels = _checked(true_labels, rate, num_classes)
-    rng = np.random.default_rng(seed)
-    chosen = _choose(true_labels.size, rate, rng)
-    labels = true_labels.copy()
+    true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
+    chosen = choose(labels.size, rate, rng)
     shift = rng.integers(1, num_classes, size=chosen.size, dtype=np.int32)
     labels[chosen] = (labels[chosen] + shift) % num_classes
-    others = np.full((num_classes, num_classes), rate / (num_classes - 1))
-    np.fill_diagonal(others, 1 - rate)
-    return _record(labels, true_labels, others)
+    return record(labels, true_labels, symmetric_transition(rate, num_classes))
 
 
 def symmetric_inclusive(
@@ -114,13 +109,11 @@ def symmetric_inclusive(
         >>> 0.4 < noisy.rate < 0.6
         True
     """
-    true_labels = _checked(true_labels, rate, num_classes)
-    rng = np.random.default_rng(seed)
-    chosen = _choose(true_labels.size, rate, rng)
-    labels = true_labels.copy()
+    true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
+    chosen = choose(labels.size, rate, rng)
     labels[chosen] = rng.integers(0, num_classes, size=chosen.size, dtype=np.int32)
     uniform = np.full((num_classes, num_classes), rate / num_classes)
-    return _record(labels, true_labels, uniform + (1 - rate) * np.eye(num_classes))
+    return record(labels, true_labels, uniform + (1 - rate) * np.eye(num_classes))
 
 
 def pair(
@@ -151,28 +144,47 @@ def pair(
         >>> pair([0, 1, 2], 1.0, num_classes=3, seed=0).labels
         array([1, 2, 0], dtype=int32)
     """
-    true_labels = _checked(true_labels, rate, num_classes)
-    rng = np.random.default_rng(seed)
-    chosen = _choose(true_labels.size, rate, rng)
-    labels = true_labels.copy()
-    labels[chosen] = (labels[chosen] + 1) % num_classes
-    identity = np.eye(num_classes)
-    return _record(labels, true_labels, (1 - rate) * identity + rate * np.roll(identity, 1, axis=1))
+    return flip_to(next_class(num_classes), true_labels, rate, num_classes, seed)
 
 
-NOISE_TYPES: dict[str, Callable[..., NoisyLabels]] = {
-    "symmetric": symmetric,
-    "symmetric_inclusive": symmetric_inclusive,
-    "pair": pair,
-}
+def transition(
+    true_labels: ArrayLike,
+    matrix: ArrayLike,
+    *,
+    seed: int | np.random.Generator,
+) -> NoisyLabels:
+    """Draw every label from the row of its true class in a transition matrix.
+
+    One draw per example, so that the realised rate is near its mean, the average of
+    `1 - matrix[y, y]` over the examples, and not equal to it. The identity changes nothing.
+
+    Args:
+        true_labels: integers `(n,)` in [0, c).
+        matrix: `(c, c)`, row = true class, entry = probability of the label; finite, not
+            negative, each row summing to 1 within 1e-6.
+        seed: seed of `numpy.random.default_rng`, or the generator to draw from.
+
+    Returns:
+        The labels with their record; `transition_asked` is the matrix.
+
+    Raises:
+        ValueError: for labels or a matrix other than above.
+
+    Example:
+        >>> transition([0, 1, 0, 1], [[1, 0], [1, 0]], seed=0).labels
+        array([0, 0, 0, 0], dtype=int32)
+    """
+    matrix = checked_rows(matrix, "matrix")
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"matrix must be square, not {matrix.shape}")
+    true_labels = checked_labels(true_labels, len(matrix))
+    uniform = np.random.default_rng(seed).random(true_labels.size)
+    return record(draw_from_rows(matrix[true_labels], uniform), true_labels, matrix)
 
 
-def _checked(true_labels: ArrayLike, rate: float, num_classes: int) -> NDArray[np.int32]:
+def checked_labels(true_labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:
+    """Return labels as an int32 row of their own, refusing any outside [0, num_classes)."""
     labels = np.asarray(true_labels)
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2 to flip labels, not {num_classes!r}")
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate must be a fraction from 0 to 1, not {rate!r}")
     if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
         raise ValueError(
             f"true_labels must be one row of integers, not {labels.dtype} {labels.shape}"
@@ -184,15 +196,59 @@ def _checked(true_labels: ArrayLike, rate: float, num_classes: int) -> NDArray[n
     return labels.astype(np.int32)
 
 
-def _choose(num_examples: int, rate: float, rng: np.random.Generator) -> NDArray[np.intp]:
-    return rng.permutation(num_examples)[: int(rate * num_examples)]
+def checked_setting(rate: float, num_classes: int) -> None:
+    """Refuse a rate outside [0, 1] and fewer than two classes."""
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2 to flip labels, not {num_classes!r}")
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate must be a fraction from 0 to 1, not {rate!r}")
 
 
-def _record(
+def checked_rows(rows: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return a float64 table of at least two columns whose rows are probabilities, or refuse it."""
+    table = np.asarray(rows, np.float64)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(f"{name} must have rows of at least two classes, not {table.shape}")
+    if not (np.isfinite(table).all() and (table >= 0).all()):
+        raise ValueError(f"{name} must hold finite probabilities of at least 0")
+    error = np.abs(table.sum(axis=1) - 1).max(initial=0)
+    if error > 1e-6:
+        raise ValueError(f"{name} must have rows that sum to 1, but one is off by {error:.3g}")
+    return table
+
+
+def draw_from_rows(rows: NDArray[Any], uniform: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Draw one column per row of probabilities, given a uniform number in [0, 1) for each."""
+    cumulative = rows.cumsum(axis=1, dtype=np.float64)
+    # A last entry of exactly 1 keeps rounding from drawing a column past the end.
+    cumulative /= cumulative[:, -1:]
+    return (uniform[:, None] >= cumulative).sum(axis=1, dtype=np.int32)
+
+
+def next_class(num_classes: int) -> NDArray[np.int32]:
+    """Map every class to the next one, the last to the first."""
+    return np.roll(np.arange(num_classes, dtype=np.int32), -1)
+
+
+def symmetric_transition(rate: float, num_classes: int) -> NDArray[np.float64]:
+    """Share `rate` evenly among the other classes."""
+    rows = np.full((num_classes, num_classes), rate / (num_classes - 1))
+    np.fill_diagonal(rows, 1 - rate)
+    return rows
+
+
+def map_transition(rate: float, targets: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Send `rate` of every class to its target, which may be itself."""
+    identity = np.eye(len(targets))
+    return (1 - rate) * identity + rate * identity[targets]
+
+
+def record(
     labels: NDArray[np.int32],
     true_labels: NDArray[np.int32],
     transition_asked: NDArray[np.float64],
 ) -> NoisyLabels:
+    """Put labels together with what is recorded about them."""
     counts = np.zeros_like(transition_asked)
     np.add.at(counts, (true_labels, labels), 1)
     totals = counts.sum(axis=1, keepdims=True)
@@ -207,3 +263,31 @@ def _record(
         transition_realised=realised,
         label_hash=hashlib.sha256(labels.astype("<i4").tobytes()).hexdigest()[:16],
     )
+
+
+def begin(
+    true_labels: ArrayLike, rate: float, num_classes: int, seed: int | np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32], np.random.Generator]:
+    """Check, and return the true labels, a copy to flip, and the generator."""
+    checked_setting(rate, num_classes)
+    labels = checked_labels(true_labels, num_classes)
+    return labels, labels.copy(), np.random.default_rng(seed)
+
+
+def choose(num_examples: int, rate: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Choose exactly `int(rate * num_examples)` examples, uniformly."""
+    return rng.permutation(num_examples)[: int(rate * num_examples)]
+
+
+def flip_to(
+    targets: NDArray[np.int32],
+    true_labels: ArrayLike,
+    rate: float,
+    num_classes: int,
+    seed: int | np.random.Generator,
+) -> NoisyLabels:
+    """Give chosen examples the label that `targets` has for their class."""
+    true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
+    chosen = choose(labels.size, rate, rng)
+    labels[chosen] = targets[labels[chosen]]
+    return record(labels, true_labels, map_transition(rate, targets))

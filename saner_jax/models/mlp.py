@@ -1,5 +1,7 @@
 """A multi-layer perceptron on flattened images."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,13 +10,15 @@ import jax.numpy as jnp
 class MLP(nn.Module):
     """Classify flattened inputs with ReLU layers and a linear read-out.
 
-    The call takes a float array `(n, ...)` and returns logits `(n, num_classes)`; no hidden
-    widths make it a linear classifier. Kernels start LeCun normal and biases at zero, Flax's own
-    defaults. There is no dropout and no normalisation, so training and evaluation are one call.
+    The call takes a float array `(n, ...)` and returns float32 logits `(n, num_classes)`; no
+    hidden widths make it a linear classifier. Kernels start LeCun normal and biases at zero,
+    Flax's own defaults. There is no dropout and no normalisation, so training and evaluation are
+    one call.
 
     Attributes:
         num_classes: width of the output.
         hidden_widths: width of each hidden layer, first to last.
+        dtype: of the hidden layers' products; parameters and the read-out are float32.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -26,11 +30,13 @@ class MLP(nn.Module):
 
     num_classes: int
     hidden_widths: tuple[int, ...] = (256, 256)
+    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Map inputs `(n, ...)` to logits `(n, num_classes)`."""
+    def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
+        """Map inputs `(n, ...)` to logits `(n, num_classes)`, the same in training or not."""
+        del train
         hidden = jnp.reshape(inputs, (inputs.shape[0], -1))
         for width in self.hidden_widths:
-            hidden = nn.relu(nn.Dense(width)(hidden))
-        return nn.Dense(self.num_classes)(hidden)
+            hidden = nn.relu(nn.Dense(width, dtype=self.dtype)(hidden))
+        return nn.Dense(self.num_classes, dtype=jnp.float32)(hidden)

@@ -1,0 +1,151 @@
+"""Keep what a run needs to go on exactly where it stopped, on Orbax.
+
+A checkpoint is a tree of arrays beside a small record: which run it belongs to and a digest of
+every array. Orbax writes it under another name and renames it when it is whole, so a run that is
+killed leaves the previous one; the digest tells one that was damaged later.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+
+class CheckpointError(ValueError):
+    """Say in one sentence why a checkpoint is not used."""
+
+
+class Checkpoints:
+    """Keep the newest checkpoints of one folder, at most `keep` of them.
+
+    Args:
+        folder: made if it does not exist.
+        identity: what tells this run from others; JSON values by name.
+        keep: how many to keep, at least 1.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp(), "last"), {"seed": 0}, keep=2)
+        >>> for step in (10, 20, 30):
+        ...     checkpoints.save(step, {"w": np.full(3, step)}, {"epoch": step // 10})
+        >>> checkpoints.steps()
+        [20, 30]
+        >>> tree, record = checkpoints.restore(30, {"w": np.zeros(3, int)})
+        >>> tree["w"].tolist(), record["epoch"]
+        ([30, 30, 30], 3)
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], *, keep: int) -> None:
+        self._folder = folder
+        self._identity = identity
+        # Orbax reports every save on the root logger, and warns of what is meant here.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        self._refused: list[int] = []
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a whole checkpoint, ascending."""
+        return sorted(self._manager.all_steps(read=True))
+
+    def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:
+        """Save a tree, whole or not at all, and drop what is older than the newest `keep`.
+
+        Checkpoints that `restore_newest` refused are dropped first.
+
+        Args:
+            step: above that of every checkpoint here; saving one step twice changes nothing.
+            tree: any pytree of arrays.
+            record: JSON values by name, to come back with it.
+
+        Raises:
+            OSError: when the folder cannot be written.
+        """
+        while self._refused:
+            self._manager.delete(self._refused.pop())
+        if step in self.steps():
+            return
+        tree = jax.device_get(tree)
+        about = {"identity": self._identity, "digest": _digest(tree), "record": record}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about)
+            ),
+        )
+
+    def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        """Load the checkpoint of a step.
+
+        Args:
+            step: one of `steps()`.
+            like: a tree of the wanted structure, shapes and dtypes.
+
+        Returns:
+            The tree as NumPy arrays, and the record saved with it.
+
+        Raises:
+            CheckpointError: for a checkpoint of another run, of another structure, or damaged.
+
+        """
+        where = f"{self._folder / str(step)}"
+        try:
+            about = self._manager.restore(
+                step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+            )["about"]
+            identity, digest, record = (about[name] for name in ("identity", "digest", "record"))
+        # Orbax, TensorStore and JSON each raise errors of their own for a damaged file.
+        except Exception as error:
+            raise CheckpointError(f"{where}: not a checkpoint of saner-jax, or damaged") from error
+        for name, value in self._identity.items():
+            if identity.get(name) != value:
+                raise CheckpointError(
+                    f"{where}: it belongs to a run with another {name},"
+                    f" {identity.get(name)!r} instead of {value!r}"
+                )
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, jax.device_get(like))
+        try:
+            tree = self._manager.restore(
+                step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes))
+            )["tree"]
+            tree = jax.device_get(tree)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{where}: its arrays cannot be read: {reason}") from error
+        if _digest(tree) != digest:
+            raise CheckpointError(f"{where}: its arrays are not the ones saved, by their digest")
+        return tree, record
+
+    def restore_newest(self, like: Any, refuse: Any) -> tuple[int, Any, dict[str, Any]]:
+        """Load the newest checkpoint that can be, telling of those that cannot.
+
+        Args:
+            like: as for `restore`.
+            refuse: called with a sentence for every checkpoint passed over.
+
+        Returns:
+            The step, the tree and the record.
+
+        Raises:
+            CheckpointError: when no checkpoint is left.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return step, *self.restore(step, like)
+            except CheckpointError as error:
+                self._refused.append(step)
+                refuse(str(error))
+        raise CheckpointError(f"{self._folder}: no checkpoint here can be used")
+
+
+def _digest(tree: Any) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        leaf = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

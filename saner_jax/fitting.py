@@ -1,0 +1,358 @@
+"""Run the epochs: dispatch steps, evaluate, checkpoint, stop when asked to.
+
+The state after step k is the same whether a run was interrupted or not: the order of examples and
+the augmentation follow from the seed and the number of the step, and a checkpoint holds the rest.
+"""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from saner_jax.checkpoints import Checkpoints
+from saner_jax.experiment import Optimizer
+from saner_jax.metrics import StepMetrics
+from saner_jax.scoring import Counts, evaluate, shares
+from saner_jax.training import (
+    Forward,
+    Prepare,
+    TrainState,
+    batch_order,
+    make_train_step,
+    run_steps,
+)
+
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+# Large enough to keep a device busy, small enough for a CPU's memory with any of the models.
+_EVALUATION_BATCH = 500
+
+
+class Diverged(Exception):
+    """Say in one sentence where the loss stopped being finite, and what is left."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Say in one sentence what a signal left behind; `signum` is the signal."""
+
+    def __init__(self, signum: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.signum = signum
+
+
+class Examples(NamedTuple):
+    """Hold images with their labels, given and true; `n` of each."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    true_labels: NDArray[np.int32]
+
+
+class Task(NamedTuple):
+    """Hold what `fit` trains: examples, model, optimizer, and how long.
+
+    Attributes:
+        train: what is trained on.
+        validation: examples held out with their given labels; none means no choice of a best.
+        test: what is evaluated on.
+        forward: the model.
+        normalise: uint8 images to the model's inputs, for evaluation.
+        prepare: the same for training, with augmentation.
+        optimizer: as from `build_optimizer`.
+        seed: of the order.
+        epochs: passes over the training examples.
+        batch_size: examples per step.
+        steps_per_dispatch: steps in one compiled program.
+        evaluate_every_epochs: epochs between evaluations.
+        checkpoint_every_epochs: epochs between checkpoints.
+        statistics_from: see `make_train_step`.
+        rho: for the record.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    forward: Forward
+    normalise: Callable[[jax.Array], jax.Array]
+    prepare: Prepare
+    optimizer: Optimizer
+    seed: int
+    epochs: int
+    batch_size: int
+    steps_per_dispatch: int
+    evaluate_every_epochs: int
+    checkpoint_every_epochs: int
+    statistics_from: str
+    rho: float
+
+
+class Totals(NamedTuple):
+    """Hold sums over the steps of an epoch so far, on the device.
+
+    Attributes:
+        loss: sum of the minibatches' mean losses, float32.
+        metrics: sums of the step metrics, or `()`.
+        bad_step: the first step of the run whose loss was not finite, or -1; int32.
+    """
+
+    loss: jax.Array
+    metrics: StepMetrics | tuple[()]
+    bad_step: jax.Array
+
+
+class Progress(NamedTuple):
+    """Hold all that a checkpoint keeps: the state, and the sums of the unfinished epoch."""
+
+    state: TrainState
+    totals: Totals
+
+
+Row = dict[str, Any]
+
+
+def start(task: Task, state: TrainState) -> Progress:
+    """Return the progress before the first step.
+
+    Args:
+        task: what is to be trained.
+        state: as from `init_state`.
+
+    Returns:
+        The state with empty sums.
+    """
+    step = make_train_step(task.forward, cross_entropy, task.optimizer.tx)
+    shape = lambda examples: (examples[: task.batch_size]).shape
+    inputs = jax.eval_shape(
+        task.prepare, jax.ShapeDtypeStruct(shape(task.train.images), jnp.uint8), state.step
+    )
+    labels = jax.ShapeDtypeStruct(shape(task.train.labels), jnp.int32)
+    record = jax.eval_shape(step, state, inputs, labels)[1]
+    zeros = jax.tree.map(lambda leaf: jnp.zeros((), leaf.dtype), record.metrics)
+    return Progress(state, Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32)))
+
+
+def make_dispatch(task: Task) -> Callable[..., tuple[Progress, jax.Array]]:
+    """Compile what runs between two looks at the clock: some steps, and the sums over them.
+
+    Args:
+        task: what is to be trained.
+
+    Returns:
+        A function of progress (donated), images, labels and `order`, int32
+        `(num_steps, batch_size)`, that returns the progress and the last step's loss.
+    """
+    step = make_train_step(
+        task.forward, cross_entropy, task.optimizer.tx, statistics_from=task.statistics_from
+    )
+
+    def dispatch(
+        progress: Progress, images: jax.Array, labels: jax.Array, order: jax.Array
+    ) -> tuple[Progress, jax.Array]:
+        first, totals = progress.state.step, progress.totals
+        state, record = run_steps(step, progress.state, images, labels, order, task.prepare)
+        is_bad = ~jnp.isfinite(record.loss)
+        bad_here = first + jnp.argmax(is_bad).astype(jnp.int32)
+        bad_step = jnp.where((totals.bad_step < 0) & is_bad.any(), bad_here, totals.bad_step)
+        add = lambda total, new: total + new.sum(axis=0)
+        metrics = jax.tree.map(add, totals.metrics, record.metrics)
+        totals = Totals(add(totals.loss, record.loss), metrics, bad_step)
+        return Progress(state, totals), record.loss[-1]
+
+    return jax.jit(dispatch, donate_argnums=0)
+
+
+def fit(
+    task: Task,
+    progress: Progress,
+    *,
+    last: Checkpoints,
+    best: Checkpoints,
+    best_so_far: Row | None,
+    on_epoch: Callable[[Row], None],
+) -> tuple[TrainState, Row | None]:
+    """Train to the end, from wherever `progress` stands.
+
+    Args:
+        task: what is to be trained.
+        progress: as from `start`, or from a checkpoint; its arrays are left alone.
+        last: where checkpoints to resume from go.
+        best: where the best epoch's goes, by accuracy on the validation examples' given labels.
+        best_so_far: the best epoch's row before this call, or None.
+        on_epoch: called with the row of every epoch: metrics by name, in metrics.jsonl's terms.
+
+    Returns:
+        The state after the last step, and the best epoch's row, None without validation examples.
+
+    Raises:
+        Diverged: after an epoch in which a loss was not finite; the checkpoints are older.
+        Stopped: after SIGINT or SIGTERM, at the next step, with a checkpoint of it.
+        OSError: when a checkpoint cannot be written.
+    """
+    num_train, chunk = len(task.train.labels), task.steps_per_dispatch
+    steps_per_epoch = num_train // task.batch_size
+    images, labels = jnp.asarray(task.train.images), jnp.asarray(task.train.labels)
+    dispatch, measure = make_dispatch(task), _make_measure(task)
+    # Copied, since every dispatch donates them, and no buffer may be donated twice.
+    progress = jax.tree.map(jnp.array, progress)
+    step = int(progress.state.step)
+    save = lambda: last.save(step, progress, {"best": best_so_far})
+
+    with _signals() as signum:
+        while step < task.epochs * steps_per_epoch:
+            epoch, offset = divmod(step, steps_per_epoch)
+            order = batch_order(num_train, task.batch_size, seed=task.seed, epoch=epoch)
+            began, began_step, running = time.perf_counter(), step, None
+            for at in range(offset, steps_per_epoch, chunk):
+                rows = order[at : at + chunk]
+                progress, loss = dispatch(progress, images, labels, rows)
+                step += len(rows)
+                # One program ahead of the device, no more: a signal is answered soon.
+                if running is not None:
+                    running.block_until_ready()
+                running = loss
+                if signum():
+                    _refuse_divergence(progress, last)
+                    save()
+                    raise Stopped(
+                        signum(),
+                        f"stopped at step {step} by {signal.Signals(signum()).name},"
+                        " which a checkpoint keeps",
+                    )
+            progress.totals.loss.block_until_ready()
+            seconds = time.perf_counter() - began
+            _refuse_divergence(progress, last)
+            epoch += 1
+            row = {
+                "epoch": epoch,
+                "step": step,
+                "loss": float(progress.totals.loss) / steps_per_epoch,
+                **_metrics_row(progress.totals, steps_per_epoch),
+                "learning_rate": _number(task.optimizer.learning_rate(step - 1)),
+                "rho": task.rho,
+                "alpha": _number(task.optimizer.alpha(step - 1)),
+                "images_per_second": (step - began_step) * task.batch_size / seconds,
+            }
+            zeros = jax.tree.map(jnp.zeros_like, progress.totals)
+            totals = zeros._replace(bad_step=progress.totals.bad_step)
+            progress = progress._replace(totals=totals)
+            is_end = epoch == task.epochs
+            if is_end or epoch % task.evaluate_every_epochs == 0:
+                row.update(measure(progress.state))
+                if _is_better(row, best_so_far):
+                    best_so_far = row
+                    best.save(step, progress, {"best": row})
+            on_epoch(row)
+            if is_end or epoch % task.checkpoint_every_epochs == 0:
+                save()
+    return progress.state, best_so_far
+
+
+def count(task: Task, state: TrainState, examples: Examples) -> Counts:
+    """Count what a state's model predicts on examples, without augmentation.
+
+    Args:
+        task: which model.
+        state: its parameters and statistics.
+        examples: at least one.
+
+    Returns:
+        The counts, scalars of NumPy.
+    """
+    return _counter(task)(state, examples)
+
+
+def _counter(task: Task) -> Callable[[TrainState, Examples], Counts]:
+    @jax.jit
+    def counts_of(params: Any, statistics: Any, *batch: jax.Array) -> Counts:
+        images, labels, true_labels = batch
+        logits, _ = task.forward(params, statistics, task.normalise(images), train=False)
+        return evaluate(logits, labels, true_labels, cross_entropy)
+
+    def count_all(state: TrainState, examples: Examples) -> Counts:
+        parts = []
+        for at in range(0, len(examples.labels), _EVALUATION_BATCH):
+            batch = (array[at : at + _EVALUATION_BATCH] for array in examples)
+            parts.append(counts_of(state.params, state.statistics, *batch))
+        return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *jax.device_get(parts))
+
+    return count_all
+
+
+def _make_measure(task: Task) -> Callable[[TrainState], Row]:
+    counter = _counter(task)
+
+    def measure(state: TrainState) -> Row:
+        train, test = (shares(counter(state, part)) for part in (task.train, task.test))
+        row = {
+            "train_loss": train.loss,
+            "train_accuracy": train.fit,
+            "clean_fit": train.clean_fit,
+            "memorised": train.memorised,
+            "corrected": train.corrected,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+        }
+        if len(task.validation.labels):
+            row["validation_accuracy"] = shares(counter(state, task.validation)).fit
+        return {name: float(value) for name, value in row.items()}
+
+    return measure
+
+
+def _metrics_row(totals: Totals, num_steps: int) -> Row:
+    if not totals.metrics:
+        return {}
+    sums = jax.device_get(totals.metrics)._asdict()
+    return {name: float(value) / num_steps for name, value in sums.items()}
+
+
+def _number(value: jax.typing.ArrayLike) -> float:
+    return float(np.asarray(value))
+
+
+def _is_better(row: Row, best: Row | None) -> bool:
+    value = row.get("validation_accuracy", math.nan)
+    return not math.isnan(value) and (best is None or value > best["validation_accuracy"])
+
+
+def _refuse_divergence(progress: Progress, last: Checkpoints) -> None:
+    bad_step = int(progress.totals.bad_step)
+    if bad_step >= 0:
+        steps = last.steps()
+        kept = f"the checkpoint of step {steps[-1]} is the last" if steps else "no checkpoint"
+        raise Diverged(
+            f"the loss was not finite at step {bad_step}; {kept} before it."
+            " A smaller learning rate or rho may help"
+        )
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], int]]:
+    """Note SIGINT and SIGTERM instead of obeying; a second SIGINT is obeyed at once."""
+    noted: list[int] = []
+
+    def note(signum: int, frame: Any) -> None:
+        del frame
+        if signum == signal.SIGINT and noted:
+            raise KeyboardInterrupt
+        noted.append(signum)
+
+    # Python lets only the main thread handle signals.
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: noted[0] if noted else 0
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

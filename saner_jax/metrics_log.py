@@ -1,0 +1,73 @@
+"""Log a run's metrics: a line of JSON per epoch, and TensorBoard's events when asked for."""
+
+import contextlib
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from saner_jax.run_folder import plain, write_bytes
+
+
+def rewind(path: Path, step: int) -> list[dict[str, Any]]:
+    r"""Cut a log back to what was logged up to a step, as a resumed run starts from there.
+
+    Args:
+        path: the file, which need not exist; a last line cut off by a kill is dropped.
+        step: the steps taken so far.
+
+    Returns:
+        The rows that are left, in order.
+
+    Raises:
+        OSError: when the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "metrics.jsonl")
+        >>> _ = path.write_text('{"step": 10}\n{"step": 20}\n{"st')
+        >>> rewind(path, 10)
+        [{'step': 10}]
+    """
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["step"] <= step:
+            rows.append(row)
+    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return rows
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, tensorboard: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Open a log for appending.
+
+    Args:
+        path: the file of lines.
+        tensorboard: also write events beside it; needs tensorboardX.
+
+    Yields:
+        A function that logs a row: numbers by name, "step" among them.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("a"))
+        writer: Any = None
+        if tensorboard:
+            writer = importlib.import_module("tensorboardX").SummaryWriter(str(path.parent))
+            stack.callback(writer.close)
+
+        def log(row: dict[str, Any]) -> None:
+            file.write(json.dumps(plain(row)) + "\n")
+            file.flush()
+            for name, value in row.items() if writer else ():
+                if name != "step":
+                    writer.add_scalar(name, value, row["step"])
+
+        yield log

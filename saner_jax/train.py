@@ -1,0 +1,322 @@
+"""Train one model with one method, so that it can be interrupted: what `saner-jax train` does.
+
+`prepare` refuses bad options before anything is written, `reopen` takes up a run that stopped,
+`run` trains to the end and keeps the run folder up to date.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from saner_jax import metrics_log, report, run_folder
+from saner_jax.checkpoints import CheckpointError, Checkpoints
+from saner_jax.data import Dataset, NoisyLabels
+from saner_jax.experiment import (
+    build_model,
+    build_optimizer,
+    draw_noise,
+    held_out,
+    initial_variables,
+    load_data,
+    pixel_functions,
+)
+from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, count, fit, start
+from saner_jax.options import TrainConfig, check_train
+from saner_jax.scoring import shares
+from saner_jax.training import forward_of, init_state
+
+# Where a run lies does not change what it computes.
+_PLACES = ("data_dir", "noise_dir", "output_folder", "resume", "tensorboard")
+
+
+class Job(NamedTuple):
+    """Hold what `run` needs, checked: options, run folder, data, noise, task, first progress."""
+
+    config: TrainConfig
+    folder: Path
+    dataset: Dataset
+    noisy: NoisyLabels
+    task: Task
+    progress: Progress
+
+
+def prepare(config: TrainConfig, dataset: Dataset | None = None) -> Job:
+    """Check the options, load the data, draw the noise and make the run folder, in this order.
+
+    Args:
+        config: the options.
+        dataset: what they name, where it is loaded already.
+
+    Returns:
+        The job for `run`.
+
+    Raises:
+        ValueError: for an option out of range, a bad dataset, a model that does not fit it, or an
+            output folder that exists or cannot be made; nothing is left behind.
+    """
+    check_train(config)
+    if config.output_folder is not None and os.path.lexists(config.output_folder):
+        raise ValueError(
+            f"output_folder {str(config.output_folder)!r} exists, and is not written into;"
+            " --resume goes on with a run"
+        )
+    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise ValueError(
+            'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
+        )
+    parts = _parts(config, dataset)
+    folder = run_folder.make_folder(config.output_folder, "train")
+    run_folder.write_json(folder / "config.json", dataclasses.asdict(config))
+    return Job(config, folder, *parts)
+
+
+def reopen(folder: Path) -> Job:
+    """Take up the run of a folder, with the options it was started with.
+
+    Args:
+        folder: a run folder of `saner-jax train`.
+
+    Returns:
+        The job for `run`, at its first step; `run` goes on from the newest checkpoint.
+
+    Raises:
+        ValueError: for a folder that is none, options that cannot be read, or data or noise that
+            are no longer what the options ask for.
+    """
+    path = folder / "config.json"
+    try:
+        options = json.loads(path.read_text())
+        fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+        if not isinstance(options, dict) or options.keys() != fields.keys():
+            raise ValueError("its options are not those of saner-jax train")
+        for name in ("data_dir", "noise_dir", "output_folder", "resume"):
+            options[name] = None if options[name] is None else Path(options[name])
+        config = TrainConfig(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ValueError(f"{path}: not the options of a run to resume: {reason}") from error
+    check_train(config)
+    return Job(config, folder, *_parts(config))
+
+
+def run(job: Job, command: str | None = None) -> dict[str, Any]:
+    """Train to the end from the newest checkpoint, if there is one, and print the table.
+
+    Keeps in the folder: config.json, metrics.jsonl (a line per epoch), checkpoints/last (the two
+    newest) and checkpoints/best (the best by held-out noisy labels), and, at the end,
+    results.json and curves.png.
+
+    Args:
+        job: as from `prepare` or `reopen`.
+        command: the command line, for the record.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        Diverged: when the loss stops being finite.
+        Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
+        ValueError: when no checkpoint of the folder can be used though there are some.
+        OSError: when the run folder cannot be written.
+    """
+    with report.progress(job.config.epochs) as (say, show):
+        say(report.headline(_results(job, [], None, command)))
+        try:
+            results = train_to_end(job, say, partial(show, job.config.method), command)
+        except Stopped as stopped:
+            raise Stopped(
+                stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
+            ) from None
+    report.plot_curves(job.folder / "curves.png", results)
+    report.show_table(results)
+    return results
+
+
+def train_to_end(
+    job: Job, say: Callable[[str], None], show: Callable[..., None], command: str | None = None
+) -> dict[str, Any]:
+    """Train to the end from the newest checkpoint, keeping all but the curves in the folder.
+
+    Args:
+        job: as from `prepare` or `reopen`.
+        say: called with lines worth telling.
+        show: called after every evaluation with the epochs done, the loss, the test accuracy and
+            the memorised share.
+        command: the command line, for the record.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        As `run`.
+    """
+    config, path = job.config, job.folder / "metrics.jsonl"
+    last, best = checkpoints_of(job)
+    progress, best_row = job.progress, None
+    if last.steps():
+        step, progress, record = last.restore_newest(job.progress, say)
+        best_row = record["best"]
+        say(f"{job.folder}: goes on from step {step}")
+    rows = metrics_log.rewind(path, int(progress.state.step))
+    with metrics_log.opened(path, tensorboard=config.tensorboard) as log:
+
+        def on_epoch(row: Row) -> None:
+            rows.append(row)
+            log(row)
+            if "test_accuracy" in row:
+                show(row["epoch"], row["loss"], row["test_accuracy"], row["memorised"])
+
+        _, best_row = fit(
+            job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
+        )
+    results = _results(job, rows, best_row, command)
+    run_folder.write_json(job.folder / "results.json", results)
+    return results
+
+
+def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
+    """Evaluate a checkpoint of a run: what `saner-jax evaluate` does.
+
+    Args:
+        folder: a run folder of `saner-jax train`.
+        which: "last", or "best" by the held-out noisy labels.
+
+    Returns:
+        For "train", "validation" (where examples were held out) and "test", the shares by name:
+        `accuracy` on true labels, `fit` on given ones, `memorised`, `corrected`, `clean_fit`, and
+        the mean `loss` on given labels. And "checkpoint", with its `step`.
+
+    Raises:
+        ValueError: for a folder that holds no run, or no such checkpoint that can be used.
+    """
+    job = reopen(folder)
+    checkpoints = checkpoints_of(job)[("last", "best").index(which)]
+    sentences: list[str] = []
+    try:
+        step, progress, _ = checkpoints.restore_newest(job.progress, sentences.append)
+    except CheckpointError as error:
+        raise ValueError("; ".join([*sentences, str(error)])) from error
+    parts = {"train": job.task.train, "validation": job.task.validation, "test": job.task.test}
+    measured: dict[str, dict[str, float]] = {
+        name: {
+            key: float(value)
+            for key, value in shares(count(job.task, progress.state, part))._asdict().items()
+        }
+        for name, part in parts.items()
+        if len(part.labels)
+    }
+    return {"checkpoint": {"step": step}, **measured}
+
+
+def checkpoints_of(job: Job) -> tuple[Checkpoints, Checkpoints]:
+    """Open the checkpoints of a run.
+
+    Args:
+        job: as from `prepare` or `reopen`.
+
+    Returns:
+        Those to resume from, and that of the best epoch.
+    """
+    options = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in _PLACES}
+    images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
+    identity = {"options": options, "labels": job.noisy.label_hash, "images": images}
+    identity = json.loads(json.dumps(run_folder.plain(identity)))
+    folder = job.folder / "checkpoints"
+    return (
+        Checkpoints(folder / "last", identity, keep=2),
+        Checkpoints(folder / "best", identity, keep=1),
+    )
+
+
+def _parts(
+    config: TrainConfig, dataset: Dataset | None = None
+) -> tuple[Dataset, NoisyLabels, Task, Progress]:
+    dataset = load_data(config) if dataset is None else dataset
+    noisy = draw_noise(config, dataset, config.seed)
+    rows, held = held_out(len(noisy.labels), config.validation_fraction, config.seed)
+    if config.batch_size > len(rows):
+        raise ValueError(
+            f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
+            f" to train on, not {config.batch_size}"
+        )
+    model = build_model(config, dataset)
+    steps_per_epoch = len(rows) // config.batch_size
+    optimizer = build_optimizer(config.method, config, steps_per_epoch, metrics=True)
+    normalise, augmented = pixel_functions(config, dataset, config.seed)
+    examples = lambda rows: Examples(
+        dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
+    )
+    task = Task(
+        train=examples(rows),
+        validation=examples(held),
+        test=Examples(dataset.test_images, dataset.test_labels, dataset.test_labels),
+        forward=forward_of(model),
+        normalise=normalise,
+        prepare=augmented,
+        optimizer=optimizer,
+        seed=config.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        steps_per_dispatch=_steps_per_dispatch(config, steps_per_epoch),
+        evaluate_every_epochs=config.evaluate_every_epochs,
+        checkpoint_every_epochs=config.checkpoint_every_epochs,
+        statistics_from=config.statistics_from,
+        rho=0.0 if config.method == "sgd" else config.rho,
+    )
+    params, statistics = initial_variables(model, dataset, config.seed)
+    return dataset, noisy, task, start(task, init_state(params, optimizer.tx, statistics))
+
+
+def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:
+    if config.steps_per_dispatch is not None:
+        return min(config.steps_per_dispatch, steps_per_epoch)
+    # XLA's CPU backend is 33 to 100 times slower at convolutions inside a loop.
+    in_loops = config.model == "mlp" or jax.default_backend() != "cpu"
+    return steps_per_epoch if in_loops else 1
+
+
+def _results(job: Job, rows: list[Row], best: Row | None, command: str | None) -> dict[str, Any]:
+    config = job.config
+    evaluated = [row for row in rows if "test_accuracy" in row]
+    entry: dict[str, Any] = {
+        "diverged": [False],
+        "seconds": sum(len(job.task.train.labels) / row["images_per_second"] for row in rows),
+        "final": {},
+        "curves": {
+            name: [[row[name] for row in evaluated]] for name in (evaluated[0] if evaluated else ())
+        },
+    }
+    if evaluated:
+        at_end = ("memorised", "corrected", "clean_fit", "test_loss", "train_loss")
+        entry["final"] = {
+            "test_accuracy_last": [evaluated[-1]["test_accuracy"]],
+            "test_accuracy_best": [max(row["test_accuracy"] for row in evaluated)],
+            **({"test_accuracy_chosen": [best["test_accuracy"]]} if best else {}),
+            **{name: [evaluated[-1][name]] for name in at_end},
+        }
+    return {
+        "complete": bool(rows) and rows[-1]["epoch"] == config.epochs,
+        "command": command,
+        "config": {**dataclasses.asdict(config), "output_folder": str(job.folder)},
+        "provenance": run_folder.provenance(),
+        "seeds": [config.seed],
+        "noise": [
+            {
+                "rate": job.noisy.rate,
+                "label_hash": job.noisy.label_hash,
+                "flipped": job.noisy.is_flipped.sum(),
+            }
+        ],
+        "num_train": len(job.task.train.labels),
+        "num_test": len(job.task.test.labels),
+        "chosen_epoch": best["epoch"] if best else None,
+        "methods": {config.method: entry},
+    }
