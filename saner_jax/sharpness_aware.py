@@ -40,7 +40,10 @@ class SharpnessAwareState(NamedTuple):
 
 
 class SharpnessAware(optax.GradientTransformationExtraArgs):
-    """Optax's pair, whose ``update`` needs ``params`` and ``grad_fn``, and one function more."""
+    """Optax's pair of functions, and one more.
+
+    ``update`` needs ``params`` and ``grad_fn``; ``perturb`` is the first phase alone.
+    """
 
     @property
     def perturb(self) -> Callable[..., optax.Params]:

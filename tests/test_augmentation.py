@@ -95,6 +95,7 @@ def test_the_result_is_a_function_of_the_key_compiled_or_not():
     assert not np.array_equal(compiled(jax.random.key(1), images), expected)
 
 
+@pytest.mark.slow
 def test_batches_of_batches_are_augmented_one_by_one():
     images, run = images_of((3, 4, 6, 5, 3)), jax.jit(everything)
     keys = jax.random.split(KEY, 3)
@@ -116,6 +117,7 @@ def test_zero_is_off():
     assert augment(KEY, images, crop_padding=0, flip=False, cutout_size=0) is images
 
 
+@pytest.mark.slow
 def test_one_part_leaves_the_draws_of_the_others():
     images = images_of((30, 6, 6, 3))
     run = jax.jit(augment, static_argnames=("crop_padding", "flip", "cutout_size"))

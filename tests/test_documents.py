@@ -122,7 +122,9 @@ def test_benchmark_results_carry_their_provenance_and_their_claim_a_row():
     rows = (ROOT / "benchmarks" / "README.md").read_text()
     scripts = {p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py")}
     results = {p.stem: json.loads(p.read_text()) for p in (ROOT / "benchmarks/results").iterdir()}
-    assert results.keys() == scripts
+    unmeasured = {claim for claim in scripts if f"]({claim}.py) | not measured yet |" in rows}
+    assert results.keys() | unmeasured == scripts
+    assert not results.keys() & unmeasured
     for claim, result in results.items():
         assert f"| [{result['claim']}]({claim}.py) | {result['headline']} |" in rows
         assert {"command", "versions", "device", "git_commit"} <= result.keys()

@@ -251,6 +251,7 @@ def test_a_block_is_the_papers(block, channels, stride, oracle):
     assert taken == len(variables["params"])
 
 
+@pytest.mark.slow
 def test_initial_values_are_pytorchs():
     def first(model, block):
         params = model.init(KEY, images_of(1))["params"]
@@ -412,6 +413,7 @@ def test_a_normalisation_layer_is_told_by_the_end_of_its_name(module, expected):
     assert is_normalization(path[1:], None) is False
 
 
+@pytest.mark.slow
 def test_a_vision_transformer_without_positions_sees_a_bag_of_patches():
     model, images = TINY["vit"], images_of(2, 8, 12)
     variables = drawn(model, images)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 
 import saner_jax
@@ -55,6 +56,7 @@ def make_step(loss_fn, tx, counter=None):
     return step
 
 
+@pytest.mark.slow
 def test_a_saner_step_of_an_nnx_model_is_that_of_its_linen_twin():
     tx = optax.chain(saner_jax.saner(rho=0.5, alpha=0.5), optax.sgd(0.1))
     model = Net(nnx.Rngs(0))

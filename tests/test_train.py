@@ -59,6 +59,7 @@ def assert_same_end(one, other):
     assert [timeless(row) for row in rows_of(one)] == [timeless(row) for row in rows_of(other)]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_it_did(capsys):
     assert train() == 0
     out, err = capsys.readouterr()
@@ -86,6 +87,7 @@ def test_a_run_keeps_what_it_did(capsys):
     assert final_shares["test_accuracy_last"] == [rows[-1]["test_accuracy"]]
 
 
+@pytest.mark.slow
 def test_the_evaluation_of_the_last_checkpoint_is_the_last_row(capsys):
     assert train() == 0
     capsys.readouterr()
@@ -240,6 +242,7 @@ def test_a_checkpoint_of_another_shape_is_refused():
         checkpoints.restore(1, {"w": np.ones(4), "v": np.ones(1)})
 
 
+@pytest.mark.slow
 def test_a_diverged_run_ends_with_the_step_and_what_is_left(capsys):
     assert train("--learning-rate", "1e30", "--method", "sgd") == 1
     err = capsys.readouterr().err
@@ -424,13 +427,13 @@ def wait_for_an_epoch(process, log):
 
 
 DIGITS = (
-    "--model resnet8 --width 0.25 --num-train 300 --epochs 150 --batch-size 64 --flip"
-    " --crop-padding 1 --evaluate-every-epochs 50"
+    "--model resnet8 --width 0.25 --num-train 300 --epochs 60 --batch-size 64 --flip"
+    " --crop-padding 1 --evaluate-every-epochs 20"
 )
 WORSE = (
     f"--dataset cifar10 --data-dir {CIFAR} --noise human:worse --noise-dir {CIFAR_N}"
-    " --model resnet8 --width 0.25 --num-train 500 --epochs 60 --batch-size 64 --flip"
-    " --evaluate-every-epochs 60"
+    " --model resnet8 --width 0.25 --num-train 500 --epochs 50 --batch-size 64 --flip"
+    " --evaluate-every-epochs 50"
 )
 
 

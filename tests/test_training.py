@@ -145,6 +145,7 @@ def test_running_statistics_move_once_and_from_the_origin(tx):
     assert_close(step_of("origin", tx).statistics, statistics_at(net_and_data()[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_running_statistics_may_come_from_the_perturbed_pass():
     model, params, statistics, inputs, labels = net_and_data()
@@ -162,6 +163,7 @@ def test_running_statistics_may_come_from_the_perturbed_pass():
     assert_close(alone.statistics, statistics_at(params))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_the_gradient_does_not_see_the_running_statistics():
     model, params, statistics, inputs, labels = net_and_data()
