@@ -9,6 +9,9 @@ import pytest
 
 from saner_jax.data.augmentation import augment, cutout, random_crop, random_flip
 
+# The other tests train with these; `make check` leaves the details to `make test`.
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 everything = partial(augment, crop_padding=2, cutout_size=3)
 
@@ -86,7 +89,6 @@ def test_every_pixel_is_equally_likely_to_be_cut_out():
     assert np.abs(blots - 1000).max() < 5 * 30
 
 
-@pytest.mark.slow
 def test_the_result_is_a_function_of_the_key_compiled_or_not():
     images, compiled = images_of((4, 6, 5, 3)), jax.jit(everything)
     expected = compiled(KEY, images)
@@ -95,7 +97,6 @@ def test_the_result_is_a_function_of_the_key_compiled_or_not():
     assert not np.array_equal(compiled(jax.random.key(1), images), expected)
 
 
-@pytest.mark.slow
 def test_batches_of_batches_are_augmented_one_by_one():
     images, run = images_of((3, 4, 6, 5, 3)), jax.jit(everything)
     keys = jax.random.split(KEY, 3)
@@ -117,7 +118,6 @@ def test_zero_is_off():
     assert augment(KEY, images, crop_padding=0, flip=False, cutout_size=0) is images
 
 
-@pytest.mark.slow
 def test_one_part_leaves_the_draws_of_the_others():
     images = images_of((30, 6, 6, 3))
     run = jax.jit(augment, static_argnames=("crop_padding", "flip", "cutout_size"))

@@ -29,7 +29,7 @@ def test_a_step_costs_two_gradients_and_saner_no_more_than_sam(tmp_path):
     assert flops["sam over optax.contrib.sam"] <= 1.001
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_by_default_saner_beats_sam_and_sam_beats_sgd_by_three_points(tmp_path):
     script = ROOT / "benchmarks" / "saner_memorises_less_on_digits.py"
     run(script, "--output-folder", str(tmp_path))

@@ -24,6 +24,9 @@ from saner_jax.models.resnet import BasicBlock, Bottleneck
 from saner_jax.models.vit import _attend
 from saner_jax.models.wide_resnet import PreActivationBlock
 
+# The other tests train with these; `make check` leaves the details to `make test`.
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 RESIDUAL = [name for name in MODELS if name.startswith(("resnet", "wrn"))]
 TINY = {
@@ -251,7 +254,6 @@ def test_a_block_is_the_papers(block, channels, stride, oracle):
     assert taken == len(variables["params"])
 
 
-@pytest.mark.slow
 def test_initial_values_are_pytorchs():
     def first(model, block):
         params = model.init(KEY, images_of(1))["params"]
@@ -413,7 +415,6 @@ def test_a_normalisation_layer_is_told_by_the_end_of_its_name(module, expected):
     assert is_normalization(path[1:], None) is False
 
 
-@pytest.mark.slow
 def test_a_vision_transformer_without_positions_sees_a_bag_of_patches():
     model, images = TINY["vit"], images_of(2, 8, 12)
     variables = drawn(model, images)

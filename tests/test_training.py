@@ -50,6 +50,7 @@ def test_a_step_hands_the_transformation_the_gradient_of_the_same_minibatch():
     np.testing.assert_allclose(state.params["kernel"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_epoch_is_its_steps_in_order():
     params, inputs, labels = problem()
     tx = optax.sgd(0.5, momentum=0.9)
@@ -188,6 +189,7 @@ def test_a_step_tells_its_metrics_however_deep_they_are():
     assert float(record.metrics.perturbation_norm) == pytest.approx(0.3, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_prepared_depends_on_the_number_of_the_step():
     params, inputs, labels = problem()
     tx = optax.sgd(0.5)
