@@ -124,11 +124,17 @@ def run_options(config: Config) -> Iterator[tuple[str, TrainConfig]]:
 def train_all(config: Config) -> None:
     """Run what is not complete, going on with what is begun."""
     say = lambda line: print(line, file=sys.stderr, flush=True)
+    dataset = None
     for name, options in run_options(config):
         folder = config.work_folder / name
         if (folder / "results.json").exists():
             continue
-        job = reopen(folder) if (folder / "config.json").exists() else prepare(options)
+        if (folder / "config.json").exists():
+            job = reopen(folder)
+        else:
+            job = prepare(options, dataset)
+        # All runs have the same images, and decoding them takes longer than a short run's epoch.
+        dataset = job.dataset
         show = lambda epoch, loss, accuracy, memorised, name=name: say(
             f"{name}: epoch {epoch}, loss {loss:.3f}, test {accuracy:.3f},"
             f" memorised {memorised:.3f}"
