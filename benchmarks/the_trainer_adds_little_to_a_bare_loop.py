@@ -90,7 +90,6 @@ def main(config: Config) -> None:
         evaluate_every_epochs=options.epochs,
         checkpoint_every_epochs=options.epochs,
         statistics_from="origin",
-        rho=0.0,
     )
 
     @jax.jit
@@ -123,7 +122,7 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fit(
             task,
-            start(task, init_state(jax.tree.map(jnp.array, params), optimizer.tx, statistics)),
+            start(init_state(jax.tree.map(jnp.array, params), optimizer.tx, statistics)),
             last=Checkpoints(Path(folder, "last"), {}, keep=1),
             best=Checkpoints(Path(folder, "best"), {}, keep=1),
             best_so_far=None,

@@ -26,7 +26,7 @@ def parse(
     *,
     prog: str,
     default: Config | None = None,
-) -> Config | None:
+) -> Config:
     """Read options into a dataclass, leaving the judgement of values to its own check.
 
     Text that is no number stays text in its field: the check that refuses numbers out of range
@@ -39,9 +39,10 @@ def parse(
         default: the options to start from; those of `config_type` itself if None.
 
     Returns:
-        The options, or None after printing the help.
+        The options.
 
     Raises:
+        SystemExit: with code 0 after printing the help, where it is asked for.
         UsageError: for an unknown option, or one without a value.
 
     Example:
@@ -87,7 +88,7 @@ def parse(
         )
     except SystemExit as error:
         if wants_help and not error.code:
-            return None
+            raise
         # With unknown options returned and values unjudged, tyro has this one complaint left.
         raise UsageError("an option lacks its value; see --help") from error
     if unknown:

@@ -7,6 +7,7 @@ killed leaves the previous one; the digest tells one that was damaged later.
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Checkpoints:
         # Orbax reports every save on the root logger, and warns of what is meant here.
         logging.getLogger("absl").setLevel(logging.ERROR)
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        # Left in place until a better one is saved.
         self._refused: list[int] = []
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
@@ -90,7 +92,6 @@ class Checkpoints:
 
         Raises:
             CheckpointError: for a checkpoint of another run, of another structure, or damaged.
-
         """
         where = f"{self._folder / str(step)}"
         try:
@@ -120,7 +121,9 @@ class Checkpoints:
             raise CheckpointError(f"{where}: its arrays are not the ones saved, by their digest")
         return tree, record
 
-    def restore_newest(self, like: Any, refuse: Any) -> tuple[int, Any, dict[str, Any]]:
+    def restore_newest(
+        self, like: Any, refuse: Callable[[str], None]
+    ) -> tuple[int, Any, dict[str, Any]]:
         """Load the newest checkpoint that can be, telling of those that cannot.
 
         Args:

@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog = f"saner-jax {name}"
     try:
         return COMMANDS[name].run(arguments[1:])
+    except SystemExit:
+        # The help was asked for and printed.
+        return 0
     except UsageError as error:
         return _fail(prog, str(error), 2)
     except (CommandError, OSError) as error:

@@ -39,8 +39,6 @@ def train(arguments: Sequence[str]) -> int:
         raise UsageError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
     default = TrainConfig() if preset is None else PRESETS[preset]
     config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
-    if config is None:
-        return 0
     with _refusals():
         if config.resume is None:
             job = prepare(config)
@@ -72,13 +70,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     from saner_jax.report import show_evaluation
     from saner_jax.train import evaluate_run
 
-    given = [argument for argument in arguments if not argument.startswith("-")]
-    rest = list(arguments)
-    if given and rest[0] == given[0]:
-        rest[:1] = ["--run", given[0]]
-    config = parse(EvaluateConfig, rest, prog="saner-jax evaluate")
-    if config is None:
-        return 0
+    config = parse(EvaluateConfig, arguments, prog="saner-jax evaluate")
     with _refusals():
         folder = check_evaluate(config)
         show_evaluation(evaluate_run(folder, config.checkpoint))
@@ -104,8 +96,6 @@ def compare(arguments: Sequence[str]) -> int:
     from saner_jax.options import CompareConfig
 
     config = parse(CompareConfig, arguments, prog="saner-jax compare")
-    if config is None:
-        return 0
     with _refusals():
         job = prepare(config)
     run(job, command=_command("compare", arguments))
@@ -133,16 +123,15 @@ def data(arguments: Sequence[str]) -> int:
         "prepare": (own.PrepareConfig, own.prepare),
         "show": (own.ShowConfig, own.show),
     }
+    if arguments and arguments[0] in ("-h", "--help"):
+        rows = (f"  {name:<10}{config.__doc__}\n" for name, (config, _) in actions.items())
+        sys.stdout.write(f"usage: saner-jax data ACTION [options]\n\nactions:\n{''.join(rows)}")
+        return 0
     if not arguments or arguments[0] not in actions:
-        if arguments and arguments[0] in ("-h", "--help"):
-            sys.stdout.write("usage: saner-jax data {prepare,show} [options]\n")
-            return 0
         what = f"not {arguments[0]!r}" if arguments else "and none is given"
         raise UsageError(f"the action must be one of {', '.join(actions)}, {what}")
     config_type, act = actions[arguments[0]]
     config = parse(config_type, arguments[1:], prog=f"saner-jax data {arguments[0]}")
-    if config is None:
-        return 0
     with _refusals():
         act(config)
     return 0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from saner_jax import report, run_folder
@@ -147,31 +148,20 @@ def _train_seed_by_seed(
         except Diverged as error:
             say(f"{method}, seed {seed}: {error}")
             entries.append(None)
-    return _joined(entries, config.epochs)
+    return _joined(entries)
 
 
-def _joined(entries: list[dict[str, Any] | None], epochs: int) -> dict[str, Any]:
+def _joined(entries: list[dict[str, Any] | None]) -> dict[str, Any]:
     whole = [entry for entry in entries if entry is not None]
-    names = {key: list(whole[0][key]) if whole else list(_SHOWN[key]) for key in _SHOWN}
-    blank: dict[str, Any] = {
-        "final": {name: [math.nan] for name in names["final"]},
-        "curves": {name: [[math.nan] * epochs] for name in names["curves"]},
-    }
+    # A seed that came to no end has no numbers, and its method no mean.
+    blank = jax.tree.map(lambda _: math.nan, whole[0]) if whole else {"final": {}, "curves": {}}
     filled = [blank if entry is None else entry for entry in entries]
+    join = lambda key: {
+        name: [row for entry in filled for row in entry[key][name]] for name in blank[key]
+    }
     return {
         "diverged": [entry is None for entry in entries],
         "seconds": sum(entry["seconds"] for entry in whole),
-        **{
-            key: {
-                name: [row for entry in filled for row in entry[key][name]] for name in names[key]
-            }
-            for key in names
-        },
+        "final": join("final"),
+        "curves": join("curves"),
     }
-
-
-# What the table and the curves need, where no seed came through.
-_SHOWN = {
-    "final": ("test_accuracy_last", "test_accuracy_best", "memorised", "corrected", "clean_fit"),
-    "curves": ("test_accuracy", "memorised"),
-}

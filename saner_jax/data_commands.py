@@ -2,14 +2,13 @@
 
 import dataclasses
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from saner_jax.data import Dataset, NoisyLabels
-from saner_jax.data.cifar import prepare_cifar
+from saner_jax.data.cifar import prepare_cifar, tfds_folder
 from saner_jax.experiment import draw_noise, load_data
 from saner_jax.options import RunConfig, check_run
 from saner_jax.run_folder import write_bytes
@@ -49,11 +48,7 @@ def prepare(config: PrepareConfig) -> None:
         ValueError: for another dataset, an archive that is not the official one, or no network.
         OSError: when the folder cannot be written.
     """
-    if config.dataset not in ("cifar10", "cifar100"):
-        raise ValueError(f"dataset must be one of cifar10, cifar100, not {config.dataset!r}")
-    folder = config.data_dir or Path(
-        os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
-    )
+    folder = tfds_folder(config.data_dir)
     prepare_cifar(config.dataset, folder, archive=config.archive)
     Console(highlight=False, markup=False).print(
         f"{config.dataset} is prepared in {folder}; use it with --dataset {config.dataset}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from saner_jax.data import NOISE_TYPES, Dataset, NoisyLabels, load
 from saner_jax.data.augmentation import augment
+from saner_jax.data.dataset import channel_statistics
 from saner_jax.data.human_noise import human
 from saner_jax.data.instance_noise import instance
 from saner_jax.models import build
@@ -29,10 +30,11 @@ _SUBSET, _VALIDATION = (0, 0), (0, 1)
 
 
 class Optimizer(NamedTuple):
-    """Hold a transformation, and the schedules it follows as functions of the updates so far."""
+    """Hold a transformation, and what it follows: schedules are functions of the updates so far."""
 
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule
+    rho: float
     alpha: optax.Schedule
 
 
@@ -194,13 +196,12 @@ def pixel_functions(
         A function for evaluation, and one for training, which also takes the number of the step
         and augments by it.
     """
-    images = dataset.train_images
-    mean = images.mean(axis=(0, 1, 2), keepdims=True).astype(np.float32)
-    scale = np.float32(255)
+    # Of an image's rank, for those who run with JAX's rank promotion off.
+    mean, deviation = (row[None, None, None] for row in channel_statistics(dataset.train_images))
+    scale = np.full_like(mean, 255)
     if config.pixels == "standardised":
-        scale = images.std(axis=(0, 1, 2), keepdims=True).astype(np.float32)
         # A channel of one value has nothing to scale.
-        scale = np.where(scale > 0, scale, np.float32(255))
+        scale = np.where(deviation < 1e-6, scale, deviation)
 
     def normalise(images: jax.Array) -> jax.Array:
         return (images.astype(jnp.float32) - mean) / scale
@@ -251,20 +252,19 @@ def build_optimizer(
             optax.add_decayed_weights(config.weight_decay),
             optax.sgd(learning_rate, momentum=config.momentum),
         )
+    alpha, strengths = optax.constant_schedule(0.0), {}
+    if method == "sgd":
+        return Optimizer(base, learning_rate, 0.0, alpha)
     # GSAM has an alpha of its own, with another meaning.
-    if not method.endswith("saner"):
-        alpha = optax.constant_schedule(0.0)
-        if method == "sgd":
-            return Optimizer(base, learning_rate, alpha)
-        recipe = RECIPES[method](config.rho, metrics=metrics)
-        return Optimizer(optax.chain(recipe, base), learning_rate, alpha)
-    alpha = alpha_warmup(
-        config.alpha,
-        warmup_epochs=config.alpha_warmup_fraction * config.epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
-    recipe = RECIPES[method](config.rho, alpha=alpha, metrics=metrics)
-    return Optimizer(optax.chain(recipe, base), learning_rate, alpha)
+    if method.endswith("saner"):
+        alpha = alpha_warmup(
+            config.alpha,
+            warmup_epochs=config.alpha_warmup_fraction * config.epochs,
+            steps_per_epoch=steps_per_epoch,
+        )
+        strengths = {"alpha": alpha}
+    recipe = RECIPES[method](config.rho, metrics=metrics, **strengths)
+    return Optimizer(optax.chain(recipe, base), learning_rate, config.rho, alpha)
 
 
 def _learning_rate(config: RunConfig, steps_per_epoch: int) -> optax.Schedule:

@@ -15,23 +15,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import NDArray
 
 from saner_jax.checkpoints import Checkpoints
 from saner_jax.experiment import Optimizer
 from saner_jax.metrics import StepMetrics
-from saner_jax.scoring import Counts, evaluate, shares
+from saner_jax.scoring import Counts, cross_entropy, evaluate, shares
 from saner_jax.training import (
     Forward,
     Prepare,
     TrainState,
     batch_order,
     make_train_step,
+    metrics_in,
     run_steps,
 )
-
-cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 # Large enough to keep a device busy, small enough for a CPU's memory with any of the models.
 _EVALUATION_BATCH = 500
@@ -75,7 +73,6 @@ class Task(NamedTuple):
         evaluate_every_epochs: epochs between evaluations.
         checkpoint_every_epochs: epochs between checkpoints.
         statistics_from: see `make_train_step`.
-        rho: for the record.
     """
 
     train: Examples
@@ -92,7 +89,6 @@ class Task(NamedTuple):
     evaluate_every_epochs: int
     checkpoint_every_epochs: int
     statistics_from: str
-    rho: float
 
 
 class Totals(NamedTuple):
@@ -119,24 +115,16 @@ class Progress(NamedTuple):
 Row = dict[str, Any]
 
 
-def start(task: Task, state: TrainState) -> Progress:
+def start(state: TrainState) -> Progress:
     """Return the progress before the first step.
 
     Args:
-        task: what is to be trained.
         state: as from `init_state`.
 
     Returns:
         The state with empty sums.
     """
-    step = make_train_step(task.forward, cross_entropy, task.optimizer.tx)
-    shape = lambda examples: (examples[: task.batch_size]).shape
-    inputs = jax.eval_shape(
-        task.prepare, jax.ShapeDtypeStruct(shape(task.train.images), jnp.uint8), state.step
-    )
-    labels = jax.ShapeDtypeStruct(shape(task.train.labels), jnp.int32)
-    record = jax.eval_shape(step, state, inputs, labels)[1]
-    zeros = jax.tree.map(lambda leaf: jnp.zeros((), leaf.dtype), record.metrics)
+    zeros = jax.tree.map(jnp.zeros_like, metrics_in(state.opt_state))
     return Progress(state, Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32)))
 
 
@@ -236,9 +224,9 @@ def fit(
                 "step": step,
                 "loss": float(progress.totals.loss) / steps_per_epoch,
                 **_metrics_row(progress.totals, steps_per_epoch),
-                "learning_rate": _number(task.optimizer.learning_rate(step - 1)),
-                "rho": task.rho,
-                "alpha": _number(task.optimizer.alpha(step - 1)),
+                "learning_rate": float(np.asarray(task.optimizer.learning_rate(step - 1))),
+                "rho": task.optimizer.rho,
+                "alpha": float(np.asarray(task.optimizer.alpha(step - 1))),
                 "images_per_second": (step - began_step) * task.batch_size / seconds,
             }
             zeros = jax.tree.map(jnp.zeros_like, progress.totals)
@@ -256,21 +244,16 @@ def fit(
     return progress.state, best_so_far
 
 
-def count(task: Task, state: TrainState, examples: Examples) -> Counts:
-    """Count what a state's model predicts on examples, without augmentation.
+def make_count(task: Task) -> Callable[[TrainState, Examples], Counts]:
+    """Compile what counts a model's predictions, without augmentation.
 
     Args:
-        task: which model.
-        state: its parameters and statistics.
-        examples: at least one.
+        task: which model, and its pixels.
 
     Returns:
-        The counts, scalars of NumPy.
+        A function of a state and at least one example that returns the counts, scalars of NumPy.
     """
-    return _counter(task)(state, examples)
 
-
-def _counter(task: Task) -> Callable[[TrainState, Examples], Counts]:
     @jax.jit
     def counts_of(params: Any, statistics: Any, *batch: jax.Array) -> Counts:
         images, labels, true_labels = batch
@@ -288,10 +271,10 @@ def _counter(task: Task) -> Callable[[TrainState, Examples], Counts]:
 
 
 def _make_measure(task: Task) -> Callable[[TrainState], Row]:
-    counter = _counter(task)
+    count = make_count(task)
 
     def measure(state: TrainState) -> Row:
-        train, test = (shares(counter(state, part)) for part in (task.train, task.test))
+        train, test = (shares(count(state, part)) for part in (task.train, task.test))
         row = {
             "train_loss": train.loss,
             "train_accuracy": train.fit,
@@ -302,7 +285,7 @@ def _make_measure(task: Task) -> Callable[[TrainState], Row]:
             "test_accuracy": test.accuracy,
         }
         if len(task.validation.labels):
-            row["validation_accuracy"] = shares(counter(state, task.validation)).fit
+            row["validation_accuracy"] = shares(count(state, task.validation)).fit
         return {name: float(value) for name, value in row.items()}
 
     return measure
@@ -313,10 +296,6 @@ def _metrics_row(totals: Totals, num_steps: int) -> Row:
         return {}
     sums = jax.device_get(totals.metrics)._asdict()
     return {name: float(value) / num_steps for name, value in sums.items()}
-
-
-def _number(value: jax.typing.ArrayLike) -> float:
-    return float(np.asarray(value))
 
 
 def _is_better(row: Row, best: Row | None) -> bool:

@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import tyro
+
 from saner_jax.data import NOISE_TYPES
 from saner_jax.models import MODELS
 from saner_jax.recipes import RECIPES
@@ -149,8 +151,8 @@ class CompareConfig(RunConfig):
 class EvaluateConfig:
     """Evaluate a checkpoint of a run on its training, held-out and test images."""
 
-    run: Path | None = None
-    """Run folder of saner-jax train; may also stand alone, as the first argument."""
+    run: tyro.conf.Positional[Path | None] = None
+    """Run folder of saner-jax train."""
     checkpoint: str = "last"
     """Which checkpoint: last, or best (by held-out noisy labels)."""
 

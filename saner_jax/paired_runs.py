@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from saner_jax.data import Dataset, NoisyLabels
 from saner_jax.experiment import build_model, build_optimizer, pixel_functions
 from saner_jax.options import CompareConfig
-from saner_jax.scoring import Counts, evaluate, shares
+from saner_jax.scoring import Counts, cross_entropy, evaluate, shares
 from saner_jax.training import (
     TrainState,
     batch_order,
@@ -26,8 +25,6 @@ from saner_jax.training import (
     make_train_step,
     run_steps,
 )
-
-cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
 class Job(NamedTuple):

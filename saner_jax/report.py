@@ -121,7 +121,7 @@ def show_table(results: dict[str, Any]) -> None:
     columns = {
         name: title
         for name, title in _COLUMNS.items()
-        if all(name in entry["final"] for entry in entries)
+        if any(name in entry["final"] for entry in entries)
     }
     for title in (*columns.values(), "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -129,7 +129,7 @@ def show_table(results: dict[str, Any]) -> None:
     for method, entry in results["methods"].items():
         cells = []
         for name in columns:
-            mean, std = mean_and_std(entry["final"][name])
+            mean, std = mean_and_std(entry["final"].get(name, [math.nan]))
             spread = "" if math.isnan(std) else f" {sign} {100 * std:.1f}"
             cells.append("-" if math.isnan(mean) else f"{100 * mean:.1f}{spread}")
         diverged = int(np.sum(entry["diverged"]))
@@ -209,7 +209,7 @@ def plot_curves(path: Path, results: dict[str, Any]) -> None:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for (method, entry), colour in zip(results["methods"].items(), _COLOURS, strict=False):
-            curves = 100 * np.asarray(entry["curves"][name])
+            curves = 100 * np.asarray(entry["curves"].get(name, [[math.nan]]))
             epochs = np.arange(1, curves.shape[1] + 1)
             if "epoch" in entry["curves"]:
                 epochs = np.asarray(entry["curves"]["epoch"])[0]

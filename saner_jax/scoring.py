@@ -5,9 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from numpy.typing import NDArray
 
 from saner_jax.training import Loss
+
+cross_entropy: Loss = optax.softmax_cross_entropy_with_integer_labels
+"""The loss of training and of evaluation, at the labels given."""
 
 
 class Counts(NamedTuple):
@@ -68,9 +72,8 @@ def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss:
         The counts. A tie goes to the lowest class, and so does a row of NaN.
 
     Example:
-        >>> import optax
-        >>> counts = evaluate(jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([0, 2, 2]),
-        ...                   optax.softmax_cross_entropy_with_integer_labels)
+        >>> counts = evaluate(
+        ...     jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([0, 2, 2]), cross_entropy)
         >>> counts.flipped.item(), counts.memorised.item(), counts.corrected.item()
         (2, 1, 1)
     """

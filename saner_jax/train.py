@@ -28,7 +28,7 @@ from saner_jax.experiment import (
     load_data,
     pixel_functions,
 )
-from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, count, fit, start
+from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_count, start
 from saner_jax.options import TrainConfig, check_train
 from saner_jax.scoring import shares
 from saner_jax.training import forward_of, init_state
@@ -205,10 +205,11 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
     except CheckpointError as error:
         raise ValueError("; ".join([*sentences, str(error)])) from error
     parts = {"train": job.task.train, "validation": job.task.validation, "test": job.task.test}
+    count = make_count(job.task)
     measured: dict[str, dict[str, float]] = {
         name: {
             key: float(value)
-            for key, value in shares(count(job.task, progress.state, part))._asdict().items()
+            for key, value in shares(count(progress.state, part))._asdict().items()
         }
         for name, part in parts.items()
         if len(part.labels)
@@ -227,7 +228,7 @@ def checkpoints_of(job: Job) -> tuple[Checkpoints, Checkpoints]:
     """
     options = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in _PLACES}
     images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
-    identity = {"options": options, "labels": job.noisy.label_hash, "images": images}
+    identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
     identity = json.loads(json.dumps(run_folder.plain(identity)))
     folder = job.folder / "checkpoints"
     return (
@@ -269,10 +270,9 @@ def _parts(
         evaluate_every_epochs=config.evaluate_every_epochs,
         checkpoint_every_epochs=config.checkpoint_every_epochs,
         statistics_from=config.statistics_from,
-        rho=0.0 if config.method == "sgd" else config.rho,
     )
     params, statistics = initial_variables(model, dataset, config.seed)
-    return dataset, noisy, task, start(task, init_state(params, optimizer.tx, statistics))
+    return dataset, noisy, task, start(init_state(params, optimizer.tx, statistics))
 
 
 def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:

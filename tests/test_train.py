@@ -98,7 +98,7 @@ def test_the_evaluation_of_the_last_checkpoint_is_the_last_row(capsys):
     assert f"{100 * row['memorised']:.2f}" in out
     assert f"{row['validation_accuracy']:.2%}"[:-1] in out
     assert f"step {row['step']}." in out
-    assert main(["evaluate", "--run", "run", "--checkpoint", "best"]) == 0
+    assert main(["evaluate", "run", "--checkpoint", "best"]) == 0
 
 
 @pytest.mark.long
@@ -231,7 +231,7 @@ def test_checkpoints_of_another_run_are_refused(capsys):
     capsys.readouterr()
     assert main(["train", "--resume", "run"]) == 2
     err = capsys.readouterr().err
-    assert "it belongs to a run with another options" in err
+    assert "it belongs to a run with another seed, 1 instead of 0" in err
     assert "no checkpoint here can be used" in err
 
 

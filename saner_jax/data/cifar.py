@@ -90,7 +90,8 @@ def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
     """
     folder = tfds_folder(data_dir)
     versions = sorted(
-        path.parent for path in (folder / name).glob("*/dataset_info.json") if path.is_file()
+        (path.parent for path in (folder / name).glob("*.*.*/dataset_info.json")),
+        key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")],
     )
     if not versions:
         raise ValueError(
@@ -162,20 +163,18 @@ def _read_split(
     images = np.empty((len(source), *shape), np.uint8)
     labels, index = np.empty(len(source), np.int32), np.empty(len(source), np.int64)
 
-    def read(rows: range) -> None:
-        for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
+    def read(rows: NDArray[np.intp]) -> None:
+        for row, example in zip(rows, source.__getitems__(rows.tolist()), strict=True):
             images[row] = _decoded(example["image"])
             labels[row] = example["label"]
             found = re.search(rb"\d+$", example["id"]) if "id" in example else None
             index[row] = int(found[0]) if found else row
 
-    # Pillow decodes without Python's lock.
+    # In threads, since Pillow gives Python's lock away while it decodes.
+    chunks = np.array_split(np.arange(len(source)), max(len(source) // 1000, 1))
     with ThreadPoolExecutor() as pool:
-        list(
-            pool.map(
-                read, (range(i, min(i + 1000, len(source))) for i in range(0, len(source), 1000))
-            )
-        )
+        for _ in pool.map(read, chunks):
+            pass
     return images, labels, index
 
 

@@ -1,4 +1,4 @@
-"""The one type that every dataset comes as."""
+"""The one type that every dataset comes as, and the statistics of its pixels."""
 
 from typing import NamedTuple
 
@@ -26,3 +26,32 @@ class Dataset(NamedTuple):
     test_labels: NDArray[np.int32]
     class_names: tuple[str, ...]
     train_index: NDArray[np.int64]
+
+
+def channel_statistics(
+    images: NDArray[np.uint8],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Measure each channel's mean and standard deviation, over all images and pixels.
+
+    Args:
+        images: uint8 `(n, h, w, channels)`.
+
+    Returns:
+        Two float32 arrays `(channels,)`, in the images' unit; 0 where there are no pixels.
+
+    Example:
+        >>> mean, deviation = channel_statistics(np.array([[[[0, 7]]], [[[4, 7]]]], np.uint8))
+        >>> mean.tolist(), deviation.tolist()
+        ([2.0, 7.0], [2.0, 0.0])
+    """
+    # Counts of the 256 values, a batch at a time, spare a floating copy of all images.
+    values = np.arange(256)
+    counts = np.zeros((images.shape[-1], 256))
+    for start in range(0, len(images), 1000):
+        for channel, count in enumerate(counts):
+            pixels = images[start : start + 1000, ..., channel]
+            count += np.bincount(pixels.ravel(), minlength=256)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mean = share @ values
+    variance = ((values - mean[:, None]) ** 2 * share).sum(axis=1)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saner_jax.data.dataset import channel_statistics
 from saner_jax.data.noise import (
     NoisyLabels,
     checked_labels,
@@ -219,19 +220,9 @@ def _normalisation(
             "images must be floating and normalised, or uint8 (n, h, w, channels),"
             f" not {images.dtype} {images.shape}"
         )
-    # Counts of the 256 values, a batch at a time, spare a floating copy of all images.
-    values = np.arange(256)
-    counts = np.zeros((images.shape[-1], 256))
-    for start in range(0, num_examples, 1000):
-        for channel, count in enumerate(counts):
-            pixels = images[start : start + 1000, ..., channel]
-            count += np.bincount(pixels.ravel(), minlength=256)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    mean = share @ values
-    deviation = np.sqrt(np.maximum(share @ values**2 - mean**2, 0))
+    mean, deviation = channel_statistics(images)
     # A channel of one value has nothing to scale.
-    deviation[deviation < 1e-6] = 1
-    return mean.astype(np.float32), deviation.astype(np.float32)
+    return mean, np.where(deviation < 1e-6, np.float32(1), deviation)
 
 
 def _kept(
