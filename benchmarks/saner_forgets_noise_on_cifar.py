@@ -28,7 +28,7 @@ from saner_jax.train import prepare, reopen, train_to_end
 
 NOISE = {"human:worse": 0.0, "symmetric": 0.5}
 SWEEP_SEED = 100
-SWEEP_RADII = {"sgd": (0.0,), "sam": (0.02, 0.05, 0.1, 0.2, 0.4), "saner": (0.1, 0.2, 0.4)}
+SWEEP_RADII = {"sgd": (0.0,), "sam": (0.02, 0.05, 0.1, 0.2, 0.4, 0.8), "saner": (0.1, 0.2, 0.4, 0.8)}
 
 # Small enough for two CPU cores: an hour for the eighteen runs. No augmentation, since a net of
 # this size then memorises little.

@@ -1,160 +1,19 @@
-"""Where to look: from the gradient at the parameters to a perturbation of them.
+"""Which way to look: from the gradient at the parameters to a better direction of ascent.
 
-Each part returns an Optax transformation, gradients in, perturbation (or a better direction for
-one) out, so that parts chain. Strengths are numbers, traced scalars or schedules of the update
-count, which the state keeps; numbers out of range raise ``ValueError``, other things
-``TypeError``, at build. Sums and averages are kept in float32 at least; results have the dtypes
-of the gradients.
-
-The parts that end in a ball turn a zero or non-finite gradient into a zero perturbation: the second
-pass then looks at the parameters themselves and shows whatever is wrong there.
+Each part returns an Optax transformation, gradients in, direction out, and stands before one of
+:mod:`saner_jax.balls`. Strengths are numbers, traced scalars or schedules of the update count,
+which the state keeps; numbers out of range raise ``ValueError``, other things ``TypeError``, at
+build. Sums and averages are kept in float32 at least; results have the dtypes of the gradients.
 """
 
-import re
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._precision import global_norm, safe_ratio, scale_tree, wide_dtype, widely
+from saner_jax._precision import wide_dtype, widely
 from saner_jax._strengths import Strength, check_strength, counted, is_off, value_at
-from saner_jax._trees import Mask, resolve_mask
-
-
-def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
-    r"""Scale the gradient to length ``rho``: SAM's step to the edge of an l2 ball.
-
-    .. math:: e = \rho \, g / \lVert g \rVert_2
-
-    g: ``updates``; the norm runs over all leaves together.
-
-    Args:
-        rho: radius in parameter units, at least 0; 0 perturbs nothing.
-
-    Limits:
-        A zero or non-finite gradient gives a zero perturbation, and so does a norm whose square
-        leaves float32 (below about 1e-19 or above 1e19). Schedules are not checked: negative
-        radii descend.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> tx, g = scale_to_radius(10.0), jnp.array([3.0, 4.0])
-        >>> tx.update(g, tx.init(g))[0].tolist()
-        [6.0, 8.0]
-
-    Source:
-        Foret et al., ICLR 2021, arXiv 2010.01412, eq. 2 with p = 2.
-
-    Differences:
-        1. The authors' code divides by the bare norm (NaN at a zero gradient), others add 1e-12;
-           here the quotient is exact, and selected.
-    """
-    check_strength("scale_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
-
-    def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        return scale_tree(safe_ratio(radius, global_norm(updates)), updates)
-
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
-
-
-def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
-    r"""Move every coordinate by ``rho`` uphill, to the corner of an l-infinity ball.
-
-    .. math:: e = \rho \, \mathrm{sign}(g)
-
-    Args:
-        rho: radius in parameter units, at least 0; 0 perturbs nothing. The l2 length is rho times
-            the root of the number of coordinates, so useful radii are far smaller than in l2.
-
-    Limits:
-        A coordinate whose gradient is zero or NaN does not move.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> tx, g = scale_to_linf_radius(0.5), jnp.array([3.0, 0.0, -1e-30])
-        >>> tx.update(g, tx.init(g))[0].tolist()
-        [0.5, 0.0, -0.5]
-
-    Source:
-        Foret et al., ICLR 2021, arXiv 2010.01412, eq. 2 for p = infinity.
-    """
-    check_strength("scale_to_linf_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
-
-    def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        step = lambda g: jnp.where(jnp.isnan(g), 0.0, jnp.asarray(radius, g.dtype) * jnp.sign(g))
-        return jax.tree.map(widely(step), updates)
-
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
-
-
-def scale_to_adaptive_radius(
-    rho: Strength, eta: Strength = 0.01, scaled: str | Mask = "weights"
-) -> optax.GradientTransformationExtraArgs:
-    r"""Scale to a ball that is wide along large parameters: ASAM's scale-invariant step.
-
-    .. math:: e = \rho \, T^2 g / \lVert T g \rVert_2, \quad T = |w| + \eta
-
-    g: ``updates``; w: ``params``; T = 1 for parameters that ``scaled`` leaves out. "Adaptive" has
-    three meanings in the literature: ``scaled="weights"`` (the paper and its authors' code),
-    ``scaled="all"``, and ``eta=0, scaled="all"`` (davda54/sam, the SANER authors' code).
-
-    Args:
-        rho: radius relative to the parameters, at least 0; 0 perturbs nothing.
-        eta: added to abs(w) so that small parameters move too, at least 0.
-        scaled: whose size counts. "weights": all but biases, told by name (``bias``, ``b``, ``b1``,
-            ``beta``, ``offset``) or, for leaves of a list or tuple, by having at most one axis.
-            "all": every parameter. Or a pytree of bools, or a function of the parameters giving
-            one (name it in ``static_args`` of ``optax.inject_hyperparams``).
-
-    Limits:
-        A zero or non-finite T g gives a zero perturbation. With ``eta=0`` zero parameters stay.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> tx = scale_to_adaptive_radius(1.0, eta=0.0, scaled="all")
-        >>> w, g = jnp.array([2.0, -1.0, 0.0]), jnp.array([2.0, 3.0, 5.0])
-        >>> [round(e, 4) for e in tx.update(g, tx.init(w), w)[0].tolist()]
-        [1.6, 0.6, 0.0]
-
-    Source:
-        Kwon et al., ICML 2021, arXiv 2102.11600, section 3; SamsungLabs/ASAM @f156a68.
-
-    Differences:
-        1. The authors' code scales parameters whose name contains "weight"; Flax names weights
-           otherwise, so here the biases are told apart. Class tokens and position embeddings,
-           which the authors' rule leaves unscaled, are scaled.
-        2. The rule with one factor abs(w) (google-research/big_vision) is another one: chain
-           :func:`scale_to_radius` with a product by abs(w).
-    """
-    name = "scale_to_adaptive_radius"
-    check_strength(name, "rho", rho, meaning="the radius; 0 perturbs nothing")
-    check_strength(name, "eta", eta, meaning="added to abs(w); 0 freezes zero parameters")
-    if isinstance(scaled, str) and scaled not in ("weights", "all"):
-        raise ValueError(
-            f'{name}: scaled must be "weights", "all", a pytree of bools or a function of the '
-            f"parameters giving one, got {scaled!r}."
-        )
-
-    def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
-        if params is None:
-            raise ValueError(f"{name}: update needs params; call update(grads, state, params).")
-        if scaled == "weights":
-            mask = jax.tree_util.tree_map_with_path(_is_weight, params)
-        else:
-            mask = resolve_mask(name, "scaled", scaled == "all" or scaled, params)
-        offset = value_at(eta, count)
-
-        def size(is_scaled: bool, w: jax.Array) -> jax.Array:
-            w = jnp.asarray(w, wide_dtype(w))
-            return jnp.abs(w) + jnp.asarray(offset, w.dtype) if is_scaled else jnp.ones_like(w)
-
-        sizes = jax.tree.map(size, mask, params)
-        sized = jax.tree.map(lambda t, g: t * g.astype(t.dtype), sizes, updates)
-        edge = scale_tree(safe_ratio(radius, global_norm(sized)), sized)
-        return jax.tree.map(lambda g, t, e: (t * e).astype(g.dtype), updates, sizes, edge)
-
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
 
 
 class AverageState(NamedTuple):
@@ -256,6 +115,110 @@ def subtract_trend(
     return optax.GradientTransformationExtraArgs(_init_average, update)
 
 
+def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtraArgs:
+    r"""Drop the coordinates whose gradient is ordinary for their tensor: ZSharp's filter.
+
+    .. math:: d = q \odot g, \quad q = 1[|z| \ge Q_p(|z|)], \quad z = (g - \bar g) / \sigma_g
+
+    g: one leaf of ``updates``, with mean and standard deviation of its own; Q_p: the quantile of
+    the leaf's absolute scores at p = ``quantile``.
+
+    Args:
+        quantile: share of every tensor that is dropped, 0 to 1; 0 keeps everything. Tensors of
+            fewer than two axes (biases, scales) are kept whole.
+
+    Limits:
+        A tensor with a coordinate that is not finite, or without spread, is kept whole.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tx, g = keep_outliers(0.7), jnp.array([[1.0, 1.1, 0.9, 9.0]])
+        >>> tx.update(g, tx.init(g))[0].tolist()
+        [[0.0, 0.0, 0.0, 9.0]]
+
+    Source:
+        Yun, arXiv 2505.02369, algorithm 1.
+
+    Differences:
+        1. The authors' code scales what is left tensor by tensor to rho; before
+           :func:`scale_to_radius` it is scaled as a whole, as the paper's formula has it.
+    """
+    check_strength("keep_outliers", "quantile", quantile, upper=1.0, meaning="0 keeps everything")
+
+    def keep(updates: optax.Updates, share: Any, **_: Any) -> optax.Updates:
+        def keep_leaf(g: jax.Array) -> jax.Array:
+            if g.ndim < 2 or not g.size:
+                return g
+            # The quantile of |g - mean| marks the same coordinates as that of the scores.
+            distance = jnp.abs(g - jnp.mean(g))
+            is_far = distance >= jnp.quantile(distance, jnp.asarray(share, g.dtype))
+            return jnp.where(is_far | ~jnp.isfinite(distance).all(), g, 0.0)
+
+        return jax.tree.map(widely(keep_leaf), updates)
+
+    return counted(keep, quantile, when_off=lambda updates: updates)
+
+
+def climb(
+    ascent: optax.GradientTransformation, num_steps: int
+) -> optax.GradientTransformationExtraArgs:
+    r"""Climb in several steps, each along the gradient where the last one ended.
+
+    .. math:: e_1 = A(g), \quad e_{k+1} = e_k + A(\nabla L(w + e_k))
+
+    A: ``ascent``; the last e comes out. Every step after the first costs a gradient.
+
+    Args:
+        ascent: one step, such as ``scale_to_radius(rho / num_steps)``, with which all of it stays
+            within rho. Its state moves with the first step alone, so that schedules count updates
+            and averages the gradients at the parameters.
+        num_steps: at least 1; 1 is ``ascent`` itself.
+
+    Raises:
+        ValueError: at build, for a number of steps below 1; at update, without ``params``.
+        TypeError: at update, without ``grad_fn``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import scale_to_radius
+        >>> tx, w = climb(scale_to_radius(0.5), 2), jnp.array([0.3, 0.4])
+        >>> e, _ = tx.update(w, tx.init(w), w, grad_fn=jax.grad(lambda w: jnp.sum(w**2) / 2))
+        >>> [round(x, 3) for x in e.tolist()]
+        [0.6, 0.8]
+
+    Source:
+        Foret et al., ICLR 2021, arXiv 2010.01412, on inner maximisations of several steps.
+
+    Differences:
+        1. Nothing is projected: the radius of the steps bounds the sum.
+    """
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(f"climb: num_steps must be a whole number, at least 1, got {num_steps!r}.")
+    step = optax.with_extra_args_support(ascent)
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: Any = None,
+        *,
+        grad_fn: Any = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, Any]:
+        if num_steps > 1 and params is None:
+            raise ValueError("climb: update needs params; call update(grads, state, params, ...).")
+        if num_steps > 1 and grad_fn is None:
+            raise TypeError("climb: update needs the keyword grad_fn, params -> gradients.")
+        extra_args = {**extra_args, "grad_fn": grad_fn}
+        total, new_state = step.update(updates, state, params, **extra_args)
+        for _ in range(num_steps - 1):
+            there = jax.tree.map(lambda w, e: w + e.astype(jnp.result_type(w)), params, total)
+            more, _ = step.update(grad_fn(there), state, params, **extra_args)
+            total = jax.tree.map(jnp.add, total, more)
+        return total, new_state
+
+    return optax.GradientTransformationExtraArgs(ascent.init, update)
+
+
 def _init_average(params: optax.Params) -> AverageState:
     zeros = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=wide_dtype(w)), params)
     return AverageState(count=jnp.zeros((), jnp.int32), average=zeros)
@@ -272,15 +235,3 @@ def _average(grads: optax.Updates, state: AverageState, decay: Strength) -> Aver
 
     average = jax.tree.map(widely(step), state.average, grads)
     return AverageState(count=optax.safe_increment(state.count), average=average)
-
-
-_BIAS_NAME = re.compile(r".*bias.*|b\d*|beta\d*|offset", re.IGNORECASE)
-
-
-def _is_weight(path: tuple[Any, ...], leaf: jax.typing.ArrayLike) -> bool:
-    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # Flax NNX states end in the attribute that holds the array.
-    names = [name for name in names if name not in ("value", "raw_value")]
-    if not names:
-        return True
-    return jnp.ndim(leaf) > 1 if names[-1].isdigit() else not _BIAS_NAME.fullmatch(names[-1])

@@ -1,4 +1,4 @@
-"""What to keep: from the two gradients of a step to the one the base optimizer gets.
+"""What to keep, coordinate by coordinate, of the two gradients of a step.
 
 Each part returns an Optax transformation whose updates are the gradient at the perturbed
 parameters and which receives the gradient at the parameters as the keyword ``origin_grads``
@@ -6,15 +6,19 @@ parameters and which receives the gradient at the parameters as the keyword ``or
 are as in :mod:`saner_jax.ascent`; results have the dtypes of the perturbed gradients.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._precision import global_dot, safe_ratio, widely
+from saner_jax._precision import widely
 from saner_jax._strengths import Strength, check_strength, counted
 from saner_jax.groups import is_shrunk
+
+Group = Callable[[jax.Array, jax.Array], jax.Array]
+"""The origin and the perturbed gradient of a leaf to the coordinates that belong to a group."""
 
 
 def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
@@ -53,7 +57,7 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
     )
 
     def damp(updates: Any, strength: Any, *, origin_grads: Any = None, **_: Any) -> optax.Updates:
-        _check_origin("damp_shrunk", origin_grads)
+        check_origin("damp_shrunk", origin_grads)
 
         def damp_leaf(perturbed: jax.Array, origin: jax.Array) -> jax.Array:
             kept = 1 - jnp.asarray(strength, perturbed.dtype)
@@ -64,56 +68,60 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
     return counted(damp, alpha, when_off=lambda updates: updates)
 
 
-def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExtraArgs:
-    r"""Subtract what of the origin gradient is orthogonal to the perturbed one: GSAM's rule.
+def restore_origin(where: Group) -> optax.GradientTransformationExtraArgs:
+    r"""Keep the origin gradient in one group of coordinates: the ablations of SANER's paper.
 
-    .. math:: g \leftarrow g' - \alpha \left(g - \frac{\langle g, g' \rangle}{\lVert g'
-        \rVert^2} g'\right)
+    .. math:: g \leftarrow q \odot g + (1 - q) \odot g'
 
-    g: ``origin_grads``; g': ``updates``; alpha: ``alpha``; products run over all leaves together.
+    g: ``origin_grads``; g': ``updates``; q marks where ``where(g, g')`` holds.
 
     Args:
-        alpha: GSAM's strength, at least 0 (published: 0.01 for ResNets, 0.4 to 1 for ViTs); 0
-            keeps SAM's gradient.
+        where: function of two arrays, the origin and the perturbed gradient of a leaf, giving a
+            bool array: :func:`is_shrunk`, :func:`is_grown`, :func:`is_reversed` or one's own.
 
-    Limits:
-        A zero perturbed gradient has no direction: all of the origin gradient counts as orthogonal.
-        A non-finite coordinate of either gradient passes to the result.
+    Raises:
+        TypeError: at build, for anything that cannot be called.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> tx = remove_orthogonal(0.5)
-        >>> origin, perturbed = jnp.array([1.0, 4.0]), jnp.array([2.0, 0.0])
+        >>> tx = restore_origin(is_shrunk)
+        >>> origin, perturbed = jnp.array([2.0, 2.0, 2.0]), jnp.array([1.0, 3.0, -1.0])
         >>> tx.update(perturbed, tx.init(origin), origin_grads=origin)[0].tolist()
-        [2.0, -2.0]
+        [2.0, 3.0, -1.0]
 
     Source:
-        Zhuang et al., ICLR 2022, arXiv 2203.08065, algorithm 1; juntang-zhuang/GSAM @a770275.
+        Luong et al., AISTATS 2026, arXiv 2411.17132, figures 2 to 4; lhchau/saner @07fd303
+        optimizer/samwo.py.
 
     Differences:
-        1. Their code decomposes on each device before averaging; here both gradients are already
-           averaged unless the caller's ``grad_fn`` leaves them apart.
+        1. Signs and magnitudes are compared; see :func:`is_shrunk`.
+        2. The authors' group A leaves out r = 1, which :func:`is_grown` counts; both gradients are
+           the same there.
     """
-    check_strength(
-        "remove_orthogonal", "alpha", alpha, meaning="GSAM's strength; 0 keeps SAM's gradient"
-    )
+    if not callable(where):
+        raise TypeError(
+            "restore_origin: where must be a function of the origin and the perturbed gradient, "
+            f"such as is_shrunk, got {where!r}."
+        )
 
-    def remove(updates: Any, strength: Any, *, origin_grads: Any = None, **_: Any) -> optax.Updates:
-        _check_origin("remove_orthogonal", origin_grads)
-        along = safe_ratio(global_dot(origin_grads, updates), global_dot(updates, updates))
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: Any = None,
+        *,
+        origin_grads: Any = None,
+        **_: Any,
+    ) -> tuple[optax.Updates, Any]:
+        del params
+        check_origin("restore_origin", origin_grads)
+        restore = widely(lambda perturbed, g: jnp.where(where(g, perturbed), g, perturbed))
+        return jax.tree.map(restore, updates, origin_grads), state
 
-        def remove_leaf(perturbed: jax.Array, origin: jax.Array) -> jax.Array:
-            share = jnp.asarray(strength, perturbed.dtype)
-            orthogonal = origin - jnp.asarray(along, perturbed.dtype) * perturbed
-            # Selected, so that alpha = 0 is SAM whatever the origin gradient holds.
-            return jnp.where(share == 0, perturbed, perturbed - share * orthogonal)
-
-        return jax.tree.map(widely(remove_leaf), updates, origin_grads)
-
-    return counted(remove, alpha, when_off=lambda updates: updates)
+    return optax.GradientTransformationExtraArgs(optax.identity().init, update)
 
 
-def _check_origin(function: str, origin_grads: optax.Updates | None) -> None:
+def check_origin(function: str, origin_grads: optax.Updates | None) -> None:
+    """Refuse a call without the gradients at the parameters, naming the part that needs them."""
     if origin_grads is None:
         raise TypeError(
             f"{function}: update needs the keyword origin_grads, the gradients at the parameters; "

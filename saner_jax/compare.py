@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from saner_jax import report, run_folder
-from saner_jax.experiment import draw_noise, load_data
+from saner_jax.experiment import build_model, draw_noise, load_data
 from saner_jax.fitting import Diverged
 from saner_jax.options import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.paired_runs import EpochRecord, Job, initial_params, train
@@ -35,8 +35,9 @@ def prepare(config: CompareConfig) -> Job:
         The job for `run`.
 
     Raises:
-        ValueError: for an option out of range, a bad dataset, a batch larger than the training
-            set, or an output folder that exists or cannot be made; nothing is left behind.
+        ValueError: for an option out of range, a bad dataset, a model that does not fit it, a
+            batch larger than the training set, or an output folder that exists or cannot be made;
+            nothing is left behind.
 
     Example:
         >>> import tempfile
@@ -58,6 +59,7 @@ def prepare(config: CompareConfig) -> Job:
             f"batch_size must be at most {num_train}, the number of training images of"
             f" {config.dataset}, not {config.batch_size}"
         )
+    build_model(config, dataset)  # refuses what does not fit
     noisy = tuple(draw_noise(config, dataset, seed) for seed in config.all_seeds)
     return Job(config, run_folder.make_folder(config.output_folder, "compare"), dataset, noisy)
 

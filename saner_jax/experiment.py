@@ -18,6 +18,7 @@ from saner_jax.data.augmentation import augment
 from saner_jax.data.dataset import channel_statistics
 from saner_jax.data.human_noise import human
 from saner_jax.data.instance_noise import instance
+from saner_jax.masks import MASKS
 from saner_jax.models import build
 from saner_jax.options import RunConfig
 from saner_jax.recipes import RECIPES
@@ -143,7 +144,8 @@ def build_model(config: RunConfig, dataset: Dataset) -> Any:
         A Flax Linen module.
 
     Raises:
-        ValueError: for options that do not fit the model, or images that it cannot take.
+        ValueError: for options that do not fit the model, images that it cannot take, and a
+            `perturb` that selects none of its parameters.
     """
     num_classes = len(dataset.class_names)
     options = {"hidden_widths": tuple(config.hidden_widths)} if config.model == "mlp" else {}
@@ -157,12 +159,15 @@ def build_model(config: RunConfig, dataset: Dataset) -> Any:
     )
     blank = jax.ShapeDtypeStruct((1, *dataset.train_images.shape[1:]), jnp.float32)
     try:
-        jax.eval_shape(model.init, jax.random.key(0), blank)
+        params = jax.eval_shape(model.init, jax.random.key(0), blank)["params"]
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"model {config.model} cannot take images of {blank.shape[1:]}: {reason}"
         ) from error
+    mask = MASKS[config.perturb]
+    if mask is not None and not any(jax.tree.leaves(mask(params))):
+        raise ValueError(f"perturb {config.perturb} selects nothing in model {config.model}")
     return model
 
 
@@ -263,7 +268,9 @@ def build_optimizer(
             steps_per_epoch=steps_per_epoch,
         )
         strengths = {"alpha": alpha}
-    recipe = RECIPES[method](config.rho, metrics=metrics, **strengths)
+    recipe = RECIPES[method](
+        config.rho, perturb_mask=MASKS[config.perturb], metrics=metrics, **strengths
+    )
     return Optimizer(optax.chain(recipe, base), learning_rate, config.rho, alpha)
 
 

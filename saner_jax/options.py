@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from saner_jax.data import NOISE_TYPES
+from saner_jax.masks import MASKS
 from saner_jax.models import MODELS
 from saner_jax.recipes import RECIPES
 from saner_jax.training import STATISTICS
@@ -71,6 +72,9 @@ class RunConfig:
     """Side of the square blotted out at random in training images; 0 is off."""
     rho: float = 0.1
     """Radius of the perturbation, in the recipe's own unit; 0 makes every recipe its base."""
+    perturb: str = "all"
+    """Which parameters are perturbed: all, normalization_only (SAM-ON, which wants five to ten
+    times the radius), all_but_normalization or last_layer. All of them are trained."""
     alpha: float = 0.5
     """SANER's strength, from 0 (the recipe without SANER) to 1 (drop what shrank)."""
     alpha_warmup_fraction: float = 0.25
@@ -105,7 +109,8 @@ class TrainConfig(RunConfig):
 
     method: str = "saner"
     """sgd (the base optimizer alone), or any recipe of saner_jax: sam, asam, gsam, friendly_sam,
-    vasso, saner, asaner, gsaner, friendly_saner, vasso_saner."""
+    vasso, wsam, stable_sam, zsharp, saner, asaner, gsaner, friendly_saner, vasso_saner, sam_only,
+    sam_without."""
     seed: int = 0
     """Seed of the noise, the initial parameters, the order and the augmentation."""
     validation_fraction: float = 0.1
@@ -133,8 +138,7 @@ class CompareConfig(RunConfig):
     """What the model sees: pixels / 255, centred (the training images' mean per channel is
     subtracted) or standardised (and divided by their standard deviation)."""
     methods: tuple[str, ...] = ("sgd", "sam", "saner")
-    """Methods to compare: sgd, or any recipe of saner_jax: sam, asam, gsam, friendly_sam, vasso,
-    saner, asaner, gsaner, friendly_saner, vasso_saner."""
+    """Methods to compare: sgd, or any recipe that saner-jax train takes."""
     seeds: int = 5
     """How many runs per method; each has its own noise, initialisation and order, the same for
     every method."""
@@ -270,6 +274,7 @@ def check_run(config: RunConfig) -> None:
         "base": BASES,
         "schedule": SCHEDULES,
         "statistics_from": STATISTICS,
+        "perturb": tuple(MASKS),
     }.items():
         _check_choice(config, name, choices)
 

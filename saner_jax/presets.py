@@ -54,7 +54,7 @@ PRESETS: dict[str, TrainConfig] = {
         schedule="constant",
     ),
     # Mueller et al., NeurIPS 2023, arXiv 2306.04226: WRN-28-10 on CIFAR-100 without noise; their
-    # label smoothing of 0.1 is not offered. rho is SAM's; SAM-ON's is 1.0.
+    # label smoothing of 0.1 is not offered. rho is that of the normalisation layers alone.
     "sam-on-cifar100": replace(
         _CIFAR,
         dataset="cifar100",
@@ -62,7 +62,8 @@ PRESETS: dict[str, TrainConfig] = {
         model="wrn28_10",
         noise="symmetric",
         rate=0.0,
-        rho=0.1,
+        rho=1.0,
+        perturb="normalization_only",
     ),
     # UCSC-REAL/cifar-10-100n: ResNet-34, 100 epochs, learning rate 0.1 and 0.01 from epoch 60 on;
     # here a cosine. Cross-entropy is `--method sgd`.

@@ -143,6 +143,10 @@ def sharpness_aware(
         only_selected = lambda tree: jax.tree.map(
             lambda is_selected, x: x if is_selected else jnp.zeros_like(x), selected, tree
         )
+        # An ascent that looks further must stay among the selected parameters too.
+        grad_fn = extra_args.get("grad_fn")
+        if grad_fn is not None and perturb_mask is not None:
+            extra_args = {**extra_args, "grad_fn": lambda at: only_selected(grad_fn(at))}
         perturbation, ascent_state = look.update(
             only_selected(updates), state.ascent, params, **extra_args
         )

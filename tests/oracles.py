@@ -35,6 +35,11 @@ DEFAULTS = {
     "gsaner": {"alpha": 0.5, "gsam_alpha": 0.01},
     "friendly_saner": {"alpha": 0.5, "sigma": 1.0, "decay": 0.9},
     "vasso_saner": {"alpha": 0.5, "theta": 0.9},
+    "wsam": {"gamma": 0.9},  # arXiv 2305.15817
+    "stable_sam": {},
+    "zsharp": {"quantile": 0.95},  # arXiv 2505.02369
+    "sam_only": {},
+    "sam_without": {},
 }
 
 
@@ -49,7 +54,7 @@ class Step(NamedTuple):
     params: np.ndarray  # w after the step
 
 
-def ascent_direction(method, g, memory, strengths):
+def ascent_direction(method, g, memory, strengths, tensors):
     """Return the vector to climb along and what the next step has to remember."""
     if method == "friendly_sam":
         # arXiv 2403.12350: leave out the trend. The official code subtracts the average of the
@@ -63,6 +68,15 @@ def ascent_direction(method, g, memory, strengths):
         theta = strengths["theta"]
         d = g if memory is None else (1 - theta) * memory + theta * g
         return d, d
+    if method == "zsharp":
+        # arXiv 2505.02369: z-scores within each tensor; biases and scales are left alone.
+        d = g.copy()
+        for start, stop, ndim in tensors:
+            part = g[start:stop]
+            z = np.abs((part - part.mean()) / part.std())
+            if ndim > 1:
+                d[start:stop] = np.where(z >= np.quantile(z, strengths["quantile"]), part, 0.0)
+        return d, None
     return g, None
 
 
@@ -91,6 +105,16 @@ def combine(method, g, gs, strengths):
         # arXiv 2203.08065, Algorithm 1: the ORIGIN gradient is decomposed along the perturbed one.
         orthogonal = g - np.dot(g, gs) / np.dot(gs, gs) * gs
         return gs - strengths["gsam_alpha"] * orthogonal
+    if method == "wsam":
+        # arXiv 2305.15817: the sharpness gs - g, weighed against the loss.
+        return g + strengths["gamma"] / (1 - strengths["gamma"]) * (gs - g)
+    if method == "stable_sam" and np.any(gs):
+        # arXiv 2401.07250: the surrogate gradient at the length of the exact one.
+        return gs * np.linalg.norm(g) / np.linalg.norm(gs)
+    if method == "sam_only":  # SAM on group B, SGD on the rest
+        return np.where(is_shrunk(g, gs), gs, g)
+    if method == "sam_without":  # the paper's SGD-GrB
+        return np.where(is_shrunk(g, gs), g, gs)
     return gs
 
 
@@ -100,9 +124,23 @@ def damp(g, combined, alpha):
 
 
 def steps(
-    name, grad, w0, num_steps, *, learning_rate, momentum, weight_decay, rho, is_bias=None, **given
+    name,
+    grad,
+    w0,
+    num_steps,
+    *,
+    learning_rate,
+    momentum,
+    weight_decay,
+    rho,
+    is_bias=None,
+    tensors=(),
+    **given,
 ):
-    """Yield a ``Step`` per update of ``name``; ``grad`` maps (flat w, step index) to flat g."""
+    """Yield a ``Step`` per update of ``name``; ``grad`` maps (flat w, step index) to flat g.
+
+    ``tensors`` tells where each parameter tensor lies: (start, stop, number of axes).
+    """
     unknown = set(given) - set(DEFAULTS[name])
     if unknown:
         raise TypeError(f"{name} has no {sorted(unknown)}")
@@ -119,7 +157,7 @@ def steps(
             now["gsam_alpha"] = now["alpha"]
 
         g = grad(w, t)
-        d, memory = ascent_direction(method, g, memory, now)
+        d, memory = ascent_direction(method, g, memory, now, tensors)
         e = perturbation(method, d, w, is_bias, now["rho"], now)
         gs = grad(w + e, t)
         combined = combine(method, g, gs, now)

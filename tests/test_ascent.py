@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 import saner_jax
 from saner_jax import (
     average_directions,
+    climb,
+    keep_outliers,
+    scale_to_adaptive_linf_radius,
     scale_to_adaptive_radius,
+    scale_to_layerwise_radius,
     scale_to_linf_radius,
     scale_to_radius,
     sharpness_aware,
@@ -174,3 +178,98 @@ def test_an_ascent_receives_grad_fn_and_may_look_further():
     w = jnp.asarray([1.0])
     grads, _ = tx.update(w, tx.init(w), w, grad_fn=lambda w: w)
     np.testing.assert_allclose(grads, [2.25])
+
+
+def test_a_layer_s_radius_follows_its_norm():
+    w = {"a": {"kernel": jnp.asarray([3.0, 4.0])}, "b": {"bias": jnp.asarray([2.0])}}
+    g = {"a": {"kernel": jnp.asarray([1.0, 2.0])}, "b": {"bias": jnp.asarray([4.0])}}
+    for scaled, bias_size in (("weights", 1.0), ("all", 2.0)):
+        e = perturbation(scale_to_layerwise_radius(0.5, scaled), g, w)
+        norm = np.sqrt(25 * (1 + 4) + bias_size**2 * 16)
+        np.testing.assert_allclose(e["a"]["kernel"], 0.5 * 25 * np.array([1, 2]) / norm, rtol=1e-6)
+        np.testing.assert_allclose(e["b"]["bias"], 0.5 * bias_size**2 * 4 / norm, rtol=1e-6)
+
+
+def test_an_adaptive_linf_step_is_a_share_of_each_parameter():
+    w = {"kernel": jnp.asarray([2.0, -4.0, 0.0]), "bias": jnp.asarray([8.0])}
+    g = {"kernel": jnp.asarray([-1e-9, jnp.nan, 5.0]), "bias": jnp.asarray([1.0])}
+    e = perturbation(scale_to_adaptive_linf_radius(0.1, eta=0.5), g, w)
+    np.testing.assert_allclose(e["kernel"], [-0.25, 0.0, 0.05], rtol=1e-6)
+    np.testing.assert_allclose(e["bias"], [0.1], rtol=1e-6)
+
+
+def test_scaling_the_parameters_scales_the_layerwise_step_and_keeps_its_effect():
+    rng = np.random.default_rng(0)
+    w, g = (jnp.asarray(rng.normal(size=5), jnp.float32) for _ in range(2))
+    tx = scale_to_layerwise_radius(0.3)
+    # A scale-invariant loss has gradients that shrink as the parameters grow.
+    np.testing.assert_allclose(
+        perturbation(tx, g / 10, 10 * w), 10 * perturbation(tx, g, w), rtol=1e-5
+    )
+
+
+def test_outliers_are_kept_by_tensor_and_ordinary_coordinates_dropped():
+    rng = np.random.default_rng(1)
+    g = {
+        "kernel": jnp.asarray(rng.normal(3.0, 1.0, size=(20, 10)), jnp.float32),
+        "bias": jnp.ones(5),
+        "flat": jnp.full((3, 3), 2.0),
+        "broken": jnp.asarray([[jnp.inf, 1.0]]),
+        "empty": jnp.zeros((0, 3)),
+    }
+    d = perturbation(keep_outliers(0.9), g)
+    kept = np.asarray(d["kernel"] != 0)
+    assert kept.sum() == 20
+    distance = np.abs(np.asarray(g["kernel"]) - np.mean(g["kernel"]))
+    assert distance[kept].min() >= distance[~kept].max()
+    for name in ("bias", "flat", "broken", "empty"):
+        np.testing.assert_array_equal(d[name], g[name])
+
+
+def test_climbing_follows_the_gradient_from_where_it_stands():
+    grad = lambda w: np.asarray([w[0], 4 * w[1]])
+    w = np.asarray([1.0, 0.5])
+    rho, total = 0.3, np.zeros(2)
+    for _ in range(3):
+        g = grad(w + total)
+        total += rho / 3 * g / np.linalg.norm(g)
+    tx = climb(scale_to_radius(rho / 3), 3)
+    weights = jnp.asarray(w, jnp.float32)
+    grad_fn = lambda p: p * jnp.asarray([1.0, 4.0])
+    e, _ = tx.update(grad_fn(weights), tx.init(weights), weights, grad_fn=grad_fn)
+    np.testing.assert_allclose(e, total, rtol=1e-5)
+    assert np.linalg.norm(e) <= rho * (1 + 1e-6)
+
+
+def test_one_step_of_climbing_is_the_ascent_and_costs_no_gradient():
+    w = jnp.asarray([3.0, 4.0])
+    one = climb(scale_to_radius(0.5), 1)
+    np.testing.assert_allclose(one.update(w, one.init(w))[0], [0.3, 0.4], rtol=1e-6)
+
+
+def test_climbing_stays_among_the_selected_parameters_and_counts_one_step():
+    w = {"on": jnp.asarray([1.0, 2.0]), "off": jnp.asarray([3.0])}
+    calls = []
+    grad_fn = lambda p: calls.append(p) or jax.tree.map(lambda x: 2 * x, p)
+    tx = sharpness_aware(climb(scale_to_radius(0.25), 2), perturb_mask={"on": True, "off": False})
+    _, state = tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)
+    assert len(calls) == 3
+    assert all(np.array_equal(p["off"], w["off"]) for p in calls)
+    # Both steps had all of their length among the selected parameters.
+    assert np.linalg.norm(calls[-1]["on"] - w["on"]) == pytest.approx(0.5, rel=1e-5)
+    assert int(state.ascent.count) == 1
+
+
+@pytest.mark.parametrize("num_steps", [0, -1, 1.5, True])
+def test_a_climb_of_no_steps_is_refused(num_steps):
+    with pytest.raises(ValueError, match=r"climb: num_steps must be a whole number, at least 1"):
+        climb(scale_to_radius(1.0), num_steps)
+
+
+def test_a_climb_says_what_it_needs():
+    w = jnp.ones(2)
+    tx = climb(scale_to_radius(1.0), 2)
+    with pytest.raises(ValueError, match=r"climb: update needs params"):
+        tx.update(w, tx.init(w))
+    with pytest.raises(TypeError, match=r"climb: update needs the keyword grad_fn"):
+        tx.update(w, tx.init(w), w)

@@ -16,12 +16,26 @@ CORE = {
     "_trees": set(),
     "_strengths": set(),
     "groups": {"_precision"},
-    "ascent": {"_precision", "_strengths", "_trees"},
+    "masks": set(),
+    "ascent": {"_precision", "_strengths"},
+    "balls": {"_precision", "_strengths", "_trees"},
     "combine": {"_precision", "_strengths", "groups"},
+    "span": {"_precision", "_strengths", "combine"},
     "metrics": {"_precision", "groups"},
     "schedules": {"_strengths"},
     "sharpness_aware": {"_trees", "metrics"},
-    "recipes": {"_strengths", "_trees", "ascent", "combine", "sharpness_aware"},
+    "sam_recipes": {
+        *("_strengths", "_trees", "ascent", "balls", "span", "sharpness_aware"),
+    },
+    "saner_recipes": {
+        *("_strengths", "_trees", "groups", "balls", "combine", "span", "sharpness_aware"),
+        "sam_recipes",
+    },
+    "policies": {"_precision", "_strengths", "sharpness_aware"},
+    "selective_recipes": {
+        *("_strengths", "_trees", "balls", "span", "sharpness_aware", "policies"),
+    },
+    "recipes": {"sam_recipes", "saner_recipes", "selective_recipes"},
 }
 
 

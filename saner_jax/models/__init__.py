@@ -4,7 +4,6 @@ from saner_jax.models.catalogue import MODELS as MODELS
 from saner_jax.models.catalogue import build as build
 from saner_jax.models.mlp import MLP as MLP
 from saner_jax.models.normalization import NORMS as NORMS
-from saner_jax.models.normalization import is_normalization as is_normalization
 from saner_jax.models.resnet import ResNet as ResNet
 from saner_jax.models.vit import ViT as ViT
 from saner_jax.models.wide_resnet import WideResNet as WideResNet
@@ -17,5 +16,4 @@ __all__ = [
     "ViT",
     "WideResNet",
     "build",
-    "is_normalization",
 ]

@@ -1,6 +1,5 @@
-"""Normalisation layers: which there are, and which parameters belong to one."""
+"""Normalisation layers of convolutional models, by name."""
 
-import re
 from typing import Any
 
 import flax.linen as nn
@@ -9,9 +8,6 @@ import jax.numpy as jnp
 
 NORMS = ("batch", "layer", "group", "none")
 """The kinds of normalisation that convolutional models can have; see `normalise`."""
-
-# Linen's BatchNorm_0 and what people call such layers in NNX, where names are theirs to choose.
-_LAYER_NAME = re.compile(r"(\w*norm|bn|ln|gn)_?\d*", re.IGNORECASE)
 
 
 def checked_norm(norm: str) -> str:
@@ -68,40 +64,6 @@ def normalise(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.A
         groups = 1 if norm == "layer" else _num_groups(hidden.shape[-1])
         layer = nn.GroupNorm(num_groups=groups, epsilon=1e-5)
     return layer(hidden).astype(dtype)
-
-
-def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
-    """Tell whether a parameter belongs to a normalisation layer, by the name of its module.
-
-    For `jax.tree_util.tree_map_with_path`, which makes a mask of it: of the parameters that
-    SAM-ON perturbs, or, negated, of those that weight decay should leave alone. The module counts
-    if its name ends in "norm", whatever its case, or is "bn", "ln" or "gn", in each case with or
-    without a number: all of Linen's own names, and NNX attributes such as `norm1` or `bn`.
-
-    Args:
-        path: key path of a leaf in a tree of parameters.
-        leaf: not looked at.
-
-    Returns:
-        Whether the leaf is a scale or an offset of a normalisation layer.
-
-    Example:
-        >>> from saner_jax.models import build
-        >>> images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-        >>> params = jax.eval_shape(build("resnet8", 10).init, jax.random.key(0), images)["params"]
-        >>> mask = jax.tree_util.tree_map_with_path(is_normalization, params)
-        >>> mask["BatchNorm_0"], mask["Conv_0"]
-        ({'bias': True, 'scale': True}, {'kernel': False})
-
-    Source:
-        SAM-ON: Mueller et al. 2023, arXiv:2306.04226.
-    """
-    del leaf
-    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # NNX states that still hold variables have one key more.
-    if names and names[-1] == "value":
-        names.pop()
-    return len(names) > 1 and _LAYER_NAME.fullmatch(names[-2]) is not None
 
 
 def _num_groups(channels: int) -> int:

@@ -1,0 +1,120 @@
+"""Masks by name: SAM-ON, its complement, the last layer; and that recipes take them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from recipe_rows import each_recipe
+
+import saner_jax
+from saner_jax import all_but_normalization, last_layer, normalization_only, sam
+from saner_jax.models import build
+from saner_jax.models.resnet import ResNet
+
+SHAPE = (4, 8, 8, 3)
+
+
+def small(norm="batch"):
+    """A residual net of one block, as shapes."""
+    model = ResNet(
+        num_classes=3, stage_sizes=(1,), stage_widths=(8,), stage_strides=(1,), norm=norm
+    )
+    blank = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    return model, jax.eval_shape(model.init, jax.random.key(0), blank)["params"]
+
+
+def selected_names(mask):
+    """Key paths of what a mask selects."""
+    leaves = jax.tree_util.tree_leaves_with_path(mask)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, on in leaves if on]
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "group"])
+def test_normalization_only_selects_scales_and_offsets_and_nothing_else(norm):
+    _, params = small(norm)
+    names = selected_names(normalization_only(params))
+    assert names
+    assert all("Norm_" in name and name.endswith(("scale", "bias")) for name in names)
+    rest = selected_names(all_but_normalization(params))
+    assert not set(names) & set(rest)
+    assert len(names) + len(rest) == len(jax.tree.leaves(params))
+
+
+def test_a_model_without_normalisation_has_nothing_to_perturb():
+    model, shapes = small("none")
+    assert not selected_names(normalization_only(shapes))
+    params = model.init(jax.random.key(0), jnp.ones(SHAPE))["params"]
+    tx = sam(1.0, perturb_mask=normalization_only)
+    perturbed = tx.perturb(params, tx.init(params), params)
+    jax.tree.map(np.testing.assert_array_equal, perturbed, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("resnet8", "Dense_0"), ("mlp", "Dense_2"), ("vit_tiny", "Dense_1")]
+)
+def test_the_last_layer_is_the_classifier(name, expected):
+    blank = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    params = jax.eval_shape(build(name, 10).init, jax.random.key(0), blank)["params"]
+    names = selected_names(last_layer(params))
+    assert names == [f"{expected}/bias", f"{expected}/kernel"]
+    assert params[expected]["kernel"].shape[-1] == 10
+
+
+def test_a_numbered_series_ends_at_its_largest_number():
+    dense = {"kernel": np.zeros((2, 2))}
+    params = {f"Dense_{i}": dense for i in range(11)}
+    assert selected_names(last_layer(params)) == ["Dense_10/kernel"]
+
+
+@pytest.mark.parametrize("params", [{}, {"a": {"kernel": np.zeros((2, 2, 2))}}])
+def test_a_model_without_a_dense_layer_is_refused(params):
+    with pytest.raises(ValueError, match=r"last_layer: params must have one dense layer.*none"):
+        last_layer(params)
+
+
+def test_several_dense_layers_by_other_names_are_refused_by_name():
+    dense = {"kernel": np.zeros((2, 2))}
+    with pytest.raises(ValueError, match=r"found body, head"):
+        last_layer({"body": dense, "head": dense})
+
+
+class Head(nnx.Module):
+    """A normalisation and a classifier."""
+
+    def __init__(self, rngs):
+        self.ln = nnx.LayerNorm(4, rngs=rngs)
+        self.head = nnx.Linear(4, 3, rngs=rngs)
+
+
+def test_nnx_states_have_the_same_masks():
+    state = nnx.state(Head(nnx.Rngs(0)), nnx.Param)
+    for params in (state, nnx.as_pure(state)):
+        assert nnx.to_pure_dict(normalization_only(params))["ln"] == {"bias": True, "scale": True}
+        assert nnx.to_pure_dict(last_layer(params))["head"] == {"bias": True, "kernel": True}
+
+
+@each_recipe(saner_jax.RECIPES)
+def test_every_recipe_perturbs_normalisation_alone_at_full_length(name):
+    rng = np.random.default_rng(0)
+    params = {
+        "Conv_0": {"kernel": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)},
+        "LayerNorm_0": {"scale": jnp.ones(4), "bias": jnp.zeros(4)},
+    }
+    x = jnp.asarray(rng.normal(size=(5, 3)), jnp.float32)
+
+    def loss(p):
+        hidden = jnp.tanh(x @ p["Conv_0"]["kernel"])
+        norm = p["LayerNorm_0"]
+        return jnp.mean(jnp.sin(hidden * norm["scale"][None] + norm["bias"][None]))
+
+    grad_fn = jax.jit(jax.grad(loss))
+    tx = saner_jax.RECIPES[name](0.25, perturb_mask=normalization_only)
+    perturbed = tx.perturb(grad_fn(params), tx.init(params), params)
+    np.testing.assert_array_equal(perturbed["Conv_0"]["kernel"], params["Conv_0"]["kernel"])
+    moved = jax.tree.map(jnp.subtract, perturbed, params)
+    norm = np.sqrt(sum(np.sum(np.square(m)) for m in jax.tree.leaves(moved)))
+    if not name.startswith("asa"):  # whose radius is relative
+        assert norm == pytest.approx(0.25, rel=1e-5)
+    updates, _ = tx.update(grad_fn(params), tx.init(params), params, grad_fn=grad_fn)
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(updates))
