@@ -32,6 +32,8 @@ from saner_jax.masks import last_layer as last_layer
 from saner_jax.masks import normalization_only as normalization_only
 from saner_jax.metrics import StepMetrics as StepMetrics
 from saner_jax.metrics import step_metrics as step_metrics
+from saner_jax.per_group import PerGroupState as PerGroupState
+from saner_jax.per_group import per_group as per_group
 from saner_jax.policies import Policy as Policy
 from saner_jax.policies import at_random as at_random
 from saner_jax.policies import every_steps as every_steps
@@ -65,5 +67,6 @@ from saner_jax.span import extrapolate as extrapolate
 from saner_jax.span import keep_origin_length as keep_origin_length
 from saner_jax.span import remove_orthogonal as remove_orthogonal
 from saner_jax.span import reuse_orthogonal as reuse_orthogonal
+from saner_jax.split_pass import split_gradient as split_gradient
 
 __version__ = "0.1.0"

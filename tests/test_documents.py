@@ -32,18 +32,21 @@ def test_every_python_block_of_the_readme_runs_in_order(capsys):
     rng = np.random.default_rng(0)
     names = {
         "jax": jax,
+        "jnp": jnp,
         "optax": optax,
         "saner_jax": saner_jax,
         "params": jnp.ones(3),
         "batch": rng.normal(size=(32, 3)).astype(np.float32),
+        "model": lambda w, x: jnp.tanh(x @ w),
         "loss": lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2),
     }
     for block in blocks(README, "python"):
         exec(block, names)
         tx, params = names["tx"], names["params"]
-        # The step of the first block closes over whatever `tx` is now.
-        names["step"].clear_cache()
-        end, _ = names["step"](params, tx.init(params), names["batch"])
+        # A block's own step, or that of the first, which closes over whatever `tx` is now.
+        step = names[(re.findall(r"^def (step\w*)", block, re.MULTILINE) or ["step"])[0]]
+        step.clear_cache()
+        end, _ = step(params, tx.init(params), names["batch"])
         assert names["loss"](end, names["batch"]) < names["loss"](params, names["batch"])
     assert re.fullmatch(r"\d+% shrunk, cosine [01]\.\d\d\n", capsys.readouterr().out)
 

@@ -32,6 +32,8 @@ CORE = {
         "sam_recipes",
     },
     "policies": {"_precision", "_strengths", "sharpness_aware"},
+    "per_group": {"_precision", "_trees", "sharpness_aware"},
+    "split_pass": set(),
     "selective_recipes": {
         *("_strengths", "_trees", "balls", "span", "sharpness_aware", "policies"),
     },
