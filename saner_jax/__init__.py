@@ -32,6 +32,11 @@ from saner_jax.masks import last_layer as last_layer
 from saner_jax.masks import normalization_only as normalization_only
 from saner_jax.metrics import StepMetrics as StepMetrics
 from saner_jax.metrics import step_metrics as step_metrics
+from saner_jax.noise_direction import add_direction as add_direction
+from saner_jax.noise_direction import ncsam as ncsam
+from saner_jax.noise_direction import project_to_radius as project_to_radius
+from saner_jax.noise_direction import simulate_flips as simulate_flips
+from saner_jax.noise_direction import smooth_ramp as smooth_ramp
 from saner_jax.per_group import PerGroupState as PerGroupState
 from saner_jax.per_group import per_group as per_group
 from saner_jax.policies import Policy as Policy
@@ -41,6 +46,7 @@ from saner_jax.policies import look_if as look_if
 from saner_jax.policies import where_steep as where_steep
 from saner_jax.recipes import RECIPES as RECIPES
 from saner_jax.recipes import SELECTIVE_RECIPES as SELECTIVE_RECIPES
+from saner_jax.regularization import penalised_loss as penalised_loss
 from saner_jax.sam_recipes import asam as asam
 from saner_jax.sam_recipes import friendly_sam as friendly_sam
 from saner_jax.sam_recipes import gsam as gsam

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from saner_jax.metrics import StepMetrics
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+Loss = Callable[[Any, jax.Array], jax.Array]
 Prepare = Callable[[jax.Array, jax.Array], jax.Array]
 
 STATISTICS = ("origin", "perturbed")
@@ -27,7 +27,7 @@ class Forward(Protocol):
 
     def __call__(
         self, params: Any, statistics: Any, inputs: jax.Array, *, train: bool
-    ) -> tuple[jax.Array, Any]:
+    ) -> tuple[Any, Any]:
         """Return logits `(n, c)`, and the statistics as this pass leaves them."""
         ...
 

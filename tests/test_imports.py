@@ -34,6 +34,8 @@ CORE = {
     "policies": {"_precision", "_strengths", "sharpness_aware"},
     "per_group": {"_precision", "_trees", "sharpness_aware"},
     "split_pass": set(),
+    "noise_direction": {"_precision", "_strengths", "_trees", "balls", "sharpness_aware"},
+    "regularization": {"_precision", "_strengths"},
     "selective_recipes": {
         *("_strengths", "_trees", "balls", "span", "sharpness_aware", "policies"),
     },
