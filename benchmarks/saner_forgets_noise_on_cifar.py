@@ -68,8 +68,8 @@ PRESETS = {"cpu": CPU, "gpu": GPU}
 # `sweep` in the result. On the GPU the paper's.
 RADII = {
     "cpu": {
-        "human:worse": {"sgd": 0.0, "sam": 0.4, "saner": 0.4},
-        "symmetric": {"sgd": 0.0, "sam": 0.4, "saner": 0.2},
+        "human:worse": {"sgd": 0.0, "sam": 0.4, "saner": 0.3},
+        "symmetric": {"sgd": 0.0, "sam": 0.3, "saner": 0.2},
     },
     "gpu": {noise: {"sgd": 0.0, "sam": 0.1, "saner": 0.1} for noise in NOISE},
 }
