@@ -51,6 +51,7 @@ from saner_jax.sam_recipes import asam as asam
 from saner_jax.sam_recipes import friendly_sam as friendly_sam
 from saner_jax.sam_recipes import gsam as gsam
 from saner_jax.sam_recipes import sam as sam
+from saner_jax.sam_recipes import sparse_sam as sparse_sam
 from saner_jax.sam_recipes import stable_sam as stable_sam
 from saner_jax.sam_recipes import vasso as vasso
 from saner_jax.sam_recipes import wsam as wsam
@@ -73,6 +74,7 @@ from saner_jax.span import extrapolate as extrapolate
 from saner_jax.span import keep_origin_length as keep_origin_length
 from saner_jax.span import remove_orthogonal as remove_orthogonal
 from saner_jax.span import reuse_orthogonal as reuse_orthogonal
+from saner_jax.sparsity import sparsify as sparsify
 from saner_jax.split_pass import split_gradient as split_gradient
 
 __version__ = "0.1.0"

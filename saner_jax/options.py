@@ -109,8 +109,8 @@ class TrainConfig(RunConfig):
 
     method: str = "saner"
     """sgd (the base optimizer alone), or any recipe of saner_jax: sam, asam, gsam, friendly_sam,
-    vasso, wsam, stable_sam, zsharp, saner, asaner, gsaner, friendly_saner, vasso_saner, sam_only,
-    sam_without."""
+    vasso, wsam, stable_sam, zsharp, sparse_sam, saner, asaner, gsaner, friendly_saner,
+    vasso_saner, sam_only, sam_without."""
     seed: int = 0
     """Seed of the noise, the initial parameters, the order and the augmentation."""
     validation_fraction: float = 0.1

@@ -6,7 +6,7 @@ scalars or Optax schedules of the update count. ``perturb_mask`` (which paramete
 and ``metrics`` (keep :class:`StepMetrics`) go to :func:`sharpness_aware`; what that returns, needs
 and raises, the recipes return, need and raise, and wrong strengths raise ``ValueError`` or
 ``TypeError`` at build. A step costs two gradients; the state has no tree of the parameters' size,
-but for the one average of the friendly and vasso kinds.
+but for the one average of the friendly, vasso and sparse kinds.
 
 In the formulas g is the gradient at the parameters w, g' the one at the perturbed parameters, m
 marks the coordinates with 0 < g'/g < 1.
@@ -17,6 +17,7 @@ from saner_jax.sam_recipes import (
     friendly_sam,
     gsam,
     sam,
+    sparse_sam,
     stable_sam,
     vasso,
     wsam,
@@ -42,6 +43,7 @@ RECIPES = {
     "wsam": wsam,
     "stable_sam": stable_sam,
     "zsharp": zsharp,
+    "sparse_sam": sparse_sam,
     "saner": saner,
     "asaner": asaner,
     "gsaner": gsaner,

@@ -11,6 +11,7 @@ from saner_jax.ascent import average_directions, keep_outliers, subtract_trend
 from saner_jax.balls import scale_to_adaptive_radius, scale_to_radius
 from saner_jax.sharpness_aware import SharpnessAware, sharpness_aware
 from saner_jax.span import extrapolate, keep_origin_length, remove_orthogonal
+from saner_jax.sparsity import sparsify
 
 
 def sam(rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False) -> SharpnessAware:
@@ -255,6 +256,38 @@ def zsharp(
         Yun, arXiv 2505.02369, algorithm 1. Differences: see :func:`keep_outliers`.
     """
     ascent = optax.chain(keep_outliers(quantile), scale_to_radius(rho))
+    return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
+
+
+def sparse_sam(
+    rho: Strength,
+    sparsity: Strength = 0.5,
+    decay: Strength = 0.9,
+    *,
+    perturb_mask: Mask = None,
+    metrics: bool = False,
+) -> SharpnessAware:
+    r"""Perturb the parameters of the largest Fisher information alone: Sparse SAM (SSAM-F).
+
+    .. math:: \mathrm{out} = \nabla L(w + q \odot \rho \, g / \lVert g \rVert)
+
+    q: marks the share 1 - ``sparsity`` of all coordinates with the largest averaged squares.
+
+    Args:
+        rho: radius before the mask; published: 0.1, 0.2 with AutoAugment.
+        sparsity: share of the coordinates left alone; published: 0.5; 0 is SAM.
+        decay: share of the past kept in the average of squares.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> tx, w = sparse_sam(rho=5.0), jnp.array([3.0, 4.0])
+        >>> tx.perturb(w, tx.init(w), w).tolist()
+        [3.0, 8.0]
+
+    Source:
+        Mi et al., NeurIPS 2022, arXiv 2210.05177, algorithm 1. Differences: see :func:`sparsify`.
+    """
+    ascent = sparsify(scale_to_radius(rho), sparsity, decay)
     return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
 
 

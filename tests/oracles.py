@@ -38,6 +38,7 @@ DEFAULTS = {
     "wsam": {"gamma": 0.9},  # arXiv 2305.15817
     "stable_sam": {},
     "zsharp": {"quantile": 0.95},  # arXiv 2505.02369
+    "sparse_sam": {"sparsity": 0.5, "decay": 0.9},  # arXiv 2210.05177
     "sam_only": {},
     "sam_without": {},
 }
@@ -68,6 +69,9 @@ def ascent_direction(method, g, memory, strengths, tensors):
         theta = strengths["theta"]
         d = g if memory is None else (1 - theta) * memory + theta * g
         return d, d
+    if method == "sparse_sam":
+        decay = strengths["decay"]
+        return g, g**2 if memory is None else decay * memory + (1 - decay) * g**2
     if method == "zsharp":
         # arXiv 2505.02369: z-scores within each tensor; biases and scales are left alone.
         d = g.copy()
@@ -159,6 +163,10 @@ def steps(
         g = grad(w, t)
         d, memory = ascent_direction(method, g, memory, now, tensors)
         e = perturbation(method, d, w, is_bias, now["rho"], now)
+        if method == "sparse_sam":
+            # arXiv 2210.05177: the mask comes after the norm.
+            left_alone = np.argsort(memory)[: int(now["sparsity"] * len(w))]
+            e[left_alone] = 0.0
         gs = grad(w + e, t)
         combined = combine(method, g, gs, now)
         if name in DAMPED:

@@ -8,7 +8,7 @@ import pytest
 # One of each kind of part; the other rows are slow tests, and those of methods that are simple
 # products of well-tested parts long ones.
 QUICK = {"sam", "saner", "vasso_saner"}
-LONG = {"wsam", "stable_sam", "zsharp", "sam_only", "sam_without"}
+LONG = {"wsam", "stable_sam", "zsharp", "sparse_sam", "sam_only", "sam_without"}
 
 # What makes a recipe plain SAM: its strengths at zero (theta weights the new gradient, so its zero
 # is 1; no parameter scaled means the plain ball). None where nothing does.
@@ -26,6 +26,7 @@ AS_SAM = {
     "wsam": {"gamma": 0.5},
     "stable_sam": None,
     "zsharp": {"quantile": 0.0},
+    "sparse_sam": {"sparsity": 0.0},
     "sam_only": {"group": lambda g, _: jnp.full(g.shape, True)},
     "sam_without": {"group": lambda g, _: jnp.full(g.shape, False)},
 }

@@ -24,8 +24,9 @@ CORE = {
     "metrics": {"_precision", "groups"},
     "schedules": {"_strengths"},
     "sharpness_aware": {"_trees", "metrics"},
+    "sparsity": {"_strengths"},
     "sam_recipes": {
-        *("_strengths", "_trees", "ascent", "balls", "span", "sharpness_aware"),
+        *("_strengths", "_trees", "ascent", "balls", "span", "sparsity", "sharpness_aware"),
     },
     "saner_recipes": {
         *("_strengths", "_trees", "groups", "balls", "combine", "span", "sharpness_aware"),

@@ -111,7 +111,7 @@ def test_map_params_reaches_the_trees_in_the_state_and_nothing_else(name):
     mapped = optax.tree.map_params(
         tx, lambda _, spec: spec, tx.init(params), specs, transform_non_params=lambda _: None
     )
-    num_trees = 1 if name.startswith(("friendly", "vasso")) else 0
+    num_trees = 1 if name.startswith(("friendly", "vasso", "sparse")) else 0
     assert jax.tree.leaves(mapped) == num_trees * jax.tree.leaves(specs)
 
 

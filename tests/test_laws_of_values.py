@@ -145,8 +145,8 @@ def test_every_scheduled_strength_zero_is_sam_bitwise(name):
         for strength, value in AS_SAM[name].items()
     }
     ours = run_in_pieces(RECIPES[name](0.3, **schedules), only_sgd(), ripples())
-    if name == "zsharp":
-        # Nothing is dropped, but XLA adds up the norm of what a filter left in another order.
+    if name in ("zsharp", "sparse_sam"):
+        # Nothing is dropped, but XLA fuses and rounds around a filter in another way.
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, sam_alone())
     else:
         assert_bitwise_equal(ours, sam_alone())
@@ -256,6 +256,8 @@ def test_a_perturb_mask_leaves_the_rest_where_it_is(name):
     assert_bitwise_equal(perturbed["nested"], problem.params["nested"])
     norm = np.linalg.norm(perturbed["kernel"] - problem.params["kernel"])
     assert float(state.metrics.perturbation_norm) == pytest.approx(norm, rel=1e-5)
-    if not name.startswith("asa"):
+    if name == "sparse_sam":  # whose mask comes behind the norm
+        assert 0.1 < norm < 0.25
+    elif not name.startswith("asa"):  # whose radius is relative
         assert norm == pytest.approx(0.25, rel=1e-5)
     assert all(np.any(u != 0) for u in jax.tree.leaves(updates))

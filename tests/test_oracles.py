@@ -34,6 +34,7 @@ STRENGTHS = {
     "wsam": {"gamma": 0.7},
     "stable_sam": {},
     "zsharp": {"quantile": 0.4},
+    "sparse_sam": {"sparsity": 0.7, "decay": 0.5},
     "sam_only": {},
     "sam_without": {},
 }
