@@ -115,7 +115,7 @@ def test_every_recipe_perturbs_normalisation_alone_at_full_length(name):
     moved = jax.tree.map(jnp.subtract, perturbed, params)
     norm = np.sqrt(sum(np.sum(np.square(m)) for m in jax.tree.leaves(moved)))
     if name == "sparse_sam":  # whose own mask comes behind the norm
-        assert 0.0 < norm < 0.25
+        assert 0.0 < norm <= 0.25 * (1 + 1e-5)
     elif not name.startswith("asa"):  # whose radius is relative
         assert norm == pytest.approx(0.25, rel=1e-5)
     updates, _ = tx.update(grad_fn(params), tx.init(params), params, grad_fn=grad_fn)
