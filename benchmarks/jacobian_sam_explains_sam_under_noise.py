@@ -10,27 +10,23 @@ layer normalisation on digits, radius and penalty chosen on a seed apart from th
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
+from _problem import make_measure, mean_and_spread, problem_of
 from _record import ROOT, write_result
 
 import saner_jax
-from saner_jax.data import load
-from saner_jax.data.dataset import channel_statistics
-from saner_jax.data.noise import symmetric
 from saner_jax.models import build
 from saner_jax.models.penultimate import with_penultimate
 from saner_jax.regularization import penalised_loss
-from saner_jax.scoring import cross_entropy, evaluate, shares
+from saner_jax.scoring import cross_entropy
 from saner_jax.training import batch_order
 
 SWEEP_SEED = 100
@@ -123,35 +119,32 @@ def gradient_of(
 
 
 def run(method: str, strength: float, seed: int, config: Config) -> dict[str, float]:
-    """Train once; returns accuracies and the memorised share."""
+    """Train once; returns accuracies, the memorised share and the clean fit."""
     preset = PRESETS[config.preset]
-    dataset = load(preset.dataset, data_dir=config.data_dir)
-    noisy = symmetric(dataset.train_labels, RATE, num_classes=10, seed=seed)
-    mean, _ = channel_statistics(dataset.train_images)
-    normalise = lambda images: (jnp.asarray(images, jnp.float32) - mean) / 255
+    problem = problem_of(preset.dataset, RATE, seed, config.data_dir)
     model = preset.model()
     forward = with_penultimate(model)
     is_split = method.endswith("-SAM")
-    recipe = saner_jax.sam(strength)
     tx = optax.chain(
-        saner_jax.per_group(recipe, chunk_groups=config.chunk_groups)
+        saner_jax.per_group(saner_jax.sam(strength), chunk_groups=config.chunk_groups)
         if is_split
         else optax.with_extra_args_support(optax.identity()),
         optax.add_decayed_weights(WEIGHT_DECAY),
         optax.sgd(LEARNING_RATE, momentum=MOMENTUM),
     )
-    images, labels = jnp.asarray(dataset.train_images), jnp.asarray(noisy.labels)
     gradient = gradient_of(method, forward, strength)
+    logits_of = lambda params, images: forward(params, {}, images, train=False)[0].logits
+    measure = make_measure(logits_of, problem)
 
     @jax.jit
     def epoch_of(carry: Any, order: Any) -> Any:
         def step(carry: Any, rows: Any) -> Any:
             params, state = carry
-            batch = (normalise(images[rows]), labels[rows])
+            batch = (problem.images[rows], problem.labels[rows])
             grad_fn = gradient(params)
             if is_split:
                 groups = jax.tree.map(lambda x: x[:, None], batch)
-                # Not read: every example has a gradient of its own.
+                # The batch's own gradient is not needed: every example has one.
                 extra: dict[str, Any] = {"grad_fn": grad_fn, "groups": groups}
                 updates, state = tx.update(params, state, params, **extra)
             else:
@@ -160,34 +153,16 @@ def run(method: str, strength: float, seed: int, config: Config) -> dict[str, fl
 
         return jax.lax.scan(step, carry, order)[0]
 
-    @functools.partial(jax.jit, static_argnames="size")
-    def counts(params: Any, images: Any, labels: Any, true_labels: Any, size: int = 1000) -> Any:
-        parts = [
-            evaluate(
-                forward(params, {}, normalise(images[at : at + size]), train=False)[0].logits,
-                labels[at : at + size],
-                true_labels[at : at + size],
-                cross_entropy,
-            )
-            for at in range(0, len(labels), size)
-        ]
-        return jax.tree.map(lambda *leaves: sum(leaves), *parts)
-
-    params = jax.jit(model.init)(jax.random.key(seed), normalise(images[:1]))["params"]
+    params = jax.jit(model.init)(jax.random.key(seed), problem.images[:1])["params"]
     carry = (params, tx.init(params))
-    accuracies = []
-    test = (jnp.asarray(dataset.test_images), *[jnp.asarray(dataset.test_labels)] * 2)
+    measured: list[dict[str, float]] = []
     for epoch in range(config.epochs or preset.epochs):
-        order = batch_order(len(labels), preset.batch_size, seed=seed, epoch=epoch)
+        order = batch_order(len(problem.labels), preset.batch_size, seed=seed, epoch=epoch)
         carry = epoch_of(carry, order)
-        accuracies.append(float(shares(counts(carry[0], *test)).accuracy))
-    train = shares(counts(carry[0], images, labels, jnp.asarray(noisy.true_labels)))
-    return {
-        "test_accuracy_best": max(accuracies),
-        "test_accuracy_last": accuracies[-1],
-        "memorised": float(train.memorised),
-        "clean_fit": float(train.clean_fit),
-    }
+        measured.append(measure(carry[0]))
+    last = measured[-1]
+    best = max(row["test_accuracy"] for row in measured)
+    return {"test_accuracy_best": best, "test_accuracy_last": last["test_accuracy"], **last}
 
 
 def main(config: Config) -> None:
@@ -211,13 +186,9 @@ def main(config: Config) -> None:
         table[method] = {key: [one[key] for one in runs] for key in runs[0]}
         print(method, {key: np.round(values, 3).tolist() for key, values in table[method].items()})
 
-    def told(name: str) -> str:
-        cells = (
-            f"{method} {100 * np.mean(row[name]):.1f} ± {100 * np.std(row[name], ddof=1):.1f}"
-            for method, row in table.items()
-        )
-        return ", ".join(cells)
-
+    told = lambda name: ", ".join(
+        f"{method} {mean_and_spread(row[name])}" for method, row in table.items()
+    )
     headline = (
         f"test accuracy, best epoch: {told('test_accuracy_best')}; last:"
         f" {told('test_accuracy_last')}; %, {config.seeds} paired seeds, {config.preset}"

@@ -1,0 +1,70 @@
+"""A dataset with wrong labels as arrays on the device, for benchmarks with loops of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from saner_jax.data import load
+from saner_jax.data.dataset import channel_statistics
+from saner_jax.data.noise import symmetric
+from saner_jax.scoring import cross_entropy, evaluate, shares
+
+
+class Problem(NamedTuple):
+    """Hold images as the model sees them, and labels given and true."""
+
+    images: jax.Array
+    labels: jax.Array
+    true_labels: jax.Array
+    test_images: jax.Array
+    test_labels: jax.Array
+
+
+def problem_of(dataset: str, rate: float, seed: int, data_dir: Path | None = None) -> Problem:
+    """Load a dataset, flip training labels symmetrically and centre pixels / 255 per channel."""
+    data = load(dataset, data_dir=data_dir)
+    noisy = symmetric(data.train_labels, rate, num_classes=len(data.class_names), seed=seed)
+    mean, _ = channel_statistics(data.train_images)
+    normalise = lambda images: (jnp.asarray(images, jnp.float32) - mean[None, None, None]) / 255
+    return Problem(
+        normalise(data.train_images),
+        jnp.asarray(noisy.labels),
+        jnp.asarray(noisy.true_labels),
+        normalise(data.test_images),
+        jnp.asarray(data.test_labels),
+    )
+
+
+def make_measure(logits_of: Callable[[Any, Any], Any], problem: Problem) -> Callable[[Any], Any]:
+    """Compile what measures parameters: test accuracy, memorised and clean fit, as fractions."""
+
+    @jax.jit
+    def counts(params: Any, images: Any, labels: Any, true_labels: Any) -> Any:
+        return evaluate(logits_of(params, images), labels, true_labels, cross_entropy)
+
+    def total(params: Any, *arrays: Any) -> Any:
+        parts = [
+            counts(params, *(array[at : at + 1000] for array in arrays))
+            for at in range(0, len(arrays[0]), 1000)
+        ]
+        return shares(jax.tree.map(lambda *leaves: sum(leaves), *parts))
+
+    def measure(params: Any) -> dict[str, float]:
+        train = total(params, problem.images, problem.labels, problem.true_labels)
+        test = total(params, problem.test_images, problem.test_labels, problem.test_labels)
+        return {
+            "test_accuracy": float(test.accuracy),
+            "memorised": float(train.memorised),
+            "clean_fit": float(train.clean_fit),
+        }
+
+    return measure
+
+
+def mean_and_spread(values: Any) -> str:
+    """Tell fractions as percent, mean ± standard deviation."""
+    values = 100 * jnp.asarray(values)
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
