@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from _record import ROOT
+from _record import ROOT, mean_and_spread
 
 from saner_jax.fitting import Stopped
 from saner_jax.options import TrainConfig
@@ -213,14 +213,8 @@ def finish(config: Config, runs: list[Run], sweep_runs: list[Run]) -> dict[str, 
 
 def accuracies(table: dict[str, Any]) -> str:
     """Tell last test accuracy, in percent, by noise and row, and over how many seeds."""
-    count = 0
-    parts = []
-    for noise, rows in table.items():
-        cells = []
-        for row, cell in rows.items():
-            values = 100 * np.asarray(cell["final"]["test_accuracy_last"])
-            count = len(values)
-            spread = f" ± {values.std(ddof=1):.1f}" if count > 1 else ""
-            cells.append(f"{row} {values.mean():.1f}{spread}")
-        parts.append(f"{noise}: {', '.join(cells)}")
-    return f"last test accuracy, %, {'; '.join(parts)}; {count} paired seeds"
+    last = lambda cell: cell["final"]["test_accuracy_last"]
+    told = lambda rows: ", ".join(f"{row} {mean_and_spread(last(rows[row]))}" for row in rows)
+    parts = [f"{noise}: {told(rows)}" for noise, rows in table.items()]
+    seeds = {len(last(cell)) for rows in table.values() for cell in rows.values()}
+    return f"last test accuracy, %, {'; '.join(parts)}; {min(seeds)} paired seeds"

@@ -62,9 +62,3 @@ def make_measure(logits_of: Callable[[Any, Any], Any], problem: Problem) -> Call
         }
 
     return measure
-
-
-def mean_and_spread(values: Any) -> str:
-    """Tell fractions as percent, mean ± standard deviation."""
-    values = 100 * jnp.asarray(values)
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from saner_jax.run_folder import provenance, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +19,13 @@ def spread(values: list[float]) -> dict[str, float | int]:
     """Summarise repetitions by their median, quartiles and number."""
     low, median, high = statistics.quantiles(values, n=4)
     return {"median": median, "quartile_1": low, "quartile_3": high, "n": len(values)}
+
+
+def mean_and_spread(fractions: Any, sign: str = "") -> str:
+    """Tell fractions in percent, mean ± standard deviation; `sign="+"` tells a sign always."""
+    percent = 100 * np.asarray(fractions)
+    spread = f" ± {percent.std(ddof=1):.1f}" if percent.size > 1 else ""
+    return f"{percent.mean():{sign}.1f}{spread}"
 
 
 def write_result(script: str, output_folder: Path, headline: str, result: dict[str, Any]) -> Path:

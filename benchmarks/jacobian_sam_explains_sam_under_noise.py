@@ -19,8 +19,8 @@ import jax
 import numpy as np
 import optax
 import tyro
-from _problem import make_measure, mean_and_spread, problem_of
-from _record import ROOT, write_result
+from _problem import make_measure, problem_of
+from _record import ROOT, mean_and_spread, write_result
 
 import saner_jax
 from saner_jax.models import build

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from _record import ROOT, write_result
+from _record import ROOT, mean_and_spread, write_result
 
 from saner_jax import compare
 from saner_jax.options import CompareConfig
@@ -71,8 +71,7 @@ def main(config: Config) -> None:
         before, after = (np.asarray(final[name]["test_accuracy_last"]) for name in pair)
         gains[f"{with_saner} over {alone}"] = after - before
     headline = "; ".join(
-        f"{name}: {100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1):.1f}"
-        for name, gain in gains.items()
+        f"{name}: {mean_and_spread(gain, sign='+')}" for name, gain in gains.items()
     )
     headline += f" points of last test accuracy, {config.seeds} paired seeds"
     result = {

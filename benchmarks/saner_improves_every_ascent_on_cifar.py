@@ -11,7 +11,7 @@ own. The runs are kept as in saner_forgets_noise_on_cifar.py, and shared with it
 import numpy as np
 import tyro
 from _cifar import Config, Run, finish, make_run
-from _record import write_result
+from _record import mean_and_spread, write_result
 from saner_forgets_noise_on_cifar import RADII, SWEEP_SEED
 
 NOISE = "symmetric"
@@ -48,8 +48,7 @@ def main(config: Config) -> None:
     }
     gains = {f"{new} over {old}": last[new] - last[old] for old, new in PAIRS.items()}
     headline = "; ".join(
-        f"{name}: {100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1):.1f}"
-        for name, gain in gains.items()
+        f"{name}: {mean_and_spread(gain, sign='+')}" for name, gain in gains.items()
     )
     headline += f" points of last test accuracy, {config.seeds} paired seeds"
     write_result(__file__, config.output_folder, headline, {**result, "gains": gains})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from _record import ROOT, write_result
+from _record import ROOT, mean_and_spread, write_result
 
 from saner_jax import compare
 from saner_jax.options import CompareConfig
@@ -40,8 +40,7 @@ def main(config: Config) -> None:
         "saner over sam": last["saner"] - last["sam"],
     }
     headline = "; ".join(
-        f"{name}: {100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1):.1f}"
-        for name, gain in gains.items()
+        f"{name}: {mean_and_spread(gain, sign='+')}" for name, gain in gains.items()
     )
     headline += f" points of last test accuracy, {len(results['seeds'])} paired seeds"
     result = {

@@ -3,10 +3,12 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+from real_data import CIFAR_N, TFDS, needs_cifar_10, needs_cifar_n
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -47,3 +49,48 @@ def test_by_default_saner_beats_sam_and_sam_beats_sgd_by_three_points(tmp_path):
     assert gains == pytest.approx(
         mean["saner"]["test_accuracy_last"] - mean["sam"]["test_accuracy_last"]
     )
+
+
+SMALL = {
+    "methods_cost_their_gradients": ["--batch-size", "4", "--rounds", "2"],
+    "saner_improves_every_ascent": ["--seeds", "2", "--epochs", "2"],
+    "jacobian_sam_explains_sam_under_noise": ["--seeds", "2", "--epochs", "1"],
+    "ca_sam_finds_the_right_labels": ["--seeds", "2", "--epochs", "6"],
+    "the_trainer_adds_little_to_a_bare_loop": ["--rounds", "2", "--images", "512"],
+}
+ON_CIFAR = {
+    "saner_forgets_noise_on_cifar": 6,
+    "sam_on_resists_noise_like_sam": 5,
+    "saner_improves_every_ascent_on_cifar": 8,
+}
+
+
+def test_every_benchmark_is_run_by_make_or_needs_cifar():
+    claims = set(re.findall(r"\w+", (ROOT / "Makefile").read_text()))
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")}
+    assert scripts - claims == ON_CIFAR.keys()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("claim", SMALL)
+def test_a_benchmark_runs_at_a_small_size(claim, tmp_path):
+    run(ROOT / "benchmarks" / f"{claim}.py", *SMALL[claim], "--output-folder", str(tmp_path))
+    result = json.loads((tmp_path / f"{claim}.json").read_text())
+    assert re.search(r"\d", result["headline"])
+    assert "nan" not in result["headline"]
+
+
+@pytest.mark.long
+@needs_cifar_10
+@needs_cifar_n
+def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path):
+    arguments = ["--data-dir", str(TFDS), "--noise-dir", str(CIFAR_N), "--seeds", "1"]
+    arguments += ["--epochs", "1", "--num-train", "256", "--work-folder", str(tmp_path / "runs")]
+    arguments += ["--output-folder", str(tmp_path / "results")]
+    folders = set()
+    for claim, num_runs in ON_CIFAR.items():
+        run(ROOT / "benchmarks" / f"{claim}.py", *arguments)
+        result = json.loads((tmp_path / "results" / f"{claim}.json").read_text())
+        assert sum(len(rows) for rows in result["noise"].values()) == num_runs
+        folders |= {path.name for path in (tmp_path / "runs").iterdir()}
+    assert len(folders) == 6 + 2 + 7

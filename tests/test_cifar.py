@@ -1,15 +1,14 @@
 """CIFAR for TensorFlow Datasets without TensorFlow: prepared, read, refused."""
 
 import io
-import os
 import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import TFDS, needs_cifar_10
 
 from saner_jax.data import load
 from saner_jax.data.cifar import CIFAR, prepare_cifar
@@ -17,9 +16,6 @@ from saner_jax.data.cifar import CIFAR, prepare_cifar
 # Orbax, TFDS and their kin open files that they leave to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-REAL = Path(
-    os.environ.get("SANER_JAX_TFDS", Path(__file__).parents[2] / "shared" / "data" / "tfds")
-)
 RNG = np.random.default_rng(0)
 
 
@@ -158,11 +154,9 @@ def test_neither_tensorflow_nor_a_word_comes_with_it(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (REAL / "cifar10").is_dir(), reason="needs CIFAR-10 in TFDS layout (see CONTRIBUTING.md)"
-)
+@needs_cifar_10
 def test_the_real_cifar_10():
-    dataset = load("cifar10", data_dir=REAL)
+    dataset = load("cifar10", data_dir=TFDS)
     assert dataset.train_images.shape == (50000, 32, 32, 3)
     assert dataset.test_images.shape == (10000, 32, 32, 3)
     assert np.bincount(dataset.train_labels).tolist() == [5000] * 10

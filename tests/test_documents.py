@@ -1,5 +1,6 @@
 """What the documents say is so: code runs, tables match, docstrings are contracts."""
 
+import importlib
 import inspect
 import json
 import pathlib
@@ -120,6 +121,15 @@ def test_the_readme_tells_the_committed_numbers():
     ratios = json.loads(path.read_text())["ratios"]
     assert f"{ratios['sam over sgd']['flops']:.4f} times SGD's FLOPs for SAM" in README
     assert f"{ratios['saner over sam']['flops']:.4f} times SAM's for SANER" in README
+
+
+def test_the_readmes_tables_are_those_of_the_committed_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = importlib.import_module("_tables")
+    assert tables.filled(README) == README
+    for name, (claim, _) in tables.TABLES.items():
+        rows = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->", README, re.DOTALL)[1]
+        assert bool(rows) == (ROOT / "benchmarks" / "results" / f"{claim}.json").exists()
 
 
 def test_benchmark_results_carry_their_provenance_and_their_claim_a_row():

@@ -9,15 +9,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from real_data import CIFAR_N, needs_cifar_n
 
 from saner_jax.data import human, read_human_labels
 from saner_jax.data.asymmetric_noise import CIFAR100_SUPERCLASSES
 
-ROOT = pathlib.Path(__file__).parents[1]
-CIFAR_N = pathlib.Path(os.environ.get("SANER_JAX_CIFAR_N", ROOT / "../shared/data/cifar_n"))
-needs_cifar_n = pytest.mark.skipif(
-    not CIFAR_N.is_dir(), reason=f"CIFAR-N is not in {CIFAR_N}; set SANER_JAX_CIFAR_N"
-)
 SHARES = {
     "aggre_label": 0.0901,
     "random_label1": 0.17234,

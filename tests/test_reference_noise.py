@@ -1,12 +1,10 @@
 """SANER's own noise comes out draw by draw; rows with hashes need the files of CIFAR-N."""
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_data import CIFAR_N, needs_cifar_n
 
 from saner_jax.data import (
     asymmetric_cifar10,
@@ -15,12 +13,6 @@ from saner_jax.data import (
     reference_dependent,
     reference_hash,
     reference_symmetric,
-)
-
-ROOT = pathlib.Path(__file__).parents[1]
-CIFAR_N = pathlib.Path(os.environ.get("SANER_JAX_CIFAR_N", ROOT / "../shared/data/cifar_n"))
-needs_cifar_n = pytest.mark.skipif(
-    not CIFAR_N.is_dir(), reason=f"CIFAR-N is not in {CIFAR_N}; set SANER_JAX_CIFAR_N"
 )
 
 SYMMETRIC = reference_symmetric

@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from real_data import CIFAR_N, TFDS, needs_cifar_10, needs_cifar_n
 
 from saner_jax import metrics_log
 from saner_jax.checkpoints import CheckpointError, Checkpoints
@@ -24,12 +25,6 @@ from saner_jax.train import checkpoints_of, reopen
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 TINY = ["--num-train", "200", "--hidden-widths", "8", "--epochs", "4", "--batch-size", "32"]
-CIFAR = Path(
-    os.environ.get("SANER_JAX_TFDS", Path(__file__).parents[2] / "shared" / "data" / "tfds")
-)
-CIFAR_N = Path(
-    os.environ.get("SANER_JAX_CIFAR_N", Path(__file__).parents[2] / "shared" / "data" / "cifar_n")
-)
 
 
 @pytest.fixture(autouse=True)
@@ -433,7 +428,7 @@ DIGITS = (
     " --crop-padding 1 --evaluate-every-epochs 20"
 )
 WORSE = (
-    f"--dataset cifar10 --data-dir {CIFAR} --noise human:worse --noise-dir {CIFAR_N}"
+    f"--dataset cifar10 --data-dir {TFDS} --noise human:worse --noise-dir {CIFAR_N}"
     " --model resnet8 --width 0.25 --num-train 500 --epochs 50 --batch-size 64 --flip"
     " --evaluate-every-epochs 50"
 )
@@ -447,10 +442,7 @@ WORSE = (
         pytest.param(
             WORSE,
             10,
-            marks=pytest.mark.skipif(
-                not (CIFAR.is_dir() and CIFAR_N.is_dir()),
-                reason="needs CIFAR-10 in TFDS layout and CIFAR-N (see CONTRIBUTING.md)",
-            ),
+            marks=[needs_cifar_10, needs_cifar_n],
         ),
     ],
     ids=["digits", "cifar10-human-worse"],
