@@ -23,6 +23,8 @@ from saner_jax.balls import scale_to_linf_radius as scale_to_linf_radius
 from saner_jax.balls import scale_to_radius as scale_to_radius
 from saner_jax.combine import damp_shrunk as damp_shrunk
 from saner_jax.combine import restore_origin as restore_origin
+from saner_jax.devices import per_device as per_device
+from saner_jax.devices import synchronised as synchronised
 from saner_jax.groups import is_grown as is_grown
 from saner_jax.groups import is_reversed as is_reversed
 from saner_jax.groups import is_shrunk as is_shrunk

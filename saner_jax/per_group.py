@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._precision import wide_dtype
+from saner_jax._averages import change_of, is_averaged, moved, start_of
 from saner_jax._trees import check_like
 from saner_jax.sharpness_aware import KEEP_PERTURBED
 
@@ -146,7 +146,7 @@ def per_group(
             )
         check_like(params, updates, "per_group: updates", "Pass a tree like the params you pass.")
         num_groups = _count_groups(groups)
-        start = jax.tree.map(_start, (optax.tree.zeros_like(updates), state.inside))
+        start = start_of((optax.tree.zeros_like(updates), state.inside))
 
         def step_on(group: Any) -> tuple[optax.Updates, optax.OptState]:
             group_grad_fn = lambda p: grad_fn(p, group)
@@ -160,12 +160,12 @@ def per_group(
             after = step.update(
                 grads, state.inside, params, **{**extra_args, "grad_fn": group_grad_fn}
             )
-            return jax.tree.map(_change, start, after)
+            return change_of(start, after)
 
         def add(total: Any, chunk: Any) -> tuple[Any, None]:
             return jax.tree.map(_add, total, jax.vmap(step_on)(chunk)), None
 
-        total = jax.tree.map(lambda x: jnp.zeros_like(x) if _is_averaged(x) else x, start)
+        total = jax.tree.map(lambda x: jnp.zeros_like(x) if is_averaged(x) else x, start)
         size = min(chunk_groups or num_groups, num_groups)
         whole = num_groups - num_groups % size
         if whole == size:
@@ -176,12 +176,8 @@ def per_group(
             total, _ = jax.lax.scan(add, total, jax.tree.map(deal, groups), unroll=unroll)
         if whole < num_groups:
             total, _ = add(total, jax.tree.map(lambda x: x[whole:], groups))
-        mean, inside_state = jax.tree.map(
-            lambda before, x, t: _mean(x, t, num_groups).astype(jnp.result_type(before)),
-            (updates, state.inside),
-            start,
-            total,
-        )
+        change = jax.tree.map(lambda x: x / num_groups if is_averaged(x) else x, total)
+        mean, inside_state = moved((updates, state.inside), start, change)
 
         kept, outside_state = finish.update(
             mean,
@@ -211,27 +207,5 @@ def _count_groups(groups: Any) -> int:
     return num_groups
 
 
-def _is_averaged(leaf: jax.typing.ArrayLike) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-
-
-# A change is averaged, not a value: what no group moves, as a hyperparameter, stays to the bit.
-
-
-def _start(before: jax.typing.ArrayLike) -> jax.Array:
-    if not _is_averaged(before):
-        return jnp.asarray(before)
-    # A metric that was infinite once must not be NaN ever after.
-    return jnp.where(jnp.isfinite(before), jnp.asarray(before, wide_dtype(before)), 0.0)
-
-
-def _change(start: jax.Array, after: jax.typing.ArrayLike) -> jax.Array:
-    return jnp.asarray(after, start.dtype) - start if _is_averaged(start) else jnp.asarray(after)
-
-
 def _add(total: jax.Array, chunk: jax.Array) -> jax.Array:
-    return total + jnp.sum(chunk, axis=0) if _is_averaged(total) else chunk[-1]
-
-
-def _mean(start: jax.Array, total: jax.Array, num_groups: int) -> jax.Array:
-    return start + total / num_groups if _is_averaged(start) else total
+    return total + jnp.sum(chunk, axis=0) if is_averaged(total) else chunk[-1]
