@@ -29,6 +29,7 @@ from saner_jax.experiment import (
     pixel_functions,
 )
 from saner_jax.fitting import Examples, Task, fit, start
+from saner_jax.layout import make_layout
 from saner_jax.options import TrainConfig
 from saner_jax.training import batch_order, forward_of, init_state
 
@@ -83,6 +84,8 @@ def main(config: Config) -> None:
         normalise=normalise,
         prepare=prepare,
         optimizer=optimizer,
+        layout=make_layout(1),
+        is_per_device=False,
         seed=0,
         epochs=options.epochs,
         batch_size=config.batch_size,

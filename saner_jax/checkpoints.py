@@ -45,7 +45,10 @@ class Checkpoints:
         self._identity = identity
         # Orbax reports every save on the root logger, and warns of what is meant here.
         logging.getLogger("absl").setLevel(logging.ERROR)
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=False, **_alone()
+        )
+        self._writes = jax.process_index() == 0
         # Left in place until a better one is saved.
         self._refused: list[int] = []
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
@@ -57,7 +60,8 @@ class Checkpoints:
     def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:
         """Save a tree, whole or not at all, and drop what is older than the newest `keep`.
 
-        Checkpoints that `restore_newest` refused are dropped first.
+        Checkpoints that `restore_newest` refused are dropped first. Of several processes, the
+        first alone writes.
 
         Args:
             step: above that of every checkpoint here; saving one step twice changes nothing.
@@ -67,6 +71,8 @@ class Checkpoints:
         Raises:
             OSError: when the folder cannot be written.
         """
+        if not self._writes:
+            return
         while self._refused:
             self._manager.delete(self._refused.pop())
         if step in self.steps():
@@ -143,6 +149,17 @@ class Checkpoints:
                 self._refused.append(step)
                 refuse(str(error))
         raise CheckpointError(f"{self._folder}: no checkpoint here can be used")
+
+
+def _alone() -> dict[str, Any]:
+    """Tell Orbax that this process waits for no other: every one holds the whole tree."""
+    if jax.process_count() == 1:
+        return {}
+    index = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone_{index}"
+    )
+    return {"multiprocessing_options": alone, "create": False}
 
 
 def _digest(tree: Any) -> str:

@@ -30,7 +30,7 @@ def train(arguments: Sequence[str]) -> int:
     """
     require_extra()
     from saner_jax.fitting import Diverged
-    from saner_jax.options import TrainConfig
+    from saner_jax.options import DEVICE_OPTIONS, TrainConfig
     from saner_jax.presets import PRESETS
     from saner_jax.train import prepare, reopen, run
 
@@ -42,10 +42,13 @@ def train(arguments: Sequence[str]) -> int:
     with _refusals():
         if config.resume is None:
             job = prepare(config)
-        elif config == TrainConfig(resume=config.resume):
-            job = reopen(config.resume)
         else:
-            raise ValueError("resume goes on with the run's own options; give no others")
+            here = {name: getattr(config, name) for name in ("resume", *DEVICE_OPTIONS)}
+            if config != TrainConfig(**here):
+                raise ValueError(
+                    "resume goes on with the run's own options; give no others but those of devices"
+                )
+            job = reopen(config.resume, config)
         try:
             run(job, command=_command("train", arguments))
         except Diverged as error:

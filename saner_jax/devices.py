@@ -58,10 +58,12 @@ def synchronised(grad_fn: GradFn, axis_name: str) -> GradFn:
         >>> step(jnp.array(0.0), jnp.array([[1.0, 2.0]])).tolist()
         [-2.5]
     """
-    return lambda params: jax.lax.pmean(grad_fn(_varying(params, axis_name)), axis_name)
+    return lambda params: jax.lax.pmean(grad_fn(varying(params, axis_name)), axis_name)
 
 
-def per_device(recipe: SharpnessAware, axis_name: str) -> SharpnessAware:
+def per_device(
+    recipe: optax.GradientTransformation, axis_name: str
+) -> optax.GradientTransformationExtraArgs:
     r"""Let every device look at a point of its own, and average what it keeps: m-SAM.
 
     .. math:: \mathrm{out} = \frac{1}{n} \sum_{d=1}^n \mathrm{recipe}(\nabla L_d(w), \nabla L_d)
@@ -70,12 +72,13 @@ def per_device(recipe: SharpnessAware, axis_name: str) -> SharpnessAware:
     It depends on how many devices there are; :func:`per_group` does the same on any number.
 
     Args:
-        recipe: any recipe, or what :func:`sharpness_aware` returns. SANER damps on every device
-            what that device's perturbation shrank.
+        recipe: any recipe, or any other transformation. SANER damps on every device what that
+            device's perturbation shrank.
         axis_name: of the mesh axis, or of the ``pmap``, over which the batch is spread.
 
     Returns:
-        A :class:`SharpnessAware` with the recipe's state. ``update`` takes this device's own
+        An Optax transformation with the recipe's state, a :class:`SharpnessAware` if the recipe is
+        one. ``update`` takes this device's own
         gradients and gradient function, both unaveraged: under ``jax.shard_map`` take them at
         ``jax.lax.pcast(params, axis_name, to="varying")``, since gradients of replicated arrays
         come out summed over devices. What it returns is the same on all devices, the state
@@ -105,11 +108,12 @@ def per_device(recipe: SharpnessAware, axis_name: str) -> SharpnessAware:
         Foret et al., ICLR 2021, arXiv 2010.01412, section 4.1; google-research/sam @dae9904, where
         it is what happens on several accelerators.
     """
-    own = lambda tree: _varying(tree, axis_name)
+    own = lambda tree: varying(tree, axis_name)
+    act = optax.with_extra_args_support(recipe).update
 
     def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
         _refuse_shared(updates, axis_name)
-        return recipe.perturb(updates, own(state), own(params), **extra_args)
+        return vars(recipe.update)["perturb"](updates, own(state), own(params), **extra_args)
 
     def update(
         updates: optax.Updates,
@@ -118,7 +122,7 @@ def per_device(recipe: SharpnessAware, axis_name: str) -> SharpnessAware:
         **extra_args: Any,
     ) -> tuple[optax.Updates, Any]:
         _refuse_shared(updates, axis_name)
-        kept, after = recipe.update(updates, own(state), own(params), **extra_args)
+        kept, after = act(updates, own(state), own(params), **extra_args)
         start, wide = start_of(state), lambda x: jnp.asarray(x, wide_dtype(x))
         changes = jax.tree.map(wide, kept), change_of(start, after)
         leaves, structure = jax.tree.flatten(changes)
@@ -129,17 +133,27 @@ def per_device(recipe: SharpnessAware, axis_name: str) -> SharpnessAware:
         narrow = lambda x, like: x.astype(jnp.result_type(like))
         return jax.tree.map(narrow, mean, kept), moved(state, start, change)
 
+    if not isinstance(recipe, SharpnessAware):
+        return optax.GradientTransformationExtraArgs(recipe.init, update)
     vars(update)["perturb"] = perturb
     return SharpnessAware(recipe.init, update)
 
 
-def _varies(x: jax.typing.ArrayLike) -> frozenset[Any]:
-    """Return the mesh axes over which an array is known to differ."""
-    return jax.typeof(x).manual_axis_type.varying
+def varying(tree: Any, axis_name: str) -> Any:
+    """Mark floating-point leaves as differing between devices, where JAX keeps track of that.
 
+    Args:
+        tree: any pytree of arrays.
+        axis_name: of the devices.
 
-def _varying(tree: Any, axis_name: str) -> Any:
-    """Mark floating-point leaves as differing between devices, where JAX keeps track of that."""
+    Returns:
+        The same values. Gradients at them are a device's own, not summed over the devices.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> jax.pmap(lambda x: varying(x, "data"), axis_name="data")(jnp.ones((1, 2))).tolist()
+        [[1.0, 1.0]]
+    """
     if axis_name not in _varies(jax.lax.axis_index(axis_name)):
         return tree
     mark = lambda x: (
@@ -148,6 +162,11 @@ def _varying(tree: Any, axis_name: str) -> Any:
         else jax.lax.pcast(x, axis_name, to="varying")
     )
     return jax.tree.map(mark, tree)
+
+
+def _varies(x: jax.typing.ArrayLike) -> frozenset[Any]:
+    """Return the mesh axes over which an array is known to differ."""
+    return jax.typeof(x).manual_axis_type.varying
 
 
 def _refuse_shared(updates: optax.Updates, axis_name: str) -> None:

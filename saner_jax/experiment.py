@@ -18,6 +18,7 @@ from saner_jax.data.augmentation import augment
 from saner_jax.data.dataset import channel_statistics
 from saner_jax.data.human_noise import human
 from saner_jax.data.instance_noise import instance
+from saner_jax.devices import per_device
 from saner_jax.masks import MASKS
 from saner_jax.models import build
 from saner_jax.options import RunConfig
@@ -226,7 +227,12 @@ def pixel_functions(
 
 
 def build_optimizer(
-    method: str, config: RunConfig, steps_per_epoch: int, *, metrics: bool = False
+    method: str,
+    config: RunConfig,
+    steps_per_epoch: int,
+    *,
+    metrics: bool = False,
+    axis_name: str | None = None,
 ) -> Optimizer:
     """Build one method's optimizer: the recipe, then the base with its decay and schedule.
 
@@ -235,6 +241,8 @@ def build_optimizer(
         config: the options.
         steps_per_epoch: updates per epoch, at least 1.
         metrics: whether the recipe keeps `StepMetrics`.
+        axis_name: of the devices each of which perturbs for itself, see `saner_jax.per_device`;
+            None: one perturbation.
 
     Returns:
         The transformation with its schedules; all but that of "sgd" need `params` and `grad_fn`.
@@ -258,8 +266,10 @@ def build_optimizer(
             optax.sgd(learning_rate, momentum=config.momentum),
         )
     alpha, strengths = optax.constant_schedule(0.0), {}
+    average = lambda recipe: recipe if axis_name is None else per_device(recipe, axis_name)
     if method == "sgd":
-        return Optimizer(base, learning_rate, 0.0, alpha)
+        tx = optax.chain(average(optax.identity()), base)
+        return Optimizer(base if axis_name is None else tx, learning_rate, 0.0, alpha)
     # GSAM has an alpha of its own, with another meaning.
     if method.endswith("saner"):
         alpha = alpha_warmup(
@@ -271,7 +281,7 @@ def build_optimizer(
     recipe = RECIPES[method](
         config.rho, perturb_mask=MASKS[config.perturb], metrics=metrics, **strengths
     )
-    return Optimizer(optax.chain(recipe, base), learning_rate, config.rho, alpha)
+    return Optimizer(optax.chain(average(recipe), base), learning_rate, config.rho, alpha)
 
 
 def _learning_rate(config: RunConfig, steps_per_epoch: int) -> optax.Schedule:

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from numpy.typing import NDArray
 
 from saner_jax.checkpoints import Checkpoints
 from saner_jax.experiment import Optimizer
+from saner_jax.layout import AXIS, Layout
 from saner_jax.metrics import StepMetrics
 from saner_jax.scoring import Counts, cross_entropy, evaluate, shares
 from saner_jax.training import (
@@ -65,7 +67,9 @@ class Task(NamedTuple):
         forward: the model.
         normalise: uint8 images to the model's inputs, for evaluation.
         prepare: the same for training, with augmentation.
-        optimizer: as from `build_optimizer`.
+        optimizer: as from `build_optimizer`, with the axis of the layout if `is_per_device`.
+        layout: the devices.
+        is_per_device: whether each of them perturbs, and normalises, for itself.
         seed: of the order.
         epochs: passes over the training examples.
         batch_size: examples per step.
@@ -82,6 +86,8 @@ class Task(NamedTuple):
     normalise: Callable[[jax.Array], jax.Array]
     prepare: Prepare
     optimizer: Optimizer
+    layout: Layout
+    is_per_device: bool
     seed: int
     epochs: int
     batch_size: int
@@ -139,8 +145,20 @@ def make_dispatch(task: Task) -> Callable[..., tuple[Progress, jax.Array]]:
         `(num_steps, batch_size)`, that returns the progress and the last step's loss.
     """
     step = make_train_step(
-        task.forward, cross_entropy, task.optimizer.tx, statistics_from=task.statistics_from
+        task.forward,
+        cross_entropy,
+        task.optimizer.tx,
+        statistics_from=task.statistics_from,
+        axis_name=AXIS if task.is_per_device else None,
     )
+    if task.is_per_device:
+        everywhere, spread = PartitionSpec(), PartitionSpec(AXIS)
+        step = jax.shard_map(
+            step,
+            mesh=task.layout.mesh,
+            in_specs=(everywhere, spread, spread),
+            out_specs=everywhere,
+        )
 
     def dispatch(
         progress: Progress, images: jax.Array, labels: jax.Array, order: jax.Array
@@ -185,12 +203,12 @@ def fit(
         Stopped: after SIGINT or SIGTERM, at the next step, with a checkpoint of it.
         OSError: when a checkpoint cannot be written.
     """
-    num_train, chunk = len(task.train.labels), task.steps_per_dispatch
+    num_train, chunk, layout = len(task.train.labels), task.steps_per_dispatch, task.layout
     steps_per_epoch = num_train // task.batch_size
-    images, labels = jnp.asarray(task.train.images), jnp.asarray(task.train.labels)
+    images, labels = layout.everywhere((task.train.images, task.train.labels))
     dispatch, measure = make_dispatch(task), _make_measure(task)
     # Copied, since every dispatch donates them, and no buffer may be donated twice.
-    progress = jax.tree.map(jnp.array, progress)
+    progress = layout.everywhere(jax.tree.map(jnp.array, progress))
     step = int(progress.state.step)
     save = lambda: last.save(step, progress, {"best": best_so_far})
 
@@ -200,19 +218,19 @@ def fit(
             order = batch_order(num_train, task.batch_size, seed=task.seed, epoch=epoch)
             began, began_step, running = time.perf_counter(), step, None
             for at in range(offset, steps_per_epoch, chunk):
-                rows = order[at : at + chunk]
+                rows = layout.spread(order[at : at + chunk], axis=1)
                 progress, loss = dispatch(progress, images, labels, rows)
                 step += len(rows)
                 # One program ahead of the device, no more: a signal is answered soon.
                 if running is not None:
                     running.block_until_ready()
-                running = loss
-                if signum():
+                running = loss.block_until_ready() if layout.waits else loss
+                if stopped_by := layout.agree(signum()):
                     _refuse_divergence(progress, last)
                     save()
                     raise Stopped(
-                        signum(),
-                        f"stopped at step {step} by {signal.Signals(signum()).name},"
+                        stopped_by,
+                        f"stopped at step {step} by {signal.Signals(stopped_by).name},"
                         " which a checkpoint keeps",
                     )
             progress.totals.loss.block_until_ready()
@@ -262,9 +280,12 @@ def make_count(task: Task) -> Callable[[TrainState, Examples], Counts]:
 
     def count_all(state: TrainState, examples: Examples) -> Counts:
         parts = []
-        for at in range(0, len(examples.labels), _EVALUATION_BATCH):
-            batch = (array[at : at + _EVALUATION_BATCH] for array in examples)
+        size = max(_EVALUATION_BATCH // task.layout.num_devices, 1) * task.layout.num_devices
+        for at in range(0, len(examples.labels), size):
+            batch = (task.layout.spread(array[at : at + size]) for array in examples)
             parts.append(counts_of(state.params, state.statistics, *batch))
+            if task.layout.waits:
+                jax.block_until_ready(parts)
         return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *jax.device_get(parts))
 
     return count_all

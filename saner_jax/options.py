@@ -18,6 +18,7 @@ BASES = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep", "constant")
 PIXELS = ("centred", "standardised")
 PRECISIONS = ("float32", "bfloat16")
+PERTURBATIONS = ("synchronised", "per_device")
 HUMAN_NOISE = (
     *("human:aggre", "human:random1", "human:random2", "human:random3", "human:worse"),
     *("human:fine", "human:coarse"),
@@ -123,10 +124,28 @@ class TrainConfig(RunConfig):
     steps_per_dispatch: int | None = None
     """Steps in one compiled program; if not given 1 on CPU, where convolutions in loops are slow,
     and an epoch elsewhere and for the mlp."""
+    perturbation: str = "synchronised"
+    """On several devices, synchronised (one perturbation from the whole batch, the same result on
+    any number of them) or per_device (each device perturbs, and normalises, by its own share)."""
+    devices: int | None = None
+    """Devices of each process to spread batches over; 1, or the run's own with resume, if not
+    given."""
+    coordinator: str | None = None
+    """For several processes: address:port of process 0, or auto where JAX can tell (TPU pods,
+    Slurm). Process 0 alone writes; all must see the run folder and the data."""
+    num_processes: int | None = None
+    """How many processes there are, if JAX cannot tell."""
+    process_id: int | None = None
+    """Which of them this is, from 0, if JAX cannot tell."""
     tensorboard: bool = False
     """Also write TensorBoard events; needs tensorboardX."""
     resume: Path | None = None
     """Go on with the run of this folder from its newest checkpoint, with its own options."""
+
+
+PROCESS_OPTIONS = ("coordinator", "num_processes", "process_id")
+DEVICE_OPTIONS = ("devices", *PROCESS_OPTIONS)
+"""Options that may change from one part of a run to the next."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,8 +230,14 @@ def check_train(config: TrainConfig) -> None:
     _check_number(config, "validation_fraction", most=1, below=True)
     _check_whole(config, "evaluate_every_epochs", 1)
     _check_whole(config, "checkpoint_every_epochs", 1)
-    if config.steps_per_dispatch is not None:
-        _check_whole(config, "steps_per_dispatch", 1)
+    for name in ("steps_per_dispatch", "devices", "num_processes"):
+        if getattr(config, name) is not None:
+            _check_whole(config, name, 1)
+    _check_choice(config, "perturbation", PERTURBATIONS)
+    if config.process_id is not None:
+        _check_whole(config, "process_id", 0)
+    if config.coordinator is None and (config.num_processes, config.process_id) != (None, None):
+        raise ValueError("num_processes and process_id need coordinator")
 
 
 def check_evaluate(config: EvaluateConfig) -> Path:

@@ -66,17 +66,20 @@ def headline(results: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def progress(epochs: int) -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
+def progress(
+    epochs: int, *, quiet: bool = False
+) -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
     """Show training on standard error: a bar per method, or plain lines where no terminal is.
 
     Args:
         epochs: how many epochs every method takes.
+        quiet: show nothing, as in all processes of a run but the first.
 
     Yields:
         A function that prints a line, and one that takes a method, the epochs done, and the mean
         over seeds of the loss, the test accuracy and the memorised share, as fractions.
     """
-    console = Console(stderr=True, highlight=False, markup=False)
+    console = Console(stderr=True, highlight=False, markup=False, quiet=quiet)
     say = lambda line: console.print(line, soft_wrap=True)
     words = lambda loss, accuracy, memorised: (
         f"loss {loss:.3f}, test accuracy {accuracy:.1%}, memorised {_percent(memorised)}"

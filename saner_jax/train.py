@@ -4,6 +4,7 @@
 `run` trains to the end and keeps the run folder up to date.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -29,12 +30,13 @@ from saner_jax.experiment import (
     pixel_functions,
 )
 from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_count, start
-from saner_jax.options import TrainConfig, check_train
+from saner_jax.layout import AXIS, join, make_layout
+from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.scoring import shares
 from saner_jax.training import forward_of, init_state
 
 # Where a run lies does not change what it computes.
-_PLACES = ("data_dir", "noise_dir", "output_folder", "resume", "tensorboard")
+_PLACES = ("data_dir", "noise_dir", "output_folder", "resume", "tensorboard", *DEVICE_OPTIONS)
 
 
 class Job(NamedTuple):
@@ -63,6 +65,7 @@ def prepare(config: TrainConfig, dataset: Dataset | None = None) -> Job:
             output folder that exists or cannot be made; nothing is left behind.
     """
     check_train(config)
+    join(*(getattr(config, name) for name in PROCESS_OPTIONS))
     if config.output_folder is not None and os.path.lexists(config.output_folder):
         raise ValueError(
             f"output_folder {str(config.output_folder)!r} exists, and is not written into;"
@@ -73,16 +76,22 @@ def prepare(config: TrainConfig, dataset: Dataset | None = None) -> Job:
             'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
         )
     parts = _parts(config, dataset)
-    folder = run_folder.make_folder(config.output_folder, "train")
-    run_folder.write_json(folder / "config.json", dataclasses.asdict(config))
-    return Job(config, folder, *parts)
+    layout, name = parts[2].layout, ""
+    if layout.is_main:
+        folder = run_folder.make_folder(config.output_folder, "train")
+        kept = dataclasses.asdict(config) | dict.fromkeys(PROCESS_OPTIONS)
+        run_folder.write_json(folder / "config.json", kept)
+        name = str(folder)
+    return Job(config, Path(layout.tell(name)), *parts)
 
 
-def reopen(folder: Path) -> Job:
+def reopen(folder: Path, here: TrainConfig | None = None) -> Job:
     """Take up the run of a folder, with the options it was started with.
 
     Args:
         folder: a run folder of `saner-jax train`.
+        here: whose options of devices and processes are those of this part of the run, where they
+            are given.
 
     Returns:
         The job for `run`, at its first step; `run` goes on from the newest checkpoint.
@@ -103,7 +112,10 @@ def reopen(folder: Path) -> Job:
     except (OSError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(f"{path}: not the options of a run to resume: {reason}") from error
+    given = {name: getattr(here, name, None) for name in DEVICE_OPTIONS}
+    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v is not None})
     check_train(config)
+    join(*(getattr(config, name) for name in PROCESS_OPTIONS))
     return Job(config, folder, *_parts(config))
 
 
@@ -127,7 +139,8 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
         ValueError: when no checkpoint of the folder can be used though there are some.
         OSError: when the run folder cannot be written.
     """
-    with report.progress(job.config.epochs) as (say, show):
+    is_main = job.task.layout.is_main
+    with report.progress(job.config.epochs, quiet=not is_main) as (say, show):
         say(report.headline(_results(job, [], None, command)))
         try:
             results = train_to_end(job, say, partial(show, job.config.method), command)
@@ -135,8 +148,9 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
             raise Stopped(
                 stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
             ) from None
-    report.plot_curves(job.folder / "curves.png", results)
-    report.show_table(results)
+    if is_main:
+        report.plot_curves(job.folder / "curves.png", results)
+        report.show_table(results)
     return results
 
 
@@ -165,12 +179,15 @@ def train_to_end(
         step, progress, record = last.restore_newest(job.progress, say)
         best_row = record["best"]
         say(f"{job.folder}: goes on from step {step}")
-    rows = metrics_log.rewind(path, int(progress.state.step))
-    with metrics_log.opened(path, tensorboard=config.tensorboard) as log:
+    is_main, step = job.task.layout.is_main, int(progress.state.step)
+    rows = metrics_log.rewind(path, step) if is_main else []
+    writing = metrics_log.opened(path, tensorboard=config.tensorboard)
+    with writing if is_main else contextlib.nullcontext() as log:
 
         def on_epoch(row: Row) -> None:
             rows.append(row)
-            log(row)
+            if log is not None:
+                log(row)
             if "test_accuracy" in row:
                 show(row["epoch"], row["loss"], row["test_accuracy"], row["memorised"])
 
@@ -178,7 +195,8 @@ def train_to_end(
             job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
         )
     results = _results(job, rows, best_row, command)
-    run_folder.write_json(job.folder / "results.json", results)
+    if is_main:
+        run_folder.write_json(job.folder / "results.json", results)
     return results
 
 
@@ -197,8 +215,8 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: for a folder that holds no run, or no such checkpoint that can be used.
     """
-    job = reopen(folder)
-    checkpoints = checkpoints_of(job)[("last", "best").index(which)]
+    job = reopen(folder, TrainConfig(devices=1))
+    checkpoints = checkpoints_of(job, to_resume=False)[("last", "best").index(which)]
     sentences: list[str] = []
     try:
         step, progress, _ = checkpoints.restore_newest(job.progress, sentences.append)
@@ -217,11 +235,12 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
     return {"checkpoint": {"step": step}, **measured}
 
 
-def checkpoints_of(job: Job) -> tuple[Checkpoints, Checkpoints]:
+def checkpoints_of(job: Job, *, to_resume: bool = True) -> tuple[Checkpoints, Checkpoints]:
     """Open the checkpoints of a run.
 
     Args:
         job: as from `prepare` or `reopen`.
+        to_resume: also refuse those of another number of devices, where it changes the result.
 
     Returns:
         Those to resume from, and that of the best epoch.
@@ -229,6 +248,8 @@ def checkpoints_of(job: Job) -> tuple[Checkpoints, Checkpoints]:
     options = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in _PLACES}
     images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
+    if job.task.is_per_device and to_resume:
+        identity["number of devices"] = job.task.layout.num_devices
     identity = json.loads(json.dumps(run_folder.plain(identity)))
     folder = job.folder / "checkpoints"
     return (
@@ -248,9 +269,22 @@ def _parts(
             f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
             f" to train on, not {config.batch_size}"
         )
+    layout = make_layout(config.devices or 1)
+    if config.batch_size % layout.num_devices:
+        raise ValueError(
+            f"batch_size must be a multiple of {layout.num_devices}, the number of devices, not"
+            f" {config.batch_size}"
+        )
+    is_per_device = config.perturbation == "per_device"
     model = build_model(config, dataset)
     steps_per_epoch = len(rows) // config.batch_size
-    optimizer = build_optimizer(config.method, config, steps_per_epoch, metrics=True)
+    optimizer = build_optimizer(
+        config.method,
+        config,
+        steps_per_epoch,
+        metrics=True,
+        axis_name=AXIS if is_per_device else None,
+    )
     normalise, augmented = pixel_functions(config, dataset, config.seed)
     examples = lambda rows: Examples(
         dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
@@ -263,6 +297,8 @@ def _parts(
         normalise=normalise,
         prepare=augmented,
         optimizer=optimizer,
+        layout=layout,
+        is_per_device=is_per_device,
         seed=config.seed,
         epochs=config.epochs,
         batch_size=config.batch_size,

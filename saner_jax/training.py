@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
+from saner_jax.devices import varying
 from saner_jax.metrics import StepMetrics
 
 Loss = Callable[[Any, jax.Array], jax.Array]
@@ -119,6 +120,7 @@ def make_train_step(
     tx: optax.GradientTransformation,
     *,
     statistics_from: str = "origin",
+    axis_name: str | None = None,
 ) -> TrainStep:
     """Build the function that takes one step on one minibatch.
 
@@ -135,6 +137,10 @@ def make_train_step(
             as in ordinary training. "perturbed": the last one that `tx` asked for, as in the code
             of SANER's authors; the one at the parameters where it asked for none. `tx` must then
             call `grad_fn` outside loops and branches of JAX.
+        axis_name: of the devices, where the step is one device's part of a `jax.shard_map`: `tx`
+            then gets gradients on this device's examples alone and must average what comes out, as
+            `saner_jax.per_device` does; batch normalisation sees them alone too, and loss and
+            running statistics are averaged here. None: the step is the whole.
 
     Returns:
         A function of a state, inputs `(n, ...)` and labels `(n,)`, that returns the next state
@@ -168,7 +174,8 @@ def make_train_step(
             logits, statistics = forward(params, state.statistics, inputs, train=True)
             return jnp.mean(loss(logits, labels)), statistics
 
-        (value, statistics), grads = jax.value_and_grad(batch_loss, has_aux=True)(state.params)
+        at = state.params if axis_name is None else varying(state.params, axis_name)
+        (value, statistics), grads = jax.value_and_grad(batch_loss, has_aux=True)(at)
         seen = [statistics]
 
         def grad_fn(params: Any) -> Any:
@@ -179,7 +186,10 @@ def make_train_step(
 
         updates, opt_state = update(grads, state.opt_state, state.params, grad_fn=grad_fn)
         params = optax.apply_updates(state.params, updates)
-        next_state = TrainState(params, seen[-1], opt_state, state.step + 1)
+        statistics = seen[-1]
+        if axis_name is not None:
+            value, statistics = jax.lax.pmean((value, statistics), axis_name)
+        next_state = TrainState(params, statistics, opt_state, state.step + 1)
         return next_state, StepRecord(value, metrics_in(opt_state))
 
     return step

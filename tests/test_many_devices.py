@@ -1,0 +1,196 @@
+"""Training on several devices and in two processes: what one does, and one process writes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from saner_jax import per_device, saner
+from saner_jax.checkpoints import Checkpoints
+from saner_jax.cli import main
+from saner_jax.experiment import Optimizer
+from saner_jax.fitting import Examples, Task, make_dispatch, start
+from saner_jax.layout import make_layout
+from saner_jax.models import build
+from saner_jax.scoring import cross_entropy
+from saner_jax.training import forward_of, init_state, make_train_step
+
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
+SMALL = ["--num-train", "320", "--hidden-widths", "16", "--batch-size", "32", "--rho", "0.3"]
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def last_row(folder):
+    return json.loads(Path(folder, "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def assert_same_training(one, other):
+    one, other = last_row(one), last_row(other)
+    assert one.keys() == other.keys()
+    for name in one.keys() - {"images_per_second"}:
+        assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.slow
+def test_eight_devices_train_as_one_and_each_for_itself_otherwise():
+    for folder, options in {
+        "one": [],
+        "eight": ["--devices", "8"],
+        "each": ["--devices", "8", "--perturbation", "per_device"],
+    }.items():
+        assert main(["train", *SMALL, *options, "--epochs", "3", "--output-folder", folder]) == 0
+    assert_same_training("one", "eight")
+    assert abs(last_row("one")["shrunk"] - last_row("each")["shrunk"]) > 0.01
+    # A checkpoint is evaluated on one device, whatever it was trained on.
+    assert main(["evaluate", "each"]) == 0
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_on_another_number_of_devices_where_that_changes_nothing(capsys):
+    def begun(folder, *options):
+        common = [*SMALL, "--checkpoint-every-epochs", "2", *options]
+        assert main(["train", *common, "--epochs", "4", "--output-folder", folder]) == 0
+        # Back to the checkpoint in the middle.
+        Checkpoints(Path(folder, "checkpoints/last"), {}, keep=2)._manager.delete(36)
+
+    begun("whole")
+    begun("parts", "--devices", "4")
+    assert main(["train", "--resume", "parts", "--devices", "2"]) == 0
+    assert main(["train", "--resume", "whole"]) == 0
+    assert_same_training("whole", "parts")
+    begun("each", "--devices", "4", "--perturbation", "per_device")
+    capsys.readouterr()
+    assert main(["train", "--resume", "each", "--devices", "2"]) == 2
+    assert "with another number of devices, 4 instead of 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_step_per_device_is_the_mean_of_the_devices_steps():
+    """With batch normalisation: statistics of a device's own share, then their mean."""
+    model = build("resnet8", 3, norm="batch", width=0.25)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(16, 8, 8, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, 16).astype(np.int32)
+    variables = dict(jax.jit(model.init)(jax.random.key(0), images[:1]))
+    params, forward = variables.pop("params"), forward_of(model)
+    layout = make_layout(4)
+
+    def state_and_step(recipe, axis_name):
+        tx = optax.chain(recipe, optax.sgd(0.1))
+        step = make_train_step(forward, cross_entropy, tx, axis_name=axis_name)
+        return init_state(params, tx, variables), step
+
+    state, step = state_and_step(per_device(saner(0.3, metrics=True), "data"), "data")
+    parallel = jax.shard_map(
+        step, mesh=layout.mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
+    )
+    together = jax.block_until_ready(jax.jit(parallel)(state, images, labels))
+    state, step = state_and_step(saner(0.3, metrics=True), None)
+    alone = jax.jit(step)
+    each = [alone(state, images[at : at + 4], labels[at : at + 4]) for at in range(0, 16, 4)]
+    mean = jax.tree.map(lambda *leaves: sum(leaves) / 4, *each)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    jax.tree.map(close, together, mean)
+
+
+def two_processes(*arguments):
+    """Start two processes of two devices each that train together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    command = [sys.executable, "-m", "saner_jax.cli", "train", *arguments, "--devices", "2"]
+    command += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id"]
+    return [
+        subprocess.Popen(
+            [*command, str(index)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_the_first_alone_writes():
+    processes = two_processes(*SMALL, "--epochs", "3", "--output-folder", "two")
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    ours = lambda text: [line for line in text.splitlines() if "[Gloo]" not in line and line]
+    assert any("saner" in line for line in ours(outputs[0][0]))
+    assert ours(outputs[1][0]) == ours(outputs[1][1]) == []
+    assert main(["train", *SMALL, "--epochs", "3", "--output-folder", "one"]) == 0
+    assert_same_training("one", "two")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_at_one_step_and_one_process_goes_on():
+    many = [*SMALL, "--epochs", "12", "--steps-per-dispatch", "1"]
+    processes = two_processes(*many, "--output-folder", "two")
+    log, deadline = Path("two/metrics.jsonl"), time.monotonic() + 300
+    while not (log.exists() and log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [128 + signal.SIGTERM] * 2, outputs
+    assert main(["train", "--resume", "two", "--devices", "1"]) == 0
+    assert main(["train", *many, "--output-folder", "one"]) == 0
+    assert_same_training("one", "two")
+
+
+@pytest.mark.slow
+def test_a_dispatch_has_the_collectives_of_its_steps():
+    layout, forward = make_layout(8), lambda w, s, x, train: (x.reshape(len(x), -1) @ w, s)
+    images = np.zeros((64, 2, 2, 1), np.uint8)
+    examples = Examples(images, np.zeros(64, np.int32), np.zeros(64, np.int32))
+    counts = {}
+    for is_per_device in (False, True):
+        recipe = per_device(saner(0.1), "data") if is_per_device else saner(0.1)
+        tx = optax.chain(recipe, optax.sgd(0.1))
+        task = Task(
+            train=examples,
+            validation=examples,
+            test=examples,
+            forward=forward,
+            normalise=lambda x: x.astype(jnp.float32),
+            prepare=lambda x, step: x.astype(jnp.float32),
+            optimizer=Optimizer(tx, lambda step: 0.1, 0.1, lambda step: 0.5),
+            layout=layout,
+            is_per_device=is_per_device,
+            seed=0,
+            epochs=1,
+            batch_size=32,
+            steps_per_dispatch=1,
+            evaluate_every_epochs=1,
+            checkpoint_every_epochs=1,
+            statistics_from="origin",
+        )
+        progress = layout.everywhere(start(init_state(jnp.zeros((4, 10)), tx)))
+        arrays = layout.everywhere((examples.images, examples.labels))
+        rows = layout.spread(np.arange(32, dtype=np.int32)[None], axis=1)
+        text = make_dispatch(task).lower(progress, *arrays, rows).compile().as_text()
+        counts[is_per_device] = {
+            name: text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all")
+        }
+    # The loss travels with a gradient, or alone.
+    assert counts[False] in ({"all-reduce": n, "all-gather": 0, "all-to-all": 0} for n in (2, 3))
+    assert counts[True] in ({"all-reduce": n, "all-gather": 0, "all-to-all": 0} for n in (1, 2))
