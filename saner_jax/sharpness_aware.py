@@ -82,7 +82,9 @@ def sharpness_aware(
             function of the parameters giving one; static, so name it in ``static_args`` of
             ``optax.inject_hyperparams``. The ascent sees zero gradients elsewhere, so norms run
             over the selected leaves. Every parameter still gets a gradient. None selects all.
-        metrics: keep :class:`StepMetrics` of the last step in the state. Costs no gradient.
+        metrics: keep :class:`StepMetrics` of the last step in the state, over the selected
+            parameters. Costs no gradient: gradients of the first pass that a mask makes
+            superfluous stay uncomputed.
 
     Returns:
         A :class:`SharpnessAware`. ``update(updates, state, params, *, grad_fn, **extra_args)``
@@ -130,16 +132,18 @@ def sharpness_aware(
         return SharpnessAwareState(
             ascent=look.init(params),
             combine=keep.init(params),
-            metrics=initial_metrics(params) if metrics else (),
+            metrics=initial_metrics(_among(selected_in(params), params)) if metrics else (),
         )
+
+    def selected_in(params: Any) -> Any:
+        mask = perturb_mask is None or perturb_mask
+        return resolve_mask("sharpness_aware", "perturb_mask", mask, params)
 
     def ascend(
         updates: optax.Updates, state: Any, params: Any, extra_args: dict[str, Any]
     ) -> tuple[optax.Params, optax.Updates, optax.OptState]:
         _check_inputs(updates, params)
-        selected = resolve_mask(
-            "sharpness_aware", "perturb_mask", perturb_mask is None or perturb_mask, params
-        )
+        selected = selected_in(params)
         only_selected = lambda tree: jax.tree.map(
             lambda is_selected, x: x if is_selected else jnp.zeros_like(x), selected, tree
         )
@@ -188,12 +192,22 @@ def sharpness_aware(
         kept, combine_state = keep.update(
             perturbed_grads, state.combine, params, **{**extra_args, "origin_grads": updates}
         )
-        measured = step_metrics(updates, perturbed_grads, perturbation) if metrics else ()
+        measured = ()
+        if metrics:
+            # No more: it would compute first gradients that nobody needs under a mask.
+            seen = (updates, perturbed_grads, perturbation)
+            measured = step_metrics(*(_among(selected_in(params), tree) for tree in seen))
         measured = jax.tree.map(lambda new, old: new.astype(old.dtype), measured, state.metrics)
         return kept, SharpnessAwareState(ascent_state, combine_state, measured)
 
     vars(update)["perturb"] = perturb
     return SharpnessAware(init, update)
+
+
+def _among(selected: Any, tree: Any) -> list[Any]:
+    return jax.tree.leaves(
+        jax.tree.map(lambda is_selected, x: x if is_selected else None, selected, tree)
+    )
 
 
 def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> None:

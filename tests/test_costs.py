@@ -1,0 +1,87 @@
+"""What a step costs on the models of the papers, as XLA counts it; nothing is run."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from saner_jax import normalization_only, sam, saner, step_metrics
+from saner_jax.models import build
+from saner_jax.scoring import cross_entropy
+from saner_jax.training import forward_of, init_state, make_train_step
+
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
+BATCH_SIZE = 128
+METHODS = {
+    "sgd": optax.identity(),
+    "sam": sam(0.1),
+    "saner": saner(0.1),
+    # With the metrics of the trainer, which must not ask for the gradients that a mask saves.
+    "sam_on": sam(0.1, perturb_mask=normalization_only, metrics=True),
+}
+
+
+def count(function, *arguments):
+    """FLOPs of a function on arrays of some shapes."""
+    return jax.jit(function).lower(*arguments).compile().cost_analysis()["flops"]
+
+
+def problem(model_name):
+    """A model, and shapes of its variables and of a batch."""
+    model, shape = build(model_name, 10), jax.ShapeDtypeStruct
+    variables = dict(jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+    batch = shape((BATCH_SIZE, 32, 32, 3), jnp.float32), shape((BATCH_SIZE,), jnp.int32)
+    return forward_of(model), variables.pop("params"), variables, batch
+
+
+def flops_of_a_step(forward, params, variables, batch, method):
+    """Count one step of the trainer."""
+    tx = optax.chain(METHODS[method], optax.sgd(0.1, momentum=0.9))
+    state = jax.eval_shape(lambda *trees: init_state(trees[0], tx, trees[1]), params, variables)
+    return count(make_train_step(forward, cross_entropy, tx), state, *batch)
+
+
+def flops_of_gradients_of_norms(forward, params, variables, batch):
+    """Count what is inevitable: gradients of the parameters of normalisation layers alone."""
+    leaves, structure = jax.tree.flatten(params)
+    is_norm = jax.tree.leaves(normalization_only(params))
+
+    def loss(norms, others, variables, images, labels):
+        norms, others = iter(norms), iter(others)
+        merged = structure.unflatten([next(norms if is_one else others) for is_one in is_norm])
+        logits, _ = forward(merged, variables, images, train=True)
+        return jnp.mean(cross_entropy(logits, labels))
+
+    norms, others = (
+        [leaf for leaf, is_one in zip(leaves, is_norm, strict=True) if is_one == wanted]
+        for wanted in (True, False)
+    )
+    return count(jax.grad(loss), norms, others, variables, *batch)
+
+
+# Of a gradient's three parts (forward, activations backward, weights) SAM-ON's first pass has no
+# use for the last, so 5/3 of SGD's FLOPs is what there is to reach where they are alike.
+@pytest.mark.long
+@pytest.mark.parametrize(("model_name", "most"), [("resnet18", 5 / 3), ("vit_tiny", 1.70)])
+def test_a_step_costs_two_gradients_and_under_sam_ons_mask_what_it_must(model_name, most):
+    parts = problem(model_name)
+    flops = {method: flops_of_a_step(*parts, method) for method in METHODS}
+    assert 1.99 < flops["sam"] / flops["sgd"] <= 2.003
+    assert 1.0 <= flops["saner"] / flops["sam"] <= 1.003
+    assert flops["sam_on"] / flops["sgd"] <= most
+    inevitable = flops["sgd"] + flops_of_gradients_of_norms(*parts)
+    assert flops["sam_on"] <= 1.001 * inevitable
+
+
+def test_metrics_are_those_of_the_perturbed_parameters():
+    params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([3.0])}
+    grad_fn = jax.grad(lambda p: jnp.sum(p["a"] ** 4) + jnp.sum(p["b"] ** 2) * jnp.sum(p["a"]))
+    tx = sam(0.1, perturb_mask={"a": True, "b": False}, metrics=True)
+    grads = grad_fn(params)
+    _, state = tx.update(grads, tx.init(params), params, grad_fn=grad_fn)
+    e = 0.1 * grads["a"] / jnp.linalg.norm(grads["a"])
+    perturbed_grads = grad_fn({"a": params["a"] + e, "b": params["b"]})
+    expected = step_metrics(grads["a"], perturbed_grads["a"], e)
+    for name, value in expected._asdict().items():
+        assert float(getattr(state.metrics, name)) == pytest.approx(float(value), rel=1e-6), name
