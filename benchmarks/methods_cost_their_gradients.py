@@ -9,20 +9,17 @@ alike. A period of LookSAM counts as a whole.
 """
 
 import dataclasses
-import functools
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
 from _record import ROOT, spread, write_result
+from _steps import Step, compile_step, counts_of, with_look, without_look
 
 import saner_jax
-from saner_jax.models import build
 
 RHO, PERIOD = 0.1, 5
 
@@ -39,7 +36,7 @@ class Config:
     """Where the result goes."""
 
 
-def methods() -> dict[str, optax.GradientTransformation]:
+def methods() -> dict[str, optax.GradientTransformationExtraArgs]:
     """List what is measured, without the base optimizer."""
     sam_on = saner_jax.sam(RHO, perturb_mask=saner_jax.normalization_only)
     return {
@@ -52,52 +49,28 @@ def methods() -> dict[str, optax.GradientTransformation]:
 
 def main(config: Config) -> None:
     """Count, time and write."""
-    model = build("resnet8", 10, norm="group")
-    rng = np.random.default_rng(0)
-    images = jnp.asarray(rng.normal(size=(config.batch_size, 32, 32, 3)), jnp.float32)
-    labels = jnp.asarray(rng.integers(0, 10, config.batch_size), jnp.int32)
-    params = jax.jit(model.init)(jax.random.key(0), images[:1])
-
-    def loss(params: Any) -> jax.Array:
-        logits: Any = model.apply(params, images)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-    def step(tx: Any, extra: dict[str, Any], params: Any, state: Any) -> Any:
-        grad_fn = jax.grad(loss)
-        updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn, **extra)
-        return optax.apply_updates(params, updates), state
-
-    programs: dict[str, list[Any]] = {}
-    carries: dict[str, Any] = {}
+    compile_one = lambda recipe: compile_step("resnet8", recipe, config.batch_size, norm="group")
+    periods: dict[str, list[Step]] = {}
     for name, recipe in methods().items():
-        tx = optax.chain(recipe, optax.sgd(0.01, momentum=0.9))
-        # Donated step by step, so each method has arrays of its own.
-        carries[name] = (jax.tree.map(jnp.array, params), tx.init(params))
-        looks: list[dict[str, Any]] = [{}]
-        repeats = [1]
         if name in saner_jax.SELECTIVE_RECIPES:
-            looks, repeats = [{"looked": True}, {"looked": False}], [1, PERIOD - 1]
-        compiled = [
-            jax.jit(functools.partial(step, tx, extra), donate_argnums=(0, 1))
-            .lower(*carries[name])
-            .compile()
-            for extra in looks
-        ]
-        programs[name] = [
-            program for program, times in zip(compiled, repeats, strict=True) for _ in range(times)
-        ]
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
+            skipped = compile_one(without_look(recipe))
+            periods[name] = [compile_one(with_look(recipe)), *[skipped] * (PERIOD - 1)]
+        else:
+            periods[name] = [compile_one(recipe)]
+    states = {name: period[0].state for name, period in periods.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in periods}
     for _ in range(config.rounds + 1):
-        for name, period in programs.items():
+        for name, period in periods.items():
             began = time.perf_counter()
-            for program in period:
-                carries[name] = jax.block_until_ready(program(*carries[name]))
+            for step in period:
+                states[name], _ = step.program(states[name], step.images, step.labels)
+                jax.block_until_ready(states[name])
             seconds[name].append((time.perf_counter() - began) / len(period))
-    counted = lambda name, key: np.mean([p.cost_analysis()[key] for p in programs[name]])
+    counted = lambda name, key: np.mean([counts_of(step)[key] for step in periods[name]])
     table = {
         name: {
             "flops": counted(name, "flops") / counted("sgd", "flops"),
-            "bytes_accessed": counted(name, "bytes accessed") / counted("sgd", "bytes accessed"),
+            "bytes_accessed": counted(name, "bytes_accessed") / counted("sgd", "bytes_accessed"),
             "seconds": spread([a / b for a, b in zip(times[1:], seconds["sgd"][1:], strict=True)]),
         }
         for name, times in seconds.items()
