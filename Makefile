@@ -15,8 +15,9 @@ test:  ## slow tests included
 long:  ## what takes minutes each: runs killed again and again
 	pytest -q -m long
 
-# Those on CIFAR-10 need its folder, and are run one by one.
-CLAIMS = a_step_costs_two_gradients saner_memorises_less_on_digits \
+# The others need the folder of CIFAR-10, PyTorch or a GPU, and are run one by one.
+CLAIMS = saner_costs_what_sam_costs sam_is_as_fast_as_optax_contribs many_seeds_at_once_are_faster \
+	a_compiled_step_is_found_again a_step_costs_two_gradients saner_memorises_less_on_digits \
 	the_trainer_adds_little_to_a_bare_loop methods_cost_their_gradients \
 	saner_improves_every_ascent jacobian_sam_explains_sam_under_noise ca_sam_finds_the_right_labels
 

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+import saner_jax
+
 
 def make_folder(path: Path | None, command: str) -> Path:
     """Make a new, empty run folder.
@@ -82,12 +84,13 @@ def provenance() -> dict[str, Any]:
         >>> sorted(provenance())
         ['device', 'git_commit', 'versions']
     """
-    packages = ("saner-jax", "jax", "jaxlib", "optax", "flax", "numpy")
+    packages = ("jax", "jaxlib", "optax", "flax", "numpy")
     device = jax.devices()[0]
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name.replace("-", "_"): importlib.metadata.version(name) for name in packages},
+            "saner_jax": saner_jax.__version__,
+            **{name: importlib.metadata.version(name) for name in packages},
         },
         "device": {
             "platform": device.platform,
