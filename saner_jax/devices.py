@@ -78,11 +78,11 @@ def per_device(
 
     Returns:
         An Optax transformation with the recipe's state, a :class:`SharpnessAware` if the recipe is
-        one. ``update`` takes this device's own
-        gradients and gradient function, both unaveraged: under ``jax.shard_map`` take them at
-        ``jax.lax.pcast(params, axis_name, to="varying")``, since gradients of replicated arrays
-        come out summed over devices. What it returns is the same on all devices, the state
-        included: floating-point leaves of it (averages, metrics) hold the mean over the devices.
+        one. ``update`` takes this device's own gradients and gradient function, both unaveraged:
+        under ``jax.shard_map`` take them at ``jax.lax.pcast(params, axis_name, to="varying")``,
+        since gradients of replicated arrays come out summed over devices. What it returns is the
+        same on all devices, the state included: floating-point leaves of it (averages, metrics)
+        hold the mean over the devices.
 
     Raises:
         ValueError: at update, for gradients that are the same on all devices.

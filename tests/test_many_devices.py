@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,9 +135,10 @@ def test_two_processes_train_as_one_and_the_first_alone_writes():
     processes = two_processes(*SMALL, "--epochs", "3", "--output-folder", "two")
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    ours = lambda text: [line for line in text.splitlines() if "[Gloo]" not in line and line]
-    assert any("saner" in line for line in ours(outputs[0][0]))
-    assert ours(outputs[1][0]) == ours(outputs[1][1]) == []
+    # Gloo prints in every process, and several lines at once.
+    assert "saner" in outputs[0][0]
+    assert "epoch 3 of 3" in outputs[0][1]
+    assert not re.search("saner|epoch|Kept", "".join(outputs[1]))
     assert main(["train", *SMALL, "--epochs", "3", "--output-folder", "one"]) == 0
     assert_same_training("one", "two")
 
