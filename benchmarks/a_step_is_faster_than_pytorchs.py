@@ -2,10 +2,11 @@
 """A step of SGD, SAM or SANER takes less time than the same step in PyTorch.
 
 ResNet-18 on random images of CIFAR's size, the same batch and precision on both sides: PyTorch's
-SGD, SAM of the package pytorch_optimizer, SANER in plain PyTorch; eager, and on a GPU compiled in
-bfloat16 with channels last. Steps are timed in turn, one of each per round, in one process, so that
-a busy machine disturbs them alike. Needs torch, which the project does not, and
-pytorch_optimizer for SAM; of what the project needs jax, flax and optax alone:
+SGD, SAM of the package pytorch_optimizer, SANER in plain PyTorch, its steps taken eagerly or, with
+`--modes eager compiled`, also by `torch.compile` with channels last. Steps are timed in turn, one
+of each per round, in one process, so that a busy machine disturbs them alike. Needs torch, which
+the project does not, and pytorch_optimizer for SAM; of what the project needs jax, flax and optax
+alone:
 
     pip install torch==2.13.0 pytorch_optimizer
     python benchmarks/a_step_is_faster_than_pytorchs.py
@@ -39,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=30, help="timed steps of each, at least 2")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of both")
-    parser.add_argument("--compiled", action="store_true", help="torch.compile, channels last")
+    parser.add_argument("--modes", nargs="+", default=["eager"], choices=["eager", "compiled"])
     parser.add_argument("--bfloat16", action="store_true", help="products in bfloat16, both")
     parser.add_argument("--output-folder", type=Path, default=ROOT / "benchmarks" / "results")
     return parser.parse_args()
@@ -77,13 +78,14 @@ def main(config: argparse.Namespace) -> None:
     # Without the package there is no SAM to compare with.
     methods = [name for name in RECIPES if name != "sam" or "pytorch_optimizer" in versions]
     steps = {("ours", method): our_step(method, config) for method in methods} | {
-        ("pytorch", method): make_step(
+        (f"pytorch {mode}", method): make_step(
             method,
             config.batch_size,
             config.device,
-            compiled=config.compiled,
+            compiled=mode == "compiled",
             bfloat16=config.bfloat16,
         )
+        for mode in config.modes
         for method in methods
     }
     seconds: dict[Any, list[float]] = {key: [] for key in steps}
@@ -93,29 +95,30 @@ def main(config: argparse.Namespace) -> None:
             step()
             seconds[key].append(time.perf_counter() - began)
     seconds = {key: times[2:] for key, times in seconds.items()}
-    ratios = {
-        method: spread(
-            [
-                ours / theirs
-                for ours, theirs in zip(
-                    seconds["ours", method], seconds["pytorch", method], strict=True
-                )
-            ]
-        )
-        for method in methods
-    }
-    headline = "time over PyTorch's: " + "; ".join(
-        f"{method} {ratio['median']:.2f} [{ratio['quartile_1']:.2f}, {ratio['quartile_3']:.2f}]"
-        for method, ratio in ratios.items()
+    over = lambda mode, method: spread(
+        [
+            ours / theirs
+            for ours, theirs in zip(
+                seconds["ours", method], seconds[f"pytorch {mode}", method], strict=True
+            )
+        ]
     )
-    headline += f", ResNet-18, batch {config.batch_size}, {config.device}"
+    ratios = {mode: {method: over(mode, method) for method in methods} for mode in config.modes}
+    headline = "; ".join(
+        f"time over PyTorch's, {mode}: "
+        + ", ".join(
+            f"{method} {ratio['median']:.2f} [{ratio['quartile_1']:.2f}, {ratio['quartile_3']:.2f}]"
+            for method, ratio in rows.items()
+        )
+        for mode, rows in ratios.items()
+    )
+    headline += f"; ResNet-18, batch {config.batch_size}, {config.device}"
     result = {
         "batch_size": config.batch_size,
-        "compiled": config.compiled,
         "bfloat16": config.bfloat16,
         "over_pytorch": ratios,
         "images_per_second": {
-            " ".join(key): config.batch_size / spread(times)["median"]
+            ", ".join(key): config.batch_size / spread(times)["median"]
             for key, times in seconds.items()
         },
         "pytorch": {**versions, "threads": torch.get_num_threads()},

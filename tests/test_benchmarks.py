@@ -60,10 +60,11 @@ SMALL = {
     "saner_costs_what_sam_costs": ["--models", "resnet8", "--batch-size", "8"],
     "sam_is_as_fast_as_optax_contribs": ["--rounds", "2", "--sizes", "1000", "10000"],
     "many_seeds_at_once_are_faster": ["--rounds", "2", "--epochs", "2", "--seeds", "2"],
-    "a_compiled_step_is_found_again": ["--model", "resnet8", "--batch-size", "4", "--rounds", "2"],
+    "a_compiled_step_is_found_again": ["--model", "mlp", "--batch-size", "4", "--rounds", "2"],
     "saner_trains_at_half_sgds_speed": [
-        *("--models", "resnet8", "--batch-size", "8", "--images", "64", "--rounds", "2"),
+        *("--models", "resnet8", "--batch-size", "4", "--images", "64", "--rounds", "2"),
         *("--steps", "2", "--steps-per-dispatch", "1", "2", "--work-folder", "work"),
+        *("--methods", "sgd", "saner", "--precision", "float32"),
     ],
     "a_step_is_faster_than_pytorchs": ["--rounds", "2", "--batch-size", "2"],
 }
