@@ -5,6 +5,9 @@ the same radius. The balls of SAM, F-SAM and VaSSO are the same, and so is their
 on a seed apart from those reported; ASAM's is relative to the parameters and has a sweep of its
 own. The runs are kept as in saner_forgets_noise_on_cifar.py, and shared with it.
 
+On the CPU's small net it came out the other way: at the radius that is best without it, SANER
+underfits. On digits it helps (saner_improves_every_ascent.py).
+
     python benchmarks/saner_improves_every_ascent_on_cifar.py --data-dir DIR --minutes 9
 """
 

@@ -67,6 +67,13 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(
         "train methods on the same noisy labels and tabulate them", commands.compare
     ),
+    "suspects": Command(
+        "rank training examples by how likely their label is wrong", commands.suspects
+    ),
+    "relabel": Command(
+        "write the labels that a reviewed suspects.csv decides on", commands.relabel
+    ),
+    "explain": Command("draw why SANER resists wrong labels", commands.explain),
     "data": Command("prepare a dataset, or show what is in it", commands.data),
 }
 

@@ -105,6 +105,82 @@ def compare(arguments: Sequence[str]) -> int:
     return 0
 
 
+def suspects(arguments: Sequence[str]) -> int:
+    """Rank training examples by how likely their label is wrong: see `saner_jax.suspect_runs`.
+
+    Args:
+        arguments: those after the command's name.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UsageError: for a missing extra, an option or a value that cannot be used.
+        CommandError: when the loss stops being finite.
+        OSError: when a folder cannot be written.
+        KeyboardInterrupt: after SIGINT or SIGTERM, with a sentence on what is kept.
+    """
+    require_extra()
+    from saner_jax.fitting import Diverged
+    from saner_jax.options import SuspectsConfig
+    from saner_jax.suspect_runs import prepare, run
+
+    config = parse(SuspectsConfig, arguments, prog="saner-jax suspects")
+    with _refusals():
+        job = prepare(config)
+        try:
+            run(job, command=_command("suspects", arguments))
+        except Diverged as error:
+            raise CommandError(str(error)) from error
+    return 0
+
+
+def relabel(arguments: Sequence[str]) -> int:
+    """Write the labels that a reviewed suspects.csv decides on: see `saner_jax.suspect_runs`.
+
+    Args:
+        arguments: those after the command's name.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UsageError: for a missing extra, an option or a value that cannot be used.
+        OSError: when the file cannot be written.
+    """
+    require_extra()
+    from saner_jax.options import RelabelConfig
+    from saner_jax.suspect_runs import relabel as write
+
+    config = parse(RelabelConfig, arguments, prog="saner-jax relabel")
+    with _refusals():
+        write(config)
+    return 0
+
+
+def explain(arguments: Sequence[str]) -> int:
+    """Draw why SANER resists wrong labels: see `saner_jax.explain`.
+
+    Args:
+        arguments: those after the command's name.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UsageError: for a missing extra, an option or a value that cannot be used.
+        OSError: when the folder cannot be written.
+    """
+    require_extra()
+    from saner_jax.explain import run
+    from saner_jax.options import ExplainConfig
+
+    config = parse(ExplainConfig, arguments, prog="saner-jax explain")
+    with _refusals():
+        run(config, command=_command("explain", arguments))
+    return 0
+
+
 def data(arguments: Sequence[str]) -> int:
     """Prepare a dataset, or show what is in it: see `saner_jax.data_commands`.
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from saner_jax.data import Dataset, NoisyLabels
@@ -132,24 +134,42 @@ def flipped_grid(dataset: Dataset, noisy: NoisyLabels, *, rows: int = 5, columns
     Raises:
         ValueError: where no label is flipped.
     """
-    from matplotlib.figure import Figure
-
     flipped = np.flatnonzero(noisy.is_flipped)
     if not len(flipped):
         raise ValueError("picture has nothing to show: no label is flipped")
     number = min(rows * columns, len(flipped))
     chosen = flipped[np.linspace(0, len(flipped) - 1, number).round().astype(int)]
+    names = dataset.class_names
+    titles = [
+        f"given {names[noisy.labels[row]]}\ntrue {names[noisy.true_labels[row]]}" for row in chosen
+    ]
+    return image_grid(dataset.train_images[chosen], titles, rows=rows, columns=columns)
+
+
+def image_grid(
+    images: NDArray[np.uint8], titles: Sequence[str], *, rows: int, columns: int
+) -> bytes:
+    """Draw images with a title above each.
+
+    Args:
+        images: uint8 `(n, h, w, channels)`, 1 channel or at least 3.
+        titles: one per image.
+        rows: rows of the grid, at least 1.
+        columns: images in a row, at least 1; fewer than fill the grid leave it blank at the end.
+
+    Returns:
+        A PNG file.
+    """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(1.35 * columns, 1.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
-    for axis, index in zip(axes, chosen, strict=False):
-        image = dataset.train_images[index]
+    for axis, image, title in zip(axes, images, titles, strict=False):
         axis.imshow(image[..., 0] if image.shape[-1] == 1 else image[..., :3], cmap="gray_r")
-        given, true = (
-            dataset.class_names[labels[index]] for labels in (noisy.labels, noisy.true_labels)
-        )
-        axis.set_title(f"given {given}\ntrue {true}", fontsize=8)
+        # Names of classes are text, not formulas.
+        axis.set_title(title, fontsize=8, parse_math=False)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120)
     return png.getvalue()

@@ -18,6 +18,7 @@ from saner_jax.data.augmentation import augment
 from saner_jax.data.dataset import channel_statistics
 from saner_jax.data.human_noise import human
 from saner_jax.data.instance_noise import instance
+from saner_jax.data.label_file import from_file
 from saner_jax.devices import per_device
 from saner_jax.masks import MASKS
 from saner_jax.models import build
@@ -70,6 +71,7 @@ def load_data(config: RunConfig) -> Dataset:
         train_images=dataset.train_images[rows],
         train_labels=dataset.train_labels[rows],
         train_index=dataset.train_index[rows],
+        train_files=tuple(dataset.train_files[row] for row in rows if dataset.train_files),
     )
 
 
@@ -106,6 +108,11 @@ def draw_noise(config: RunConfig, dataset: Dataset, seed: int) -> NoisyLabels:
             folder=config.noise_dir,
             ids=dataset.train_index,
         )
+    if config.noise == "file":
+        if config.labels_file is None:
+            raise ValueError("labels_file must name the file of labels for noise file")
+        ids = dataset.train_index
+        return from_file(labels, config.labels_file, num_classes=num_classes, ids=ids)
     if config.noise == "instance":
         images = dataset.train_images
         return instance(labels, images, config.rate, num_classes=num_classes, seed=seed)
@@ -128,10 +135,33 @@ def held_out(num_examples: int, fraction: float, seed: int) -> tuple[NDArray[Any
         >>> len(train), len(validation)
         (8, 2)
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_VALIDATION))
-    order = rng.permutation(num_examples)
+    order = _shuffled(num_examples, seed)
     num_held = int(fraction * num_examples)
     return np.sort(order[num_held:]), np.sort(order[:num_held])
+
+
+def held_out_fold(
+    num_examples: int, num_folds: int, fold: int, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Split rows into all folds but one, to train on, and that one.
+
+    Args:
+        num_examples: how many rows there are, at least `num_folds`.
+        num_folds: parts of equal size, up to one row; every row is in one of them.
+        fold: which one is held out, from 0.
+        seed: of the run.
+
+    Returns:
+        Two ascending arrays of row numbers, which together hold each row once.
+
+    Example:
+        >>> train, held = zip(*(held_out_fold(10, 3, fold, seed=0) for fold in range(3)))
+        >>> [len(rows) for rows in held], np.sort(np.concatenate(held)).tolist() == list(range(10))
+        ([4, 3, 3], True)
+    """
+    folds = np.array_split(_shuffled(num_examples, seed), num_folds)
+    rest = [rows for number, rows in enumerate(folds) if number != fold]
+    return np.sort(np.concatenate(rest)), np.sort(folds[fold])
 
 
 def build_model(config: RunConfig, dataset: Dataset) -> Any:
@@ -303,6 +333,11 @@ def _learning_rate(config: RunConfig, steps_per_epoch: int) -> optax.Schedule:
         )
     # Cast, since schedules compare their integer count with floats.
     return lambda count: schedule(jnp.asarray(count, jnp.float32))
+
+
+def _shuffled(num_examples: int, seed: int) -> NDArray[np.int64]:
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_VALIDATION))
+    return rng.permutation(num_examples)
 
 
 def _even_sample(labels: NDArray[np.int32], size: int) -> NDArray[np.intp]:

@@ -10,16 +10,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from saner_jax.checkpoints import Checkpoints
 from saner_jax.experiment import Optimizer
+from saner_jax.history import History, heard
 from saner_jax.layout import AXIS, Layout
 from saner_jax.metrics import StepMetrics
 from saner_jax.scoring import Counts, cross_entropy, evaluate, shares
@@ -112,26 +114,37 @@ class Totals(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Hold all that a checkpoint keeps: the state, and the sums of the unfinished epoch."""
+    """Hold all that a checkpoint keeps.
+
+    Attributes:
+        state: what one step hands to the next.
+        totals: the sums of the unfinished epoch.
+        history: what was said of the examples trained on, and after them of those held out; `()`
+            inside compiled programs, which it does not concern.
+    """
 
     state: TrainState
     totals: Totals
+    history: History | tuple[()] = ()
 
 
 Row = dict[str, Any]
 
 
-def start(state: TrainState) -> Progress:
+def start(state: TrainState, history: History | tuple[()] = ()) -> Progress:
     """Return the progress before the first step.
 
     Args:
         state: as from `init_state`.
+        history: as from `no_history`, of the examples to train on and to hold out; `()` where only
+            `make_dispatch` is used.
 
     Returns:
         The state with empty sums.
     """
     zeros = jax.tree.map(jnp.zeros_like, metrics_in(state.opt_state))
-    return Progress(state, Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32)))
+    totals = Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32))
+    return Progress(state, totals, history)
 
 
 def make_dispatch(task: Task) -> Callable[..., tuple[Progress, jax.Array]]:
@@ -184,7 +197,7 @@ def fit(
     best: Checkpoints,
     best_so_far: Row | None,
     on_epoch: Callable[[Row], None],
-) -> tuple[TrainState, Row | None]:
+) -> tuple[Progress, Row | None]:
     """Train to the end, from wherever `progress` stands.
 
     Args:
@@ -196,7 +209,8 @@ def fit(
         on_epoch: called with the row of every epoch: metrics by name, in metrics.jsonl's terms.
 
     Returns:
-        The state after the last step, and the best epoch's row, None without validation examples.
+        The progress after the last step, and the best epoch's row, None without validation
+        examples.
 
     Raises:
         Diverged: after an epoch in which a loss was not finite; the checkpoints are older.
@@ -207,10 +221,12 @@ def fit(
     steps_per_epoch = num_train // task.batch_size
     images, labels = layout.everywhere((task.train.images, task.train.labels))
     dispatch, measure = make_dispatch(task), _make_measure(task)
+    history = progress.history
     # Copied, since every dispatch donates them, and no buffer may be donated twice.
-    progress = layout.everywhere(jax.tree.map(jnp.array, progress))
+    progress = layout.everywhere(jax.tree.map(jnp.array, progress._replace(history=())))
     step = int(progress.state.step)
-    save = lambda: last.save(step, progress, {"best": best_so_far})
+    whole = lambda: progress._replace(history=history)
+    save = lambda: last.save(step, whole(), {"best": best_so_far})
 
     with _signals() as signum:
         while step < task.epochs * steps_per_epoch:
@@ -252,50 +268,56 @@ def fit(
             progress = progress._replace(totals=totals)
             is_end = epoch == task.epochs
             if is_end or epoch % task.evaluate_every_epochs == 0:
-                row.update(measure(progress.state))
+                measured, history = measure(progress.state, history)
+                row.update(measured)
                 if _is_better(row, best_so_far):
                     best_so_far = row
-                    best.save(step, progress, {"best": row})
+                    best.save(step, whole(), {"best": row})
             on_epoch(row)
             if is_end or epoch % task.checkpoint_every_epochs == 0:
                 save()
-    return progress.state, best_so_far
+    return whole(), best_so_far
 
 
-def make_count(task: Task) -> Callable[[TrainState, Examples], Counts]:
-    """Compile what counts a model's predictions, without augmentation.
+def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, NDArray[Any]]]:
+    """Compile what predicts, and counts the predictions, without augmentation.
 
     Args:
         task: which model, and its pixels.
 
     Returns:
-        A function of a state and at least one example that returns the counts, scalars of NumPy.
+        A function of a state and at least one example that returns the counts, scalars of NumPy,
+        and the logits, `(n, c)`.
     """
+    everywhere = NamedSharding(task.layout.mesh, PartitionSpec())
 
-    @jax.jit
-    def counts_of(params: Any, statistics: Any, *batch: jax.Array) -> Counts:
+    @partial(jax.jit, out_shardings=everywhere)
+    def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
         images, labels, true_labels = batch
         logits, _ = task.forward(params, statistics, task.normalise(images), train=False)
-        return evaluate(logits, labels, true_labels, cross_entropy)
+        return evaluate(logits, labels, true_labels, cross_entropy), logits
 
-    def count_all(state: TrainState, examples: Examples) -> Counts:
+    def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
         parts = []
         size = max(_EVALUATION_BATCH // task.layout.num_devices, 1) * task.layout.num_devices
         for at in range(0, len(examples.labels), size):
             batch = (task.layout.spread(array[at : at + size]) for array in examples)
-            parts.append(counts_of(state.params, state.statistics, *batch))
+            parts.append(predict(state.params, state.statistics, *batch))
             if task.layout.waits:
                 jax.block_until_ready(parts)
-        return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *jax.device_get(parts))
+        counts, logits = zip(*jax.device_get(parts), strict=True)
+        return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *counts), np.concatenate(logits)
 
-    return count_all
+    return predict_all
 
 
-def _make_measure(task: Task) -> Callable[[TrainState], Row]:
-    count = make_count(task)
+def _make_measure(task: Task) -> Callable[[TrainState, Any], tuple[Row, Any]]:
+    predict = make_predict(task)
 
-    def measure(state: TrainState) -> Row:
-        train, test = (shares(count(state, part)) for part in (task.train, task.test))
+    def measure(state: TrainState, history: Any) -> tuple[Row, Any]:
+        counts, logits = predict(state, task.train)
+        labels = task.train.labels
+        train, test = shares(counts), shares(predict(state, task.test)[0])
         row = {
             "train_loss": train.loss,
             "train_accuracy": train.fit,
@@ -306,8 +328,12 @@ def _make_measure(task: Task) -> Callable[[TrainState], Row]:
             "test_accuracy": test.accuracy,
         }
         if len(task.validation.labels):
-            row["validation_accuracy"] = shares(count(state, task.validation)).fit
-        return {name: float(value) for name, value in row.items()}
+            counts, held_out = predict(state, task.validation)
+            row["validation_accuracy"] = shares(counts).fit
+            logits = np.concatenate([logits, held_out])
+            labels = np.concatenate([labels, task.validation.labels])
+        row = {name: float(value) for name, value in row.items()}
+        return row, heard(history, logits, labels)
 
     return measure
 

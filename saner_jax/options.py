@@ -23,7 +23,7 @@ HUMAN_NOISE = (
     *("human:aggre", "human:random1", "human:random2", "human:random3", "human:worse"),
     *("human:fine", "human:coarse"),
 )
-NOISE = (*NOISE_TYPES, "instance", *HUMAN_NOISE)
+NOISE = (*NOISE_TYPES, "instance", *HUMAN_NOISE, "file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +44,16 @@ class RunConfig:
     noise: str = "symmetric"
     """How training labels are flipped: symmetric (to any other class), symmetric_inclusive (to any
     class, the true one included), pair (to the next class), asymmetric_* (to similar classes),
-    instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir). Test
-    labels stay right."""
+    instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir), file (see
+    labels_file). Test labels stay right."""
     rate: float = 0.4
-    """Share of the training labels to flip, from 0 to 1; human noise has its own."""
+    """Share of the training labels to flip, from 0 to 1, 0 for labels that are wrong by themselves;
+    human noise and files have their own."""
     noise_dir: Path | None = None
     """Folder with the files of CIFAR-N: CIFAR-10_human.pt and image_order_c10.npy."""
+    labels_file: Path | None = None
+    """CSV file with the columns index and label, as saner-jax relabel writes it; examples that it
+    does not list keep the dataset's label."""
     model: str = "mlp"
     """mlp, resnet8 (small enough for a CPU), resnet18, resnet34, resnet50, wrn28_10, wrn40_2,
     vit_tiny or vit_small."""
@@ -117,6 +121,10 @@ class TrainConfig(RunConfig):
     validation_fraction: float = 0.1
     """Share of the training examples held out, noisy labels and all, to choose the best epoch by;
     0 keeps no best."""
+    num_folds: int = 0
+    """Hold out one of this many equal parts instead; 0 is off."""
+    fold: int = 0
+    """Which of the parts, from 0."""
     evaluate_every_epochs: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     checkpoint_every_epochs: int = 1
@@ -180,6 +188,48 @@ class EvaluateConfig:
     """Which checkpoint: last, or best (by held-out noisy labels)."""
 
 
+@dataclasses.dataclass(frozen=True)
+class SuspectsConfig(TrainConfig):
+    """Rank training examples by how likely their label is wrong, from runs or from new ones."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
+    trained with the options below, or as many as num_folds, each judging the part held out."""
+    rho: float = 0.3
+    """Radius of the perturbation; larger than for the best accuracy, since what is fitted late is
+    found best."""
+    validation_fraction: float = 0.0
+    """Share of the training examples held out, which are judged all the same."""
+    pictured: int = 40
+    """Suspects to show on the sheet."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RelabelConfig:
+    """Write a file of labels from a reviewed suspects.csv; the originals are never touched."""
+
+    suspects: tyro.conf.Positional[Path | None] = None
+    """The reviewed file. In its column decision stands: nothing (the label stays), suggested, or
+    the number or the name of a class."""
+    output_file: Path | None = None
+    """New CSV file, for saner-jax train --noise file --labels-file; labels.csv beside the reviewed
+    one if not given."""
+    accept_top: int = 0
+    """Take the suggestion for the first so many suspects without a decision."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainConfig:
+    """Draw why SANER resists wrong labels: the theory, a toy, and a small net on digits."""
+
+    seeds: int = 3
+    """Seeds of the small net."""
+    epochs: int = 60
+    """Its passes over the training set."""
+    output_folder: Path | None = None
+    """New folder for the pictures; runs/explain-<date>-<time> if not given."""
+
+
 def check_compare(config: CompareConfig) -> None:
     """Refuse options of `saner-jax compare` out of range.
 
@@ -228,6 +278,12 @@ def check_train(config: TrainConfig) -> None:
     if config.seed >= 2**32:
         raise ValueError(f"seed must be below 2**32, not {config.seed!r}")
     _check_number(config, "validation_fraction", most=1, below=True)
+    _check_whole(config, "num_folds", 0)
+    if config.num_folds == 1:
+        raise ValueError("num_folds must be 0, or at least 2 to leave something to train on")
+    _check_whole(config, "fold", 0)
+    if config.fold >= max(config.num_folds, 1):
+        raise ValueError(f"fold must be below num_folds, not {config.fold} of {config.num_folds}")
     _check_whole(config, "evaluate_every_epochs", 1)
     _check_whole(config, "checkpoint_every_epochs", 1)
     for name in ("steps_per_dispatch", "devices", "num_processes"):
@@ -238,6 +294,53 @@ def check_train(config: TrainConfig) -> None:
         _check_whole(config, "process_id", 0)
     if config.coordinator is None and (config.num_processes, config.process_id) != (None, None):
         raise ValueError("num_processes and process_id need coordinator")
+
+
+def check_explain(config: ExplainConfig) -> None:
+    """Refuse options of `saner-jax explain` out of range.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for the first option out of range, in one sentence that names it.
+
+    Example:
+        >>> check_explain(ExplainConfig(epochs=0))
+        Traceback (most recent call last):
+            ...
+        ValueError: epochs must be a whole number of at least 1, not 0
+    """
+    _check_whole(config, "seeds", 1)
+    _check_whole(config, "epochs", 1)
+
+
+def check_suspects(config: SuspectsConfig) -> None:
+    """Refuse options of `saner-jax suspects` out of range.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for the first option out of range, in one sentence that names it.
+
+    Example:
+        >>> check_suspects(SuspectsConfig(runs=(Path("runs/a"),), epochs=3))
+        Traceback (most recent call last):
+            ...
+        ValueError: epochs is for new runs, and runs are given
+    """
+    _check_whole(config, "pictured", 1)
+    for name in ("fold", "resume", "process_id", "num_processes", "coordinator"):
+        if getattr(config, name) != getattr(SuspectsConfig, name):
+            raise ValueError(f"{name} is for saner-jax train alone")
+    if config.runs:
+        own = ("runs", "output_folder", "pictured")
+        for field in dataclasses.fields(config):
+            if field.name not in own and getattr(config, field.name) != field.default:
+                raise ValueError(f"{field.name} is for new runs, and runs are given")
+    else:
+        check_train(config)
 
 
 def check_evaluate(config: EvaluateConfig) -> Path:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,21 @@ from rich.table import Table
 from saner_jax.run_folder import write_bytes
 
 # Okabe and Ito's palette, which the colour-blind can tell apart, then more for the long tables.
-_COLOURS = (
+COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#8c564b", "#7f7f7f", "#bcbd22", "#17becf", "#000000"),
 )
 
-_COLUMNS = {
+COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
     "test_accuracy_best": "test acc\nbest %",
     "test_accuracy_chosen": "test acc\nchosen %",
     "memorised": "memo-\nrised %",
     "clean_fit": "clean\nfit %",
 }
+
+
+_COLUMNS, _COLOURS = COLUMNS, COLOURS
 
 
 def mean_and_std(values: Any) -> tuple[float, float]:
@@ -123,7 +127,7 @@ def show_table(results: dict[str, Any]) -> None:
     entries = results["methods"].values()
     columns = {
         name: title
-        for name, title in _COLUMNS.items()
+        for name, title in COLUMNS.items()
         if any(name in entry["final"] for entry in entries)
     }
     for title in (*columns.values(), "seconds"):
@@ -193,6 +197,46 @@ def show_evaluation(measured: dict[str, dict[str, float]]) -> None:
     )
 
 
+def show_suspects(folder: Path, results: dict[str, Any]) -> None:
+    """Print how good a ranking of suspects is, where that is known, and where it lies.
+
+    Args:
+        folder: where it was written.
+        results: as in suspects.json.
+    """
+    say = partial(Console(highlight=False, markup=False).print, soft_wrap=True)
+    names = {"measured": f"{results['method']}, rho {results['rho']:g}", "cleanlab": "cleanlab"}
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("ranking")
+    titles = ("AUROC %", "average\nprecision %", "precision\nat rate %", "suggestions\nright %")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for key, name in names.items():
+        if results[key]:
+            table.add_row(name, *(f"{100 * value:.2f}" for value in results[key].values()))
+    if results["measured"]:
+        say(table)
+        say("Against the labels before the run's noise. cleanlab's row, where it is installed, is")
+        say("its score of the same predicted probabilities.")
+    say(
+        f"{results['num_examples']:,} training examples ranked, judged by"
+        f" {results['judged_by']}: {folder / 'suspects.csv'}; the first ones: suspects.png"
+    )
+    say(
+        "Write a decision beside those you reviewed (suggested, or a class), then:"
+        f" saner-jax relabel {folder / 'suspects.csv'}"
+    )
+
+
+def say(line: str) -> None:
+    """Print a line on standard output.
+
+    Args:
+        line: the line.
+    """
+    Console(highlight=False, markup=False).print(line, soft_wrap=True)
+
+
 def plot_curves(path: Path, results: dict[str, Any]) -> None:
     """Draw test accuracy and memorised share over epochs, a line and a band per method.
 
@@ -211,7 +255,7 @@ def plot_curves(path: Path, results: dict[str, Any]) -> None:
     }
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        for (method, entry), colour in zip(results["methods"].items(), _COLOURS, strict=False):
+        for (method, entry), colour in zip(results["methods"].items(), COLOURS, strict=False):
             curves = 100 * np.asarray(entry["curves"].get(name, [[math.nan]]))
             epochs = np.arange(1, curves.shape[1] + 1)
             if "epoch" in entry["curves"]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 from saner_jax import metrics_log, report, run_folder
 from saner_jax.checkpoints import CheckpointError, Checkpoints
@@ -25,27 +27,38 @@ from saner_jax.experiment import (
     build_optimizer,
     draw_noise,
     held_out,
+    held_out_fold,
     initial_variables,
     load_data,
     pixel_functions,
 )
-from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_count, start
+from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_predict, start
+from saner_jax.history import Evidence, no_history, write_evidence
 from saner_jax.layout import AXIS, join, make_layout
 from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.scoring import shares
 from saner_jax.training import forward_of, init_state
 
 # Where a run lies does not change what it computes.
-_PLACES = ("data_dir", "noise_dir", "output_folder", "resume", "tensorboard", *DEVICE_OPTIONS)
+_PLACES = (
+    "data_dir",
+    "noise_dir",
+    "labels_file",
+    "output_folder",
+    "resume",
+    "tensorboard",
+    *DEVICE_OPTIONS,
+)
 
 
 class Job(NamedTuple):
-    """Hold what `run` needs, checked: options, run folder, data, noise, task, first progress."""
+    """Hold what `run` needs, checked; `held` are the rows held out, `progress` is the start."""
 
     config: TrainConfig
     folder: Path
     dataset: Dataset
     noisy: NoisyLabels
+    held: NDArray[np.intp]
     task: Task
     progress: Progress
 
@@ -76,7 +89,7 @@ def prepare(config: TrainConfig, dataset: Dataset | None = None) -> Job:
             'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
         )
     parts = _parts(config, dataset)
-    layout, name = parts[2].layout, ""
+    layout, name = parts[3].layout, ""
     if layout.is_main:
         folder = run_folder.make_folder(config.output_folder, "train")
         kept = dataclasses.asdict(config) | dict.fromkeys(PROCESS_OPTIONS)
@@ -100,18 +113,7 @@ def reopen(folder: Path, here: TrainConfig | None = None) -> Job:
         ValueError: for a folder that is none, options that cannot be read, or data or noise that
             are no longer what the options ask for.
     """
-    path = folder / "config.json"
-    try:
-        options = json.loads(path.read_text())
-        fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
-        if not isinstance(options, dict) or options.keys() != fields.keys():
-            raise ValueError("its options are not those of saner-jax train")
-        for name in ("data_dir", "noise_dir", "output_folder", "resume"):
-            options[name] = None if options[name] is None else Path(options[name])
-        config = TrainConfig(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
-    except (OSError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ValueError(f"{path}: not the options of a run to resume: {reason}") from error
+    config = read_options(folder)
     given = {name: getattr(here, name, None) for name in DEVICE_OPTIONS}
     config = dataclasses.replace(config, **{k: v for k, v in given.items() if v is not None})
     check_train(config)
@@ -119,12 +121,40 @@ def reopen(folder: Path, here: TrainConfig | None = None) -> Job:
     return Job(config, folder, *_parts(config))
 
 
+def read_options(folder: Path) -> TrainConfig:
+    """Read the options of a run.
+
+    Args:
+        folder: a run folder of `saner-jax train`.
+
+    Returns:
+        The options it was started with.
+
+    Raises:
+        ValueError: for a folder that is none, or options that cannot be read.
+    """
+    path = folder / "config.json"
+    try:
+        options = json.loads(path.read_text())
+        fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+        if not isinstance(options, dict) or options.keys() != fields.keys():
+            raise ValueError("its options are not those of saner-jax train")
+        for name in ("data_dir", "noise_dir", "labels_file", "output_folder", "resume"):
+            options[name] = None if options[name] is None else Path(options[name])
+        return TrainConfig(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ValueError(
+            f"{path}: not the options of a run of saner-jax train: {reason}"
+        ) from error
+
+
 def run(job: Job, command: str | None = None) -> dict[str, Any]:
     """Train to the end from the newest checkpoint, if there is one, and print the table.
 
     Keeps in the folder: config.json, metrics.jsonl (a line per epoch), checkpoints/last (the two
     newest) and checkpoints/best (the best by held-out noisy labels), and, at the end,
-    results.json and curves.png.
+    results.json, history.npz (see `saner_jax.history.Evidence`) and curves.png.
 
     Args:
         job: as from `prepare` or `reopen`.
@@ -191,11 +221,12 @@ def train_to_end(
             if "test_accuracy" in row:
                 show(row["epoch"], row["loss"], row["test_accuracy"], row["memorised"])
 
-        _, best_row = fit(
+        progress, best_row = fit(
             job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
         )
     results = _results(job, rows, best_row, command)
     if is_main:
+        write_evidence(job.folder, _evidence(job, progress))
         run_folder.write_json(job.folder / "results.json", results)
     return results
 
@@ -223,11 +254,11 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
     except CheckpointError as error:
         raise ValueError("; ".join([*sentences, str(error)])) from error
     parts = {"train": job.task.train, "validation": job.task.validation, "test": job.task.test}
-    count = make_count(job.task)
+    predict = make_predict(job.task)
     measured: dict[str, dict[str, float]] = {
         name: {
             key: float(value)
-            for key, value in shares(count(progress.state, part))._asdict().items()
+            for key, value in shares(predict(progress.state, part)[0])._asdict().items()
         }
         for name, part in parts.items()
         if len(part.labels)
@@ -260,10 +291,14 @@ def checkpoints_of(job: Job, *, to_resume: bool = True) -> tuple[Checkpoints, Ch
 
 def _parts(
     config: TrainConfig, dataset: Dataset | None = None
-) -> tuple[Dataset, NoisyLabels, Task, Progress]:
+) -> tuple[Dataset, NoisyLabels, NDArray[np.intp], Task, Progress]:
     dataset = load_data(config) if dataset is None else dataset
     noisy = draw_noise(config, dataset, config.seed)
-    rows, held = held_out(len(noisy.labels), config.validation_fraction, config.seed)
+    num_examples = len(noisy.labels)
+    if config.num_folds:
+        rows, held = held_out_fold(num_examples, config.num_folds, config.fold, config.seed)
+    else:
+        rows, held = held_out(num_examples, config.validation_fraction, config.seed)
     if config.batch_size > len(rows):
         raise ValueError(
             f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
@@ -308,7 +343,24 @@ def _parts(
         statistics_from=config.statistics_from,
     )
     params, statistics = initial_variables(model, dataset, config.seed)
-    return dataset, noisy, task, start(init_state(params, optimizer.tx, statistics))
+    state = init_state(params, optimizer.tx, statistics)
+    history = no_history(len(noisy.labels), len(dataset.class_names))
+    return dataset, noisy, held, task, start(state, history)
+
+
+def _evidence(job: Job, progress: Progress) -> Evidence:
+    noisy, history = job.noisy, progress.history
+    assert history
+    is_held_out = np.zeros(len(noisy.labels), bool)
+    is_held_out[job.held] = True
+    # The history's rows are the examples trained on, then those held out.
+    order = np.argsort(np.argsort(is_held_out, kind="stable"))
+    means = (
+        getattr(history, name)[order] / max(int(history.num_evaluations), 1)
+        for name in ("probabilities", "margin", "loss", "agreed")
+    )
+    index = job.dataset.train_index
+    return Evidence(index, noisy.labels, noisy.true_labels, is_held_out, *means)
 
 
 def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:

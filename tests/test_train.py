@@ -306,7 +306,7 @@ BAD_OPTIONS = {
     "--dataset a.npz": "a.npz: there is no such file",
     "--output-folder .": "output_folder '.' exists",
     "--output-folder /dev/null/x": "output_folder '/dev/null/x' cannot be made",
-    "--resume nowhere": "nowhere/config.json: not the options of a run to resume",
+    "--resume nowhere": "nowhere/config.json: not the options of a run of saner-jax train",
     "--resume nowhere --epochs 3": "resume goes on with the run's own options",
     "--preset imagenet": "preset must be one of saner-cifar10",
     "--preset": "--preset lacks its value",

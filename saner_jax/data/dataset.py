@@ -26,6 +26,7 @@ class Dataset(NamedTuple):
     test_labels: NDArray[np.int32]
     class_names: tuple[str, ...]
     train_index: NDArray[np.int64]
+    train_files: tuple[str, ...] = ()
 
 
 def channel_statistics(

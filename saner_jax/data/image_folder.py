@@ -66,6 +66,7 @@ def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
         test_labels,
         names,
         np.arange(len(train_files)),
+        tuple(path.relative_to(root).as_posix() for path in train_files),
     )
 
 
