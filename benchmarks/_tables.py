@@ -24,17 +24,68 @@ def costs(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[str]]]] = {
-    "costs": ("methods_cost_their_gradients", costs),
+def models(result: dict[str, Any]) -> list[str]:
+    """Tell what XLA counts in a step of real models, relative to SGD's."""
+    names = {"resnet18": "ResNet-18", "vit_tiny": "ViT-tiny"}
+    cells = ("FLOPs", "bytes", "memory")
+    heads = [f"{names[model]}: {cells[0]}" for model in result["over_sgd"]]
+    titles = " | ".join(f"{head} | {' | '.join(cells[1:])}" for head in heads)
+    lines = [f"| method | {titles} |", "|---" * (1 + 3 * len(heads)) + "|"]
+    for name in next(iter(result["over_sgd"].values())):
+        told = " | ".join(
+            f"{cell['flops']:.4f} | {cell['bytes_accessed']:.3f} | {cell['extra_memory']:+.2f}"
+            for rows in result["over_sgd"].values()
+            for cell in [rows[name]]
+        )
+        lines.append(f"| {name} | {told} |")
+    return lines
+
+
+def times(*results: dict[str, Any]) -> list[str]:
+    """Tell ratios of times, each measured in one process in turn."""
+    contrib, pytorch, seeds, compiling = results
+    told = lambda ratio: (
+        f"{ratio['median']:.2f} [{ratio['quartile_1']:.2f}, {ratio['quartile_3']:.2f}]"
+    )
+    rows = {
+        "`sam` over `optax.contrib.sam`, opaque": contrib["ratios"]["sam over contrib opaque"],
+        "`sam` over `optax.contrib.sam`, transparent": contrib["ratios"][
+            "sam over contrib transparent"
+        ],
+        **{
+            f"{method} over PyTorch's, {mode}, ResNet-18, batch {pytorch['batch_size']}": ratio
+            for mode, methods in pytorch["over_pytorch"].items()
+            for method, ratio in methods.items()
+        },
+        "seeds one after the other over all at once": seeds["one_by_one_over_at_once"],
+        "compiling: SANER over SAM, ResNet-18": compiling["ratios"]["saner over sam"],
+        "compiling: found in the cache over the first time": compiling["ratios"][
+            "cached over first, saner"
+        ],
+    }
+    lines = ["| time of | ratio |", "|---|---|"]
+    return lines + [f"| {name} | {told(ratio)} |" for name, ratio in rows.items()]
+
+
+TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
+    "costs": (("methods_cost_their_gradients",), costs),
+    "models": (("saner_costs_what_sam_costs",), models),
+    "times": (
+        (
+            *("sam_is_as_fast_as_optax_contribs", "a_step_is_faster_than_pytorchs"),
+            *("many_seeds_at_once_are_faster", "a_compiled_step_is_found_again"),
+        ),
+        times,
+    ),
 }
 
 
 def filled(text: str) -> str:
     """Replace every table in a text by what the results say."""
-    for name, (claim, write) in TABLES.items():
-        path = ROOT / "benchmarks" / "results" / f"{claim}.json"
-        if path.exists():
-            rows = "\n".join(write(json.loads(path.read_text())))
+    for name, (claims, write) in TABLES.items():
+        paths = [ROOT / "benchmarks" / "results" / f"{claim}.json" for claim in claims]
+        if all(path.exists() for path in paths):
+            rows = "\n".join(write(*(json.loads(path.read_text()) for path in paths)))
             text = re.sub(
                 rf"(<!-- {name} -->\n).*?(<!-- end -->)",
                 lambda match, rows=rows: f"{match[1]}{rows}\n{match[2]}",

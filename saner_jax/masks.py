@@ -93,12 +93,12 @@ def last_layer(params: optax.Params) -> Any:
     names = {
         path[0]
         for path, leaf in leaves
-        if len(_names(path)) == 2 and _names(path)[1] == "kernel" and leaf.ndim == 2
+        if len(names_of(path)) == 2 and names_of(path)[1] == "kernel" and leaf.ndim == 2
     }
-    numbered = {name: re.fullmatch(r"(\D*)(\d*)", _names((name,))[0]) for name in names}
+    numbered = {name: re.fullmatch(r"(\D*)(\d*)", names_of((name,))[0]) for name in names}
     stems = {match[1] if match else name for name, match in numbered.items()}
     if len(stems) != 1:
-        found = ", ".join(sorted(_names((name,))[0] for name in names)) or "none"
+        found = ", ".join(sorted(names_of((name,))[0] for name in names)) or "none"
         raise ValueError(
             "last_layer: params must have one dense layer, or one numbered series of them, at the "
             f"top level, found {found}; pass a tree of bools that selects the one you mean."
@@ -137,11 +137,12 @@ def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
         {'block': {'norm1': {'scale': True}, 'normal': {'kernel': False}}}
     """
     del leaf
-    names = _names(path)
+    names = names_of(path)
     return len(names) > 1 and _LAYER_NAME.fullmatch(names[-2]) is not None
 
 
-def _names(path: tuple[Any, ...]) -> list[str]:
+def names_of(path: tuple[Any, ...]) -> list[str]:
+    """Name every level of the path of a leaf, in Linen and NNX trees alike."""
     names = [jax.tree_util.keystr((key,), simple=True) for key in path]
     # NNX states that still hold variables have one key more.
     return names[:-1] if names and names[-1] in ("value", "raw_value") else names

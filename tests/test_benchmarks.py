@@ -56,6 +56,7 @@ SMALL = {
     "saner_improves_every_ascent": ["--seeds", "2", "--epochs", "2"],
     "jacobian_sam_explains_sam_under_noise": ["--seeds", "2", "--epochs", "1"],
     "ca_sam_finds_the_right_labels": ["--seeds", "2", "--epochs", "6"],
+    "saner_finds_the_wrong_labels": ["--seeds", "2", "--epochs", "1"],
     "the_trainer_adds_little_to_a_bare_loop": ["--rounds", "2", "--images", "512"],
     "saner_costs_what_sam_costs": ["--models", "resnet8", "--batch-size", "8"],
     "sam_is_as_fast_as_optax_contribs": ["--rounds", "2", "--sizes", "1000", "10000"],
@@ -73,6 +74,7 @@ ON_CIFAR = {
     "saner_forgets_noise_on_cifar": 6,
     "sam_on_resists_noise_like_sam": 5,
     "saner_improves_every_ascent_on_cifar": 8,
+    "saner_finds_wrong_labels_on_cifar": 12,
 }
 
 
@@ -97,7 +99,9 @@ def test_a_benchmark_runs_at_a_small_size(claim, tmp_path, monkeypatch):
 @pytest.mark.long
 @needs_cifar_10
 @needs_cifar_n
-def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path):
+def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path, monkeypatch):
+    # Many of the runs compile the same programs.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     arguments = ["--data-dir", str(TFDS), "--noise-dir", str(CIFAR_N), "--seeds", "1"]
     arguments += ["--epochs", "1", "--num-train", "256", "--work-folder", str(tmp_path / "runs")]
     arguments += ["--output-folder", str(tmp_path / "results")]
@@ -107,4 +111,4 @@ def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path):
         result = json.loads((tmp_path / "results" / f"{claim}.json").read_text())
         assert sum(len(rows) for rows in result["noise"].values()) == num_runs
         folders |= {path.name for path in (tmp_path / "runs").iterdir()}
-    assert len(folders) == 6 + 2 + 7
+    assert len(folders) == 6 + 2 + 7 + 6
