@@ -73,6 +73,7 @@ COMMANDS: dict[str, Command] = {
     "relabel": Command(
         "write the labels that a reviewed suspects.csv decides on", commands.relabel
     ),
+    "report": Command("make one page of runs, to read, print or send", commands.report),
     "explain": Command("draw why SANER resists wrong labels", commands.explain),
     "data": Command("prepare a dataset, or show what is in it", commands.data),
 }

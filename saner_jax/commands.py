@@ -158,6 +158,33 @@ def relabel(arguments: Sequence[str]) -> int:
     return 0
 
 
+def report(arguments: Sequence[str]) -> int:
+    """Make one page of runs: see `saner_jax.html_report`.
+
+    Args:
+        arguments: those after the command's name.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UsageError: for a missing extra, an option or a value that cannot be used.
+        OSError: when the page cannot be written.
+    """
+    require_extra()
+    from saner_jax.html_report import write_report
+    from saner_jax.options import ReportConfig
+    from saner_jax.report import say
+
+    config = parse(ReportConfig, arguments, prog="saner-jax report")
+    with _refusals():
+        if not config.runs:
+            raise ValueError("runs must name at least one run folder")
+        page = write_report(config.runs, config.output_file or config.runs[0] / "report.html")
+    say(f"{page}: {page.stat().st_size:,} bytes, with all pictures inside")
+    return 0
+
+
 def explain(arguments: Sequence[str]) -> int:
     """Draw why SANER resists wrong labels: see `saner_jax.explain`.
 

@@ -219,6 +219,16 @@ class RelabelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Make one page of runs, with pictures inside, to read, print or send."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Run folders of saner-jax train and compare, with the suspects in them, if there are any."""
+    output_file: Path | None = None
+    """New HTML file; report.html in the first run folder if not given."""
+
+
+@dataclasses.dataclass(frozen=True)
 class ExplainConfig:
     """Draw why SANER resists wrong labels: the theory, a toy, and a small net on digits."""
 

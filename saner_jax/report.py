@@ -31,9 +31,6 @@ COLUMNS = {
 }
 
 
-_COLUMNS, _COLOURS = COLUMNS, COLOURS
-
-
 def mean_and_std(values: Any) -> tuple[float, float]:
     """Average over seeds.
 
@@ -271,8 +268,11 @@ def plot_curves(path: Path, results: dict[str, Any]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, ncols=1 + len(results["methods"]) // 4)
     config = results["config"]
+    # What was realised: human labels have a rate of their own.
+    rates = [noise["rate"] for noise in results.get("noise", ())] or [config["rate"]]
+    share = f"{np.mean(rates):.0%} " if np.isfinite(rates).all() else ""
     figure.suptitle(
-        f"{Path(config['dataset']).stem}, {config['rate']:.0%} {config['noise']} label noise,"
+        f"{Path(config['dataset']).stem}, {share}{config['noise']} label noise,"
         f" mean and standard deviation over {len(results['seeds'])} seeds",
         fontsize=11,
     )

@@ -1,0 +1,574 @@
+"""A report is one page that holds all it shows, tells what the runs hold, and does nothing else."""
+
+import base64
+import contextlib
+import csv
+import html.parser
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saner_jax import html_pictures, report
+from saner_jax.cli import main
+from saner_jax.html_report import write_report
+
+VOID = {"meta", "img", "br", "hr"}
+# What may load or run something, and what has no place in a document.
+UNWANTED = {"script", "link", "iframe", "object", "embed", "base", "form", "svg", "video", "audio"}
+OPTIONS = {"dataset": "digits", "noise": "symmetric", "rate": 0.4, "model": "mlp", "epochs": 3}
+HOSTILE = "<script>alert('1')</script>\"&amp;$\\frac{$"
+NAN = float("nan")
+
+
+class Page(html.parser.HTMLParser):
+    """Read a page, and refuse what is not nested, or reaches out of it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.images, self.ids, self.targets = [], [], [], [], []
+        self.tables, self.text, self.style = [], "", ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        assert len(set(self.ids)) == len(self.ids)
+        assert set(self.targets) <= set(self.ids)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        assert len(attributes) == len(attrs)
+        assert tag not in UNWANTED
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert not attributes.keys() & {"srcset", "data", "action", "background", "poster"}
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "img":
+            start, _, data = attributes.pop("src").partition(",")
+            assert start == "data:image/png;base64"
+            image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+            image.load()
+            assert (str(image.width), str(image.height)) == (
+                attributes["width"],
+                attributes["height"],
+            )
+            self.images.append((attributes["alt"], image))
+            assert attributes["alt"]
+        assert "src" not in attributes
+        if "href" in attributes:
+            assert attributes["href"].startswith("#")
+            self.targets.append(attributes["href"][1:])
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            assert tag == "td" or attributes["scope"]
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_decl(self, decl):
+        assert decl == "DOCTYPE html"
+        assert self.tags == []
+
+    def handle_comment(self, data):
+        pytest.fail("a comment")
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            self.style += data
+        else:
+            self.text += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+    def row(self, *start):
+        """Find the only row that begins so, in the tables with a head."""
+        (row,) = {
+            tuple(row)
+            for table in self.tables
+            for row in table
+            if tuple(row[: len(start)]) == start
+        }
+        return row[len(start) :]
+
+
+def entry(final, curves=None, **more):
+    return {"final": final, "curves": curves or {}, "diverged": [False], "seconds": 1.0, **more}
+
+
+def make_compare(folder, methods, seeds=2, options=OPTIONS, **more):
+    folder.mkdir()
+    config = {**options, "methods": list(methods), "seeds": seeds}
+    results = {
+        "complete": True,
+        "command": "saner-jax compare --epochs 3",
+        "config": config,
+        "provenance": {"versions": {"jax": "0.10.2"}, "git_commit": "8fa2f01"},
+        "seeds": list(range(seeds)),
+        "noise": [{"rate": 0.39, "label_hash": "7ee7", "flipped": 39}] * seeds,
+        "num_train": 1437,
+        "num_test": 360,
+        "methods": methods,
+        **more,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def make_train(folder, rows, **options):
+    """Make a run that was killed: its results are not there yet."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**OPTIONS, "method": "saner", **options}))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def epoch(number, **more):
+    shares = {"shrunk": 0.25, "grown": 0.5, "reversed": 0.05, "zero": 0.2}
+    measured = {"test_accuracy": number / 10, "memorised": 0.01, "clean_fit": 0.9}
+    return {"epoch": number, "step": 10 * number, **shares, **measured, **more}
+
+
+TWO_SEEDS = {
+    "sgd": entry(
+        {"test_accuracy_last": [0.5, 0.7], "memorised": [0.25, 0.25]},
+        {"test_accuracy": [[0.4, 0.5], [0.5, 0.7]], "memorised": [[0.1, 0.25], [0.1, 0.25]]},
+    ),
+    "sam": entry(
+        {"test_accuracy_last": [0.8, None], "memorised": [NAN, 0.5]},
+        {"test_accuracy": [[0.4, 0.8], [None, None]], "memorised": [[0.1, NAN], [0.1, 0.5]]},
+        diverged=[False, True],
+    ),
+}
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    def read(*folders):
+        output_file = tmp_path / f"page-{len(list(tmp_path.iterdir()))}.html"
+        assert write_report(folders, output_file) == output_file
+        return Page(output_file.read_text("utf-8"))
+
+    return read
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Make one run of every kind, with a hostile one among them."""
+    hostile = {**OPTIONS, "dataset": f"/{HOSTILE}/{HOSTILE}.npz", "note": HOSTILE, HOSTILE: HOSTILE}
+    names = f"{HOSTILE}\0\ud800", "<img src=x onerror=alert(2)>"
+    runs = [
+        make_compare(tmp_path / "two", TWO_SEEDS),
+        make_train(tmp_path / "killed", [epoch(1), epoch(2)]),
+        make_compare(
+            tmp_path / HOSTILE.replace("/", "|"),
+            {names[0]: TWO_SEEDS["sgd"], names[1]: TWO_SEEDS["sam"]},
+            options=hostile,
+            command=HOSTILE,
+            complete=False,
+        ),
+    ]
+    (runs[2] / "suspects.csv").write_text(f"rank,{names[1]}\n1,{names[1]}\n")
+    return runs
+
+
+def test_a_page_is_nested_and_holds_all_that_it_shows(page_of, many):
+    page = page_of(*many)
+    assert page.tags[:5] == ["html", "head", "meta", "meta", "meta"]
+    assert {"title", "header", "main", "section", "h1", "footer"} <= set(page.tags)
+    assert page.tags.count("h1") == 1
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(below <= above + 1 for above, below in itertools.pairwise(levels))
+    assert not re.search(r"url\(|@import|//|<", page.style)
+    assert "break-inside: avoid" in page.style
+    assert len(page.images) == 4  # three pairs of curves and one of shares
+    assert page.targets == ["run-1", "run-2", "run-3"]
+
+
+def test_a_page_says_its_language_letters_and_that_nothing_may_be_loaded(tmp_path, many):
+    write_report(many, tmp_path / "page.html")
+    head = (tmp_path / "page.html").read_text("utf-8").split("<style>")[0]
+    assert head.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
+    assert 'name="viewport"' in head
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in head
+
+
+def test_hostile_text_is_shown_as_text(page_of, many):
+    page = page_of(many[2])
+    # The control character and the half of a pair have no place in a page.
+    assert page.row(f"{HOSTILE}\ufffd\ufffd")[0] == "60.0 ± 14.1"
+    assert page.row("<img src=x onerror=alert(2)> (diverged in 1 of 2)")
+    assert page.row("command") == (HOSTILE,)
+    assert f"/{HOSTILE}/{HOSTILE}.npz" in page.text
+    assert page.tables[1][1] == ["1", "<img src=x onerror=alert(2)>"]
+    assert HOSTILE in page.images[0][0]
+
+
+def test_a_table_holds_mean_and_deviation_in_percent(page_of, tmp_path):
+    page = page_of(make_compare(tmp_path / "two", TWO_SEEDS))
+    head = ("method", "test accuracy last\u00a0%", "memorised\u00a0%", "n", "seconds")
+    assert tuple(page.tables[0][0]) == head
+    assert page.row("sgd") == ("60.0 ± 14.1", "25.0 ± 0.0", "2", "1.0")
+    assert page.row("sam (diverged in 1 of 2)") == ("–", "–", "2", "1.0")
+    assert page.row("versions") == ("jax 0.10.2",)
+    assert page.row("git commit") == ("8fa2f01",)
+    assert "digits, 1,437 training images with 39.0% symmetric label noise" in page.text
+    assert "sgd and sam with mlp, 3 epochs, 2 seeds." in page.text
+    assert "not finished" not in page.text
+
+
+def test_one_seed_has_no_deviation(page_of, tmp_path):
+    methods = {"saner": entry({"test_accuracy_last": [0.5], "test_accuracy_chosen": [0.25]})}
+    page = page_of(make_compare(tmp_path / "one", methods, seeds=1))
+    assert page.row("saner") == ("50.0", "25.0", "1", "1.0")
+    assert page.images == []
+
+
+def test_an_unfinished_comparison_says_what_is_missing(page_of, tmp_path):
+    folder = make_compare(tmp_path / "half", TWO_SEEDS, complete=False)
+    options = json.loads((folder / "config.json").read_text())
+    methods = ["sgd", "sam", "asam", "saner"]
+    (folder / "config.json").write_text(json.dumps({**options, "methods": methods}))
+    page = page_of(folder)
+    assert "This run has not finished: no numbers of asam and saner are kept." in page.text
+    (folder / "results.json").unlink()
+    page = page_of(folder, folder)
+    assert "it has no results.json. Made from config.json." in page.text
+    assert page.tables[0][2][0] == "no numbers yet"
+
+
+def test_a_killed_run_is_told_from_its_log(page_of, tmp_path):
+    folder = make_train(tmp_path / "killed", [epoch(3), epoch(1), {"epoch": 3}, epoch(2)])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 5, "test_acc')
+    page = page_of(folder)
+    assert "Made from config.json and metrics.jsonl, after 4 of 3 epochs." in page.text
+    assert page.row("saner") == ("20.0", "30.0", "1.0", "90.0", "1", "–")
+    assert "digits, 40.0% symmetric label noise: saner with mlp, 3 epochs, 1 seed." in page.text
+    (folder / "metrics.jsonl").unlink()
+    page = page_of(folder)
+    assert "after 0 of 3 epochs" in page.text
+    assert page.images == []
+
+
+@pytest.mark.parametrize(
+    ("noise", "rate"), [("human:worse", 0.4), ("file", 0.4), ("symmetric", None)]
+)
+def test_noise_without_a_rate_of_its_own_is_told_without(page_of, tmp_path, noise, rate):
+    page = page_of(make_train(tmp_path / "killed", [], noise=noise, rate=rate))
+    assert f"digits, {noise} label noise: saner" in page.text
+
+
+def test_a_log_without_shares_has_no_picture_of_them(page_of, tmp_path):
+    rows = [{"epoch": 1, "test_accuracy": 0.5, "loss": 1.0}, {"epoch": 2, "test_accuracy": None}]
+    page = page_of(make_train(tmp_path / "sgd", rows, method="sgd"))
+    assert [alt[:13] for alt, _ in page.images] == ["Test accuracy"]
+    assert page.row("sgd") == ("–", "50.0", "1", "–")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 40])
+def test_areas_are_as_high_as_the_shares(epochs):
+    shares = {"shrunk": 0.1, "grown": 0.2, "reversed": 0.3, "zero": 0.35}
+    picture = html_pictures.draw_groups([{"epoch": 1 + k, **shares} for k in range(epochs)])
+    pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), int)
+    column = pixels[:, 600]
+    colours = [tuple(bytes.fromhex(c[1:])) for c in html_pictures._GROUP_COLOURS]
+    heights = [np.sum(np.all(column == colour, axis=-1)) for colour in colours]
+    # What is missing to 100 % stays white; edges take a pixel or two.
+    np.testing.assert_allclose(
+        np.divide(heights, sum(heights)), np.divide([*shares.values()], 0.95), atol=0.01
+    )
+    assert picture.alt.endswith("10.0% shrunk, 20.0% grown, 30.0% reversed, 35.0% zero.")
+
+
+def test_an_epoch_without_shares_leaves_a_gap():
+    shares = {"shrunk": 1.0, "grown": 0.0, "reversed": 0.0, "zero": 0.0}
+    rows = [{"epoch": k, **(shares if k < 3 else {})} for k in (1, 2, 3)]
+    picture = html_pictures.draw_groups(rows)
+    row = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), int)[250]
+    blue = np.all(row == (0, 0x72, 0xB2), axis=-1)
+    # From the first epoch to the second, which is in the middle.
+    assert np.flatnonzero(blue).max() < 750
+    assert blue.sum() > 500
+    assert picture.alt.endswith("– shrunk, – grown, – reversed, – zero.")
+
+
+def test_methods_beyond_the_colours_get_another_picture(page_of, tmp_path):
+    names = [f"m{k}" for k in range(len(report.COLOURS) + 1)]
+    methods = {name: entry({}, {"test_accuracy": [[0.5, 0.6]]}) for name in names}
+    page = page_of(make_compare(tmp_path / "all", methods, seeds=1))
+    start = "Test accuracy and share of wrong labels memorised over epochs, a line per method: "
+    assert [alt for alt, _ in page.images] == [
+        f"{start}{', '.join(part)}." for part in (names[:-1], names[-1:])
+    ]
+
+
+def test_suspects_are_tabled_by_their_own_columns(page_of, tmp_path):
+    folder = make_train(tmp_path / "run", [])
+    with (folder / "suspects.csv").open("w", newline="") as file:
+        write = csv.writer(file).writerow
+        names = ["given_label", "suggested_name", "score", "margin", "decision"]
+        write(["rank", "index", "file", *names])
+        write([1, 17, 'a,"b".png', "nan", "1.50", "0.98765432", "", ""])
+        for rank in range(2, 61):
+            write([rank, rank, "", "cat", "dog", "nan", -3, "later" if rank > 50 else ""])
+    sheet = html_pictures.draw_groups([epoch(1)]).png
+    (folder / "suspects.png").write_bytes(sheet)
+    page = page_of(folder)
+    table = next(table for table in page.tables if table[0][0] == "rank")
+    assert table[0][3:] == ["given label", "suggested name", "score", "margin"]
+    assert table[1] == ["1", "17", 'a,"b".png', "nan", "1.50", "0.9877", "–"]
+    assert table[-1] == ["50", "50", "", "cat", "dog", "–", "-3"]
+    assert "by how wrong their label looks: first 50 of 60." in page.text
+    ((alt, _),) = page.images
+    assert alt == "Images of the first suspects, in order of rank."
+
+
+def test_runs_are_put_side_by_side(page_of, tmp_path):
+    other = {"saner": entry({"clean_fit": [0.99, 0.97]})}
+    runs = make_compare(tmp_path / "a", TWO_SEEDS), make_compare(tmp_path / "b", other)
+    table = page_of(*runs).tables[0]
+    # A title, and a row per method, for each run.
+    assert [row[0].split(":")[0] for row in table[1:]] == [
+        *("a", "sgd", "sam (diverged in 1 of 2)"),
+        *("b", "saner"),
+    ]
+    assert table[0][1:4] == ["test accuracy last\u00a0%", "memorised\u00a0%", "clean fit\u00a0%"]
+    assert table[2][1:4] == ["60.0 ± 14.1", "25.0 ± 0.0", "–"]
+    assert table[5][1:4] == ["–", "–", "98.0 ± 1.4"]
+
+
+def test_the_same_runs_make_the_same_page(tmp_path, many):
+    pages = [write_report(many, tmp_path / name).read_bytes() for name in ("1.html", "2.html")]
+    assert pages[0] == pages[1]
+
+
+def rewrite(name, **changes):
+    def change(folder):
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def methods(**changes):
+    return rewrite("results.json", methods={"sgd": {**TWO_SEEDS["sgd"], **changes}})
+
+
+def text(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "run: holds no run of saner-jax train"),
+        (text("config.json", b"{"), "config.json: is no JSON"),
+        (text("config.json", b"[1]"), "config.json: 'all of it' must be an object"),
+        (text("config.json", b'{"hidden_size": 3}'), "config.json: 'dataset' must be text"),
+        (rewrite("config.json", rate="x"), "config.json: 'rate' must be a number"),
+        (rewrite("config.json", epochs=True), "config.json: 'epochs' must be a whole number"),
+        (rewrite("config.json", methods=[1]), "config.json: 'methods' must be a list of names"),
+        (text("results.json", b"\xff\xfe"), "results.json: cannot be read: it is not in UTF-8"),
+        (text("results.json", b"[" * 10**6), "results.json: is no JSON"),
+        (text("results.json", b'{"seeds": []}'), "'seeds' must hold one seed or more"),
+        (text("results.json", b'{"seeds": %s}' % (b"9" * 9999)), "results.json: is no JSON"),
+        (rewrite("results.json", noise=[3]), "'noise' must be an object"),
+        (rewrite("results.json", methods={"sgd": []}), "'sgd' must be an object"),
+        (rewrite("results.json", num_test=None), "'num_test' must be a whole number"),
+        (methods(final={"memorised": [1]}), "'memorised' must be a list of 2 numbers"),
+        (methods(final={"memorised": [1, "2"]}), "'memorised' must be a number or null"),
+        (methods(final={"memorised": [1, 10**400]}), "'memorised' must be a number or null"),
+        (methods(curves={"memorised": [[1]]}), "curves must hold as many numbers for every"),
+        (methods(curves={"memorised": [[1], [1, 2]]}), "curves must hold as many numbers for"),
+        (methods(curves={"memorised": [1, 2]}), "'memorised' must be a list of numbers"),
+        (text("suspects.csv", b""), "suspects.csv: has no line of column names"),
+        (text("suspects.csv", b"a,b\n1\n"), "suspects.csv: not every row has 2 cells"),
+        (text("suspects.csv", b'a,b\n"1'), "suspects.csv: is no CSV"),
+        (text("suspects.png", b"GIF89a" * 9), "suspects.png: is no PNG file"),
+        (lambda folder: (folder / "suspects.png").mkdir(), "suspects.png: cannot be read: Is a"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(tmp_path, change, sentence):
+    folder = make_compare(tmp_path / "run", TWO_SEEDS)
+    change(folder)
+    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+        write_report([folder], tmp_path / "page.html")
+    assert str(caught.value).startswith(str(folder))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{", "line 2: is no JSON"),
+        ("3", "line 2: 'all of it' must be an object"),
+        ('{"step": 3}', "line 2: 'epoch' must be a whole number"),
+        (f'{{"epoch": {10**400}}}', "line 2: 'epoch' must be a number"),
+        ('{"epoch": 3, "zero": "x"}', "line 2: 'zero' must be a number or null"),
+    ],
+)
+def test_a_log_is_refused_by_its_line(tmp_path, line, sentence):
+    folder = make_train(tmp_path / "run", [epoch(1)])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(ValueError, match=re.escape(f"metrics.jsonl, {sentence}")):
+        write_report([folder], tmp_path / "page.html")
+
+
+def test_what_lies_at_the_output_is_never_touched(tmp_path):
+    folder = make_train(tmp_path / "run", [])
+    file, link, missing = (tmp_path / name for name in ("file", "link", "missing/page.html"))
+    file.write_text("mine")
+    os.symlink(tmp_path / "nothing", link)
+    for path in (file, link, folder):
+        with pytest.raises(ValueError, match="exists, and is not overwritten"):
+            write_report([folder], path)
+    with pytest.raises(ValueError, match=r"'.*missing' is no folder"):
+        write_report([folder], missing)
+    with pytest.raises(ValueError, match="folders must name at least one run"):
+        write_report([], missing)
+    assert file.read_text() == "mine"
+    assert not link.exists()
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    folder = make_train(tmp_path / "run", [])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report([folder], tmp_path / "page.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.slow
+def test_runs_as_the_commands_leave_them_are_told(tmp_path, monkeypatch, page_of):
+    monkeypatch.chdir(tmp_path)
+    small = ["--epochs", "2", "--hidden-widths", "8"]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["train", *small, "--output-folder", "one"]) == 0
+        assert main(["compare", *small, "--seeds", "2", "--output-folder", "many"]) == 0
+        assert main(["suspects", "one"]) == 0
+    one, compared = tmp_path / "one", tmp_path / "many"
+    page = page_of(one, compared)
+    assert len(page.images) == 4  # two pairs of curves, shares, and the sheet of suspects
+    with (one / "suspects.csv").open() as file:
+        suspects = list(csv.DictReader(file))
+    table = next(table for table in page.tables if table[0][0] == "rank")
+    assert table[0] == [name.replace("_", " ") for name, value in suspects[0].items() if value]
+    assert [row[1] for row in table[1:]] == [row["index"] for row in suspects[:50]]
+    assert "finished" not in page.text
+    # The numbers that were printed, without dashes, deviations, seconds and n.
+    for method in ("sgd", "sam"):
+        (line,) = re.findall(rf"^ *{method} +(.*)$", out.getvalue(), re.MULTILINE)
+        row = next(row for row in page.tables[0] if row[0] == method)
+        assert " ".join(c for c in row[1:-2] if c != "–").split() == line.split()[:-1]
+    (one / "results.json").unlink()
+    killed, whole = page_of(one), page_of(compared)
+    assert "after 2 of 2 epochs" in killed.text
+    assert killed.tables[0][1][1] == next(row for row in page.tables[0] if row[0] == "saner")[1]
+    assert whole.row("command") == (
+        f"saner-jax compare {' '.join(small)} --seeds 2 --output-folder many",
+    )
+
+
+# Opens a page, prints it, and tells what was asked for and what was said.
+BROWSE = """
+import json, sys
+from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtWebEngineCore import (
+    QWebEnginePage, QWebEngineProfile, QWebEngineUrlRequestInterceptor
+)
+from PySide6.QtWebEngineWidgets import QWebEngineView
+from PySide6.QtWidgets import QApplication
+
+seen = {"asked": [], "said": []}
+
+class Watch(QWebEngineUrlRequestInterceptor):
+    def interceptRequest(self, info):
+        seen["asked"].append(info.requestUrl().scheme())
+
+class Page(QWebEnginePage):
+    def javaScriptConsoleMessage(self, level, message, line, source):
+        seen["said"].append(message)
+    def javaScriptAlert(self, origin, message):
+        seen["said"].append(message)
+
+LOOK = '''JSON.stringify({
+    images: [...document.images].map(image => image.naturalWidth > 0),
+    scripts: document.scripts.length,
+    title: document.title,
+    mode: document.compatMode,
+    too_wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+})'''
+
+app = QApplication(sys.argv[:1])
+profile, watch = QWebEngineProfile(), Watch()
+profile.setUrlRequestInterceptor(watch)
+page, view = Page(profile), QWebEngineView()
+view.setPage(page)
+view.resize(400, 800)
+
+def tell(text):
+    seen.update(json.loads(text))
+    page.printToPdf(sys.argv[2])
+
+def look(loaded):
+    seen["loaded"] = loaded
+    page.runJavaScript(LOOK, 0, tell)
+
+page.loadFinished.connect(look)
+page.pdfPrintingFinished.connect(lambda path, printed: (seen.update(printed=printed), app.quit()))
+QTimer.singleShot(60_000, app.quit)
+view.load(QUrl.fromLocalFile(sys.argv[1]))
+view.show()
+app.exec()
+print(json.dumps(seen), flush=True)
+del view, page
+"""
+
+
+@pytest.mark.slow
+def test_a_browser_shows_and_prints_a_page_and_asks_for_nothing_else(tmp_path, many):
+    pytest.importorskip("PySide6.QtWebEngineCore", exc_type=ImportError)
+    page, printed = write_report(many, tmp_path / "page.html"), tmp_path / "page.pdf"
+    offscreen = {
+        "QT_QPA_PLATFORM": "offscreen",
+        "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BROWSE, page, printed],
+        env={**os.environ, **offscreen},
+        stdout=subprocess.PIPE,
+        timeout=120,
+        check=True,
+    )
+    seen = json.loads(done.stdout)
+    # Chromium does not report data: addresses, but draws what they hold.
+    assert set(seen["asked"]) <= {"file", "data"}
+    assert seen["asked"].count("file") == 1
+    assert seen["said"] == []
+    assert (seen["loaded"], seen["printed"]) == (True, True)
+    assert seen["images"] == [True] * 4
+    assert seen["scripts"] == 0
+    assert seen["mode"] == "CSS1Compat"
+    assert seen["title"].startswith("saner-jax report: two, killed, <script>alert('1')<|script>")
+    assert seen["too_wide"] is False
+    assert printed.read_bytes().startswith(b"%PDF")
