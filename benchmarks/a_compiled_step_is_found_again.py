@@ -1,4 +1,4 @@
-"""SAM compiles in about twice SGD's time, SANER in SAM's, and a second time from the cache.
+"""SAM compiles in two to three times SGD's time, SANER in SAM's, and again from the cache.
 
 Each method in two processes that share a persistent compilation cache: the first compiles the
 trainer's step, the second finds it. Seconds from tracing to a program that can run.

@@ -29,6 +29,7 @@ from saner_jax.experiment import (
     pixel_functions,
 )
 from saner_jax.fitting import Examples, Task, fit, start
+from saner_jax.history import no_history
 from saner_jax.layout import make_layout
 from saner_jax.options import TrainConfig
 from saner_jax.training import batch_order, forward_of, init_state
@@ -125,7 +126,10 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fit(
             task,
-            start(init_state(jax.tree.map(jnp.array, params), optimizer.tx, statistics)),
+            start(
+                init_state(jax.tree.map(jnp.array, params), optimizer.tx, statistics),
+                no_history(config.images + 8, 10),
+            ),
             last=Checkpoints(Path(folder, "last"), {}, keep=1),
             best=Checkpoints(Path(folder, "best"), {}, keep=1),
             best_so_far=None,
