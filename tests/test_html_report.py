@@ -351,6 +351,7 @@ def test_runs_are_put_side_by_side(page_of, tmp_path):
     assert table[5][1:4] == ["–", "–", "98.0 ± 1.4"]
 
 
+@pytest.mark.slow
 def test_the_same_runs_make_the_same_page(tmp_path, many):
     pages = [write_report(many, tmp_path / name).read_bytes() for name in ("1.html", "2.html")]
     assert pages[0] == pages[1]

@@ -65,6 +65,7 @@ def largest_of(values, k, largest):
 # Eigenvalues.
 
 
+@pytest.mark.slow
 @models
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_eigenvalues_are_those_of_the_dense_hessian(model, precision):
@@ -84,6 +85,7 @@ def test_the_two_kinds_of_largest_differ_here():
     assert largest_of(every, 5, "magnitude")[-1] < 0 < largest_of(every, 5, "algebraic")[-1]
 
 
+@pytest.mark.slow
 @models
 def test_eigenvalues_are_those_of_matfree(model):
     decomp, eig = (pytest.importorskip(f"matfree.{name}") for name in ("decomp", "eig"))
@@ -181,6 +183,7 @@ def test_the_trace_lies_within_its_error(model, seed):
     assert got.standard_error < 0.2 * np.linalg.norm(dense_eigenvalues(model))
 
 
+@pytest.mark.slow
 def test_the_trace_agrees_with_matfrees():
     stochtrace = pytest.importorskip("matfree.stochtrace")
     losses, params, batch = problem("mlp")
@@ -222,6 +225,7 @@ def m_sharpness_by_hand(w, x, y, rho, m):
     return total / len(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [1e-3, 0.5])
 @pytest.mark.parametrize("m", [1, 4, 99])
 def test_m_sharpness_is_that_of_numpy(rho, m):
