@@ -1,12 +1,14 @@
 # pyright: reportMissingImports=false
-"""A step of SGD, SAM or SANER takes less time than the same step in PyTorch.
+"""A step of SGD, SAM or SANER takes less time than the same step in PyTorch, or how far not.
 
 ResNet-18 on random images of CIFAR's size, the same batch and precision on both sides: PyTorch's
 SGD, SAM of the package pytorch_optimizer, SANER in plain PyTorch, its steps taken eagerly or, with
 `--modes eager compiled`, also by `torch.compile` with channels last. Steps are timed in turn, one
-of each per round, in one process, so that a busy machine disturbs them alike. Needs torch, which
-the project does not, and pytorch_optimizer for SAM; of what the project needs jax, flax and optax
-alone:
+of each per round, in one process, so that a busy machine disturbs them alike. On a CPU they take
+longer here: XLA's convolutions are the slower ones there, for SGD as for the others.
+
+Needs torch, which the project does not, and pytorch_optimizer for SAM; of what the project needs
+jax, flax and optax alone:
 
     pip install torch==2.13.0 pytorch_optimizer
     python benchmarks/a_step_is_faster_than_pytorchs.py
