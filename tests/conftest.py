@@ -1,7 +1,14 @@
 """Settings of the whole suite: strict types, eight CPU devices, warnings as errors."""
 
+import hypothesis
 import jax
 import pytest
+
+# How long an example takes tells how busy the machine is.
+hypothesis.settings.register_profile(
+    "undisturbed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("undisturbed")
 
 # Before the first use of a device. Steps with collectives must be waited for one by one: jax 0.10
 # deadlocks when several of them wait for eight threads of two cores.

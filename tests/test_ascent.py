@@ -28,7 +28,7 @@ def perturbation(tx, grads, params=None):
     return tx.update(grads, tx.init(grads), params)[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     grads=st.lists(st.floats(-1e6, 1e6, width=32), min_size=4, max_size=4),
     scale=st.sampled_from([1e-12, 1e-3, 1.0, 1e9]),

@@ -17,7 +17,7 @@ def combined(tx, perturbed, origin):
     return tx.update(perturbed, tx.init(perturbed), origin_grads=origin)[0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pairs=st.lists(st.tuples(numbers, numbers), min_size=8, max_size=8))
 def test_the_groups_are_those_of_the_ratio_and_exclude_each_other(pairs):
     g, gs = np.asarray(pairs, np.float32).T
@@ -68,7 +68,7 @@ def test_a_schedule_of_alpha_is_read_at_the_number_of_updates_so_far():
     assert kept == [1.0, 0.5, 0.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     alpha=st.floats(0.0, 2.0, width=32),

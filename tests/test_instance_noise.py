@@ -20,7 +20,7 @@ def some_posteriors(true_labels, num_classes, sharpness=4.0, seed=0):
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     num_classes=st.integers(2, 6),
     num_examples=st.integers(0, 100),
@@ -102,7 +102,7 @@ def test_images_of_another_kind_are_refused_in_a_sentence(images, words):
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(rate=st.floats(0.15, 0.85), seed=st.integers(0, 2**32))
 def test_pmd_noise_realises_its_rate_and_keeps_to_two_choices(kind, rate, seed):
     true_labels = np.arange(4000) % 5

@@ -34,7 +34,7 @@ def some_labels(num_classes, num_examples):
 
 
 @pytest.mark.parametrize("name", NOISE_TYPES)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(problem=problems)
 def test_every_record_agrees_with_its_labels(name, problem):
     num_classes, num_examples, rate, seed = problem
@@ -57,7 +57,7 @@ def test_every_record_agrees_with_its_labels(name, problem):
 
 
 @pytest.mark.parametrize("name", EXACT)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(problem=problems)
 def test_exclusive_noise_flips_an_exact_count_and_never_to_the_true_class(name, problem):
     num_classes, num_examples, rate, seed = problem
@@ -133,7 +133,7 @@ def test_values_out_of_range_are_refused_in_a_sentence(name, labels, rate, num_c
         NOISE_TYPES[name](labels, rate, num_classes=num_classes, seed=0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(one=st.lists(st.integers(0, 2), max_size=4), other=st.lists(st.integers(0, 2), max_size=4))
 def test_hashes_are_equal_exactly_where_labels_are(one, other):
     hashes = [symmetric(x, 0.0, num_classes=3, seed=0).label_hash for x in (one, other)]
@@ -167,7 +167,7 @@ def test_cifar10_classes_go_where_they_are_mistaken_for():
     }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rate=st.floats(0, 1), seed=st.integers(0, 2**32))
 def test_eligible_counts_are_exact_in_each_class(rate, seed):
     true_labels = some_labels(10, 300)
@@ -211,7 +211,7 @@ def test_the_next_cifar100_class_is_pair_noise():
 rows_of_four = st.lists(st.integers(0, 9), min_size=4, max_size=4).filter(any)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=st.lists(rows_of_four, min_size=4, max_size=4), seed=st.integers(0, 2**32))
 def test_no_label_is_drawn_that_the_matrix_forbids(rows, seed):
     matrix = np.array(rows) / np.sum(rows, axis=1, keepdims=True)

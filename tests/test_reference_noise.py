@@ -84,7 +84,7 @@ def authors_labels(model, true_labels, images, rate, num_classes, seed):
 
 @pytest.mark.parametrize("num_classes", [10, 100])
 @pytest.mark.parametrize("model", ["symmetric", "asymmetric", "dependent"])
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(rate=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
 def test_the_draws_are_the_authors(model, num_classes, rate, seed):
     true_labels = np.arange(300) % num_classes
