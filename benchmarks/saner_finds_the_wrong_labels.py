@@ -31,7 +31,7 @@ from saner_jax.train import train_to_end
 
 NOISE = {"symmetric 0.2": ("symmetric", 0.2), "symmetric 0.4": ("symmetric", 0.4)}
 NOISE |= {"pair 0.3": ("pair", 0.3)}
-SWEEP_SEED, SWEEP_RADII = 100, (0.1, 0.2, 0.3, 0.5)
+SWEEP_SEED = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Config:
     """Paired seeds, from 0 on."""
     epochs: int = 60
     """Passes over the training set."""
+    noise: tuple[str, ...] = tuple(NOISE)
+    """Which noise."""
+    radii: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+    """Radii of the sweep."""
     output_folder: Path = ROOT / "benchmarks" / "results"
     """Where the result goes."""
 
@@ -72,11 +76,11 @@ def main(config: Config) -> None:
     score = lambda evidence: measure(evidence, rank(evidence)) or {}
     sweep: dict[str, Any] = {}
     rows: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for noise in NOISE:
+    for noise in config.noise:
         for method in ("sam", "saner"):
             sweep.setdefault(noise, {})[method] = {
                 rho: score(evidence_of(config, noise, SWEEP_SEED, method, rho=rho))
-                for rho in SWEEP_RADII
+                for rho in config.radii
             }
         best = {
             method: max(radii, key=lambda rho: radii[rho]["auroc"])
