@@ -61,7 +61,8 @@ def test_a_run_keeps_what_it_did(capsys):
     assert "saner" in out
     assert "digits: 180 training images" in err
     kept = sorted(path.name for path in Path("run").iterdir())
-    assert kept == ["checkpoints", "config.json", "curves.png", "metrics.jsonl", "results.json"]
+    files = ["config.json", "curves.png", "history.npz", "metrics.jsonl", "results.json"]
+    assert kept == ["checkpoints", *files]
     rows = rows_of("run")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert set(rows[-1]) == {
