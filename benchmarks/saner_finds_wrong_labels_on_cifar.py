@@ -5,6 +5,8 @@ epochs, three paired seeds; SAM and SANER at the radius of `saner-jax suspects`.
 the ranking by what was said over training finds the wrong labels, and cleanlab's score of the same
 predicted probabilities. The runs are kept, so that a claim that was cut goes on.
 
+On the CPU's small net it came out that SAM does and SANER does not.
+
     pip install cleanlab
     python benchmarks/saner_finds_wrong_labels_on_cifar.py --data-dir DIR --noise-dir DIR
 """
