@@ -214,7 +214,8 @@ def fit(
 
     Raises:
         Diverged: after an epoch in which a loss was not finite; the checkpoints are older.
-        Stopped: after SIGINT or SIGTERM, at the next step, with a checkpoint of it.
+        Stopped: after SIGINT or SIGTERM, at the next step, with a checkpoint of it; after an
+            epoch's last step, when its evaluation is done.
         OSError: when a checkpoint cannot be written.
     """
     num_train, chunk, layout = len(task.train.labels), task.steps_per_dispatch, task.layout
@@ -241,14 +242,11 @@ def fit(
                 if running is not None:
                     running.block_until_ready()
                 running = loss.block_until_ready() if layout.waits else loss
-                if stopped_by := layout.agree(signum()):
+                # An epoch whose steps are done has its row and its evaluation first.
+                if step % steps_per_epoch and (stopped_by := layout.agree(signum())):
                     _refuse_divergence(progress, last)
                     save()
-                    raise Stopped(
-                        stopped_by,
-                        f"stopped at step {step} by {signal.Signals(stopped_by).name},"
-                        " which a checkpoint keeps",
-                    )
+                    raise _stopped(stopped_by, step)
             progress.totals.loss.block_until_ready()
             seconds = time.perf_counter() - began
             _refuse_divergence(progress, last)
@@ -274,8 +272,11 @@ def fit(
                     best_so_far = row
                     best.save(step, whole(), {"best": row})
             on_epoch(row)
-            if is_end or epoch % task.checkpoint_every_epochs == 0:
+            stopped_by = layout.agree(signum())
+            if stopped_by or is_end or epoch % task.checkpoint_every_epochs == 0:
                 save()
+            if stopped_by:
+                raise _stopped(stopped_by, step)
     return whole(), best_so_far
 
 
@@ -359,6 +360,11 @@ def _refuse_divergence(progress: Progress, last: Checkpoints) -> None:
             f"the loss was not finite at step {bad_step}; {kept} before it."
             " A smaller learning rate or rho may help"
         )
+
+
+def _stopped(signum: int, step: int) -> Stopped:
+    name = signal.Signals(signum).name
+    return Stopped(signum, f"stopped at step {step} by {name}, which a checkpoint keeps")
 
 
 @contextlib.contextmanager

@@ -116,15 +116,16 @@ def test_steps_in_one_program_are_the_steps_one_by_one():
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "signum",
-    [
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, marks=pytest.mark.long),
-    ],
+    ("signum", "steps_per_dispatch", "step"),
+    [(signal.SIGTERM, "1", 11), (signal.SIGINT, "2", 12), (signal.SIGTERM, "5", 15)],
+    ids=["first step", "middle", "last step of an epoch"],
 )
-def test_a_signal_is_answered_by_a_checkpoint_and_the_end_is_the_same(signum, monkeypatch, capsys):
-    assert train("--steps-per-dispatch", "1") == 0
+def test_a_signal_is_answered_by_a_checkpoint_and_the_end_is_the_same(
+    signum, steps_per_dispatch, step, monkeypatch, capsys
+):
+    assert train("--steps-per-dispatch", steps_per_dispatch) == 0
     shutil.move("run", "whole")
     from saner_jax import fitting
 
@@ -132,7 +133,7 @@ def test_a_signal_is_answered_by_a_checkpoint_and_the_end_is_the_same(signum, mo
 
     def batch_order(*arguments, epoch, **options):
         order = original(*arguments, epoch=epoch, **options)
-        # Sent while the third epoch's first step is on its way.
+        # Sent while the third epoch's first dispatch is on its way.
         if epoch == 2 and not steps:
             steps.append(epoch)
             signal.raise_signal(signum)
@@ -140,13 +141,13 @@ def test_a_signal_is_answered_by_a_checkpoint_and_the_end_is_the_same(signum, mo
 
     original = fitting.batch_order
     monkeypatch.setattr(fitting, "batch_order", batch_order)
-    assert train("--steps-per-dispatch", "1") == 128 + signum
+    assert train("--steps-per-dispatch", steps_per_dispatch) == 128 + signum
     err = capsys.readouterr().err
-    assert f"stopped at step 11 by {signal.Signals(signum).name}" in err
+    assert f"stopped at step {step} by {signal.Signals(signum).name}" in err
     assert "saner-jax train --resume run goes on" in err
     assert not Path("run/results.json").exists()
     assert main(["train", "--resume", "run"]) == 0
-    assert "goes on from step 11" in capsys.readouterr().err
+    assert f"goes on from step {step}" in capsys.readouterr().err
     assert_same_end("whole", "run")
 
 
