@@ -12,6 +12,7 @@ those of a logistic regression in five folds, as its tutorials do. Needs cleanla
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,7 @@ from sklearn.model_selection import cross_val_predict
 from saner_jax.data import Dataset
 from saner_jax.experiment import load_data
 from saner_jax.history import Evidence, read_evidence
-from saner_jax.options import SuspectsConfig
-from saner_jax.suspect_runs import beside_cleanlab, prepare
+from saner_jax.suspect_runs import SuspectsConfig, beside_cleanlab, prepare
 from saner_jax.suspects import measure, pooled, rank
 from saner_jax.train import train_to_end
 
@@ -68,6 +68,16 @@ def by_regression(evidence: Evidence, dataset: Dataset) -> Evidence:
     model = LogisticRegression(max_iter=2000)
     said = cross_val_predict(model, pixels, evidence.labels, cv=5, method="predict_proba")
     return evidence._replace(probabilities=said)
+
+
+def tell(table: dict[str, Any], names: Sequence[str], seeds: int) -> str:
+    """Tell AUROC and precision, in percent, by noise and by those of the scorers that ran."""
+    pair = lambda cell: " and ".join(mean_and_spread(cell[key]) for key in ("auroc", "precision"))
+    parts = [
+        f"{noise}: " + ", ".join(f"{name} {pair(rows[name])}" for name in names if name in rows)
+        for noise, rows in table.items()
+    ]
+    return f"AUROC and precision at the noise rate, %: {'; '.join(parts)}; {seeds} paired seeds"
 
 
 def main(config: Config) -> None:
@@ -113,16 +123,7 @@ def main(config: Config) -> None:
         for noise, scorers in rows.items()
     }
     told = ("sgd", "sam", "saner", "saner by default", "cleanlab of a logistic regression")
-    headline = "AUROC and precision at the noise rate, %: " + "; ".join(
-        f"{noise}: "
-        + ", ".join(
-            f"{name} {mean_and_spread(cell['auroc'])} and {mean_and_spread(cell['precision'])}"
-            for name in told
-            if (cell := scorers.get(name))
-        )
-        for noise, scorers in table.items()
-    )
-    headline += f"; {config.seeds} paired seeds"
+    headline = tell(table, told, config.seeds)
     result = {
         "epochs": config.epochs,
         "sweep_seed": SWEEP_SEED,

@@ -16,12 +16,12 @@ from typing import Any
 
 import tyro
 from _cifar import Config as CifarConfig
-from _cifar import Run, common_options, make_run, train_all
-from _record import mean_and_spread, write_result
+from _cifar import Run, common_options, make_run, results_of, train_all
+from _record import write_result
+from saner_finds_the_wrong_labels import tell
 
 from saner_jax.history import read_evidence
-from saner_jax.options import SuspectsConfig
-from saner_jax.suspect_runs import beside_cleanlab
+from saner_jax.suspect_runs import SuspectsConfig, beside_cleanlab
 from saner_jax.suspects import measure, rank
 
 METHODS = ("sgd", "sam", "saner")
@@ -43,8 +43,7 @@ def runs_of(config: Config) -> list[Run]:
         for seed in range(config.seeds):
             for method in METHODS:
                 run = make_run(config, noise, method, SuspectsConfig.rho, seed)
-                folder = run.options.output_folder
-                assert folder is not None
+                folder = results_of(run).parent
                 own = folder.with_name(f"suspects-{config.epochs}-{folder.name}")
                 options = dataclasses.replace(
                     run.options, rate=rate, output_folder=own, evaluate_every_epochs=1
@@ -58,9 +57,9 @@ def main(config: Config) -> None:
     runs = runs_of(config)
     train_all(config, runs)
     table: dict[str, Any] = {}
-    for method, options in runs:
-        assert options.output_folder is not None
-        evidence = read_evidence(options.output_folder)
+    for run in runs:
+        method, options = run
+        evidence = read_evidence(results_of(run).parent)
         ranking = rank(evidence)
         scores = {method: measure(evidence, ranking)}
         scores[f"cleanlab of {method}"] = beside_cleanlab(evidence)
@@ -68,16 +67,7 @@ def main(config: Config) -> None:
             for key, value in (values or {}).items():
                 cell = table.setdefault(options.noise, {}).setdefault(name, {})
                 cell.setdefault(key, []).append(value)
-    headline = "AUROC and precision at the noise rate, %: " + "; ".join(
-        f"{noise}: "
-        + ", ".join(
-            f"{name} {mean_and_spread(scorers[name]['auroc'])} and"
-            f" {mean_and_spread(scorers[name]['precision'])}"
-            for name in METHODS
-        )
-        for noise, scorers in table.items()
-    )
-    headline += f"; {config.seeds} paired seeds"
+    headline = tell(table, METHODS, config.seeds)
     result = {"preset": config.preset, "config": common_options(runs), "noise": table}
     write_result(__file__, config.output_folder, headline, result)
 

@@ -1,11 +1,12 @@
 """Batches of examples in parts that the device can hold, and the losses of their examples."""
 
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from saner_jax._counts import check_count
 
 ExampleLosses = Callable[[Any, Any], jax.Array]
 """Parameters and a batch, a pytree of arrays `(n, ...)`, to one loss per example, `(n,)`."""
@@ -42,14 +43,3 @@ def losses_of(example_losses: ExampleLosses, params: Any, batch: Any) -> jax.Arr
             f"{expected}, not {jnp.shape(losses)}"
         )
     return losses
-
-
-def check_count(name: str, value: Any, *, least: int = 1) -> None:
-    """Refuse anything but a whole number of at least `least`."""
-    if not is_number(value) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
-
-
-def is_number(value: Any) -> bool:
-    """Tell a real number from anything else, bools included."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,21 +1,13 @@
-"""The command line `saner-jax`: one function per command, exit code 2 and one sentence for misuse.
+"""The command line `saner-jax`: exit code 2 and one sentence for misuse.
 
 Only the standard library is imported here, so that a missing extra is told in a sentence.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from saner_jax import commands
 from saner_jax.arguments import CommandError, UsageError
-
-
-class Command(NamedTuple):
-    """Hold one command: a line for the help, and what runs it on the arguments that follow."""
-
-    summary: str
-    run: Callable[[Sequence[str]], int]
+from saner_jax.commands import COMMANDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,24 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(prog, str(error), 1)
     except KeyboardInterrupt as error:
         return _fail(prog, str(error) or "interrupted", 128 + getattr(error, "signum", 2))
-
-
-COMMANDS: dict[str, Command] = {
-    "train": Command("train one model on noisy labels, with checkpoints", commands.train),
-    "evaluate": Command("evaluate a checkpoint of a run", commands.evaluate),
-    "compare": Command(
-        "train methods on the same noisy labels and tabulate them", commands.compare
-    ),
-    "suspects": Command(
-        "rank training examples by how likely their label is wrong", commands.suspects
-    ),
-    "relabel": Command(
-        "write the labels that a reviewed suspects.csv decides on", commands.relabel
-    ),
-    "report": Command("make one page of runs, to read, print or send", commands.report),
-    "explain": Command("draw why SANER resists wrong labels", commands.explain),
-    "data": Command("prepare a dataset, or show what is in it", commands.data),
-}
 
 
 def _help() -> str:

@@ -6,30 +6,30 @@ missing extra is told in a sentence.
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from saner_jax.arguments import CommandError, UsageError, parse, require_extra
+from saner_jax.arguments import Config, UsageError, parse, require_extra
 
 
-def train(arguments: Sequence[str]) -> int:
-    """Train one model, or go on with a run: see `saner_jax.train`.
+class Command(NamedTuple):
+    """Hold one command.
 
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        CommandError: when the loss stops being finite.
-        OSError: when the run folder cannot be written.
-        KeyboardInterrupt: after SIGINT or SIGTERM, with a sentence on what is kept.
+    Attributes:
+        summary: a line for the help.
+        run: takes the arguments after the command's name and returns the exit code 0. It raises
+            UsageError for a missing extra and for an option or a value that cannot be used,
+            CommandError when the loss of a run stops being finite, OSError when a file cannot be
+            written, and KeyboardInterrupt after a signal, with a sentence on what is kept.
     """
+
+    summary: str
+    run: Callable[[Sequence[str]], int]
+
+
+def _train(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.fitting import Diverged
     from saner_jax.options import DEVICE_OPTIONS, TrainConfig
     from saner_jax.presets import PRESETS
     from saner_jax.train import prepare, reopen, run
@@ -49,51 +49,23 @@ def train(arguments: Sequence[str]) -> int:
                     "resume goes on with the run's own options; give no others but those of devices"
                 )
             job = reopen(config.resume, config)
-        try:
-            run(job, command=_command("train", arguments))
-        except Diverged as error:
-            raise CommandError(str(error)) from error
+        run(job, command=_line("train", arguments))
     return 0
 
 
-def evaluate(arguments: Sequence[str]) -> int:
-    """Evaluate a checkpoint of a run and print its shares: see `saner_jax.train.evaluate_run`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-    """
+def _evaluate(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.options import EvaluateConfig, check_evaluate
     from saner_jax.report import show_evaluation
     from saner_jax.train import evaluate_run
 
-    config = parse(EvaluateConfig, arguments, prog="saner-jax evaluate")
-    with _refusals():
-        folder = check_evaluate(config)
-        show_evaluation(evaluate_run(folder, config.checkpoint))
-    return 0
+    def act(config: EvaluateConfig) -> None:
+        show_evaluation(evaluate_run(check_evaluate(config), config.checkpoint))
+
+    return _act("evaluate", EvaluateConfig, act, arguments)
 
 
-def compare(arguments: Sequence[str]) -> int:
-    """Train methods on the same noisy labels and tabulate them: see `saner_jax.compare`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        OSError: when the run folder cannot be written.
-        KeyboardInterrupt: on Ctrl-C, with a sentence on what is kept.
-    """
+def _compare(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.compare import prepare, run
     from saner_jax.options import CompareConfig
@@ -101,127 +73,48 @@ def compare(arguments: Sequence[str]) -> int:
     config = parse(CompareConfig, arguments, prog="saner-jax compare")
     with _refusals():
         job = prepare(config)
-    run(job, command=_command("compare", arguments))
+    run(job, command=_line("compare", arguments))
     return 0
 
 
-def suspects(arguments: Sequence[str]) -> int:
-    """Rank training examples by how likely their label is wrong: see `saner_jax.suspect_runs`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        CommandError: when the loss stops being finite.
-        OSError: when a folder cannot be written.
-        KeyboardInterrupt: after SIGINT or SIGTERM, with a sentence on what is kept.
-    """
+def _suspects(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.fitting import Diverged
-    from saner_jax.options import SuspectsConfig
-    from saner_jax.suspect_runs import prepare, run
+    from saner_jax.suspect_runs import SuspectsConfig, prepare, run
 
-    config = parse(SuspectsConfig, arguments, prog="saner-jax suspects")
-    with _refusals():
-        job = prepare(config)
-        try:
-            run(job, command=_command("suspects", arguments))
-        except Diverged as error:
-            raise CommandError(str(error)) from error
-    return 0
+    line = _line("suspects", arguments)
+    return _act("suspects", SuspectsConfig, lambda config: run(prepare(config), line), arguments)
 
 
-def relabel(arguments: Sequence[str]) -> int:
-    """Write the labels that a reviewed suspects.csv decides on: see `saner_jax.suspect_runs`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        OSError: when the file cannot be written.
-    """
+def _relabel(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.options import RelabelConfig
-    from saner_jax.suspect_runs import relabel as write
+    from saner_jax.relabel import RelabelConfig, relabel
 
-    config = parse(RelabelConfig, arguments, prog="saner-jax relabel")
-    with _refusals():
-        write(config)
-    return 0
+    return _act("relabel", RelabelConfig, relabel, arguments)
 
 
-def report(arguments: Sequence[str]) -> int:
-    """Make one page of runs: see `saner_jax.html_report`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        OSError: when the page cannot be written.
-    """
+def _report(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.html_report import write_report
     from saner_jax.options import ReportConfig
     from saner_jax.report import say
 
-    config = parse(ReportConfig, arguments, prog="saner-jax report")
-    with _refusals():
-        if not config.runs:
-            raise ValueError("runs must name at least one run folder")
-        page = write_report(config.runs, config.output_file or config.runs[0] / "report.html")
-    say(f"{page}: {page.stat().st_size:,} bytes, with all pictures inside")
-    return 0
+    def act(config: ReportConfig) -> None:
+        page = write_report(config.runs, config.output_file)
+        say(f"{page}: {page.stat().st_size:,} bytes, with all pictures inside")
+
+    return _act("report", ReportConfig, act, arguments)
 
 
-def explain(arguments: Sequence[str]) -> int:
-    """Draw why SANER resists wrong labels: see `saner_jax.explain`.
-
-    Args:
-        arguments: those after the command's name.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used.
-        OSError: when the folder cannot be written.
-    """
+def _explain(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.explain import run
     from saner_jax.options import ExplainConfig
 
-    config = parse(ExplainConfig, arguments, prog="saner-jax explain")
-    with _refusals():
-        run(config, command=_command("explain", arguments))
-    return 0
+    line = _line("explain", arguments)
+    return _act("explain", ExplainConfig, lambda config: run(config, line), arguments)
 
 
-def data(arguments: Sequence[str]) -> int:
-    """Prepare a dataset, or show what is in it: see `saner_jax.data_commands`.
-
-    Args:
-        arguments: "prepare" or "show", and their options.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        UsageError: for a missing extra, an option or a value that cannot be used, and when the
-            dataset cannot be had.
-        OSError: when a file cannot be written.
-    """
+def _data(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax import data_commands as own
 
@@ -237,7 +130,25 @@ def data(arguments: Sequence[str]) -> int:
         what = f"not {arguments[0]!r}" if arguments else "and none is given"
         raise UsageError(f"the action must be one of {', '.join(actions)}, {what}")
     config_type, act = actions[arguments[0]]
-    config = parse(config_type, arguments[1:], prog=f"saner-jax data {arguments[0]}")
+    return _act(f"data {arguments[0]}", config_type, act, arguments[1:])
+
+
+COMMANDS = {
+    "train": Command("train one model on noisy labels, with checkpoints", _train),
+    "evaluate": Command("evaluate a checkpoint of a run", _evaluate),
+    "compare": Command("train methods on the same noisy labels and tabulate them", _compare),
+    "suspects": Command("rank training examples by how likely their label is wrong", _suspects),
+    "relabel": Command("write the labels that a reviewed suspects.csv decides on", _relabel),
+    "report": Command("make one page of runs, to read, print or send", _report),
+    "explain": Command("draw why SANER resists wrong labels", _explain),
+    "data": Command("prepare a dataset, or show what is in it", _data),
+}
+
+
+def _act(
+    name: str, config_type: type[Config], act: Callable[[Config], Any], arguments: Sequence[str]
+) -> int:
+    config = parse(config_type, arguments, prog=f"saner-jax {name}")
     with _refusals():
         act(config)
     return 0
@@ -266,5 +177,5 @@ def _take_option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[
     return None, rest
 
 
-def _command(name: str, arguments: Sequence[str]) -> str:
+def _line(name: str, arguments: Sequence[str]) -> str:
     return shlex.join(("saner-jax", name, *arguments))

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from saner_jax.arguments import CommandError
 from saner_jax.checkpoints import Checkpoints
 from saner_jax.experiment import Optimizer
 from saner_jax.history import History, heard
@@ -39,7 +40,7 @@ from saner_jax.training import (
 _EVALUATION_BATCH = 500
 
 
-class Diverged(Exception):
+class Diverged(CommandError):
     """Say in one sentence where the loss stopped being finite, and what is left."""
 
 

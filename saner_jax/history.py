@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from saner_jax.run_folder import write_bytes
 
@@ -91,19 +92,55 @@ def heard(history: History, logits: Any, labels: Any) -> History:
     """
     logits = np.asarray(logits, np.float64)
     labels, rows = np.asarray(labels), np.arange(len(logits))
-    given = logits[rows, labels]
     others = logits.copy()
     others[rows, labels] = -np.inf
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    totals = exponentials.sum(axis=1)
+    log_probabilities = log_softmax(logits, axis=1)
     return History(
-        history.probabilities + exponentials / totals[:, None],
-        history.margin + (given - others.max(axis=1)),
-        history.loss + (np.log(totals) - shifted[rows, labels]),
+        history.probabilities + np.exp(log_probabilities),
+        history.margin + (logits[rows, labels] - others.max(axis=1)),
+        history.loss - log_probabilities[rows, labels],
         history.agreed + (logits.argmax(axis=1) == labels),
         np.asarray(history.num_evaluations + 1),
     )
+
+
+def concluded(
+    history: History,
+    *,
+    index: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    true_labels: NDArray[np.int32],
+    held: NDArray[np.integer],
+) -> Evidence:
+    """Turn sums into means, and put the examples in the order of their data.
+
+    Args:
+        history: of all n examples, those trained on first, then those held out, each ascending.
+        index: their numbers `(n,)`, in the order of the data, as all that follows.
+        labels: `(n,)`, as given.
+        true_labels: `(n,)`.
+        held: rows of those held out.
+
+    Returns:
+        What the run says; zeros before the first evaluation.
+
+    Example:
+        >>> history = heard(no_history(2, 2), [[1.0, 0.0], [0.0, 3.0]], [0, 1])
+        >>> labels = np.array([1, 0], np.int32)  # the first row of the data was held out
+        >>> evidence = concluded(
+        ...     history, index=np.arange(2), labels=labels, true_labels=labels, held=np.array([0])
+        ... )
+        >>> evidence.margin.tolist(), evidence.is_held_out.tolist()
+        ([3.0, 1.0], [True, False])
+    """
+    is_held_out = np.zeros(len(index), bool)
+    is_held_out[held] = True
+    order = np.argsort(np.argsort(is_held_out, kind="stable"))
+    means = (
+        getattr(history, name)[order] / max(int(history.num_evaluations), 1)
+        for name in ("probabilities", "margin", "loss", "agreed")
+    )
+    return Evidence(index, labels, true_labels, is_held_out, *means)
 
 
 def write_evidence(folder: Path, evidence: Evidence) -> None:

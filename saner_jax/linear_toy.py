@@ -42,7 +42,7 @@ def two_gaussians(num_examples: int = 200, rate: float = 0.3, seed: int = 42) ->
     """Draw two Gaussians around (2, 2), class 0, and (-2, -2), class 1, and flip some labels.
 
     Args:
-        num_examples: of both together; the classes have equal parts, one less left out if odd.
+        num_examples: of both together; each class has half of them, rounded down.
         rate: share of the labels to flip, from 0 to 1.
         seed: of the draw, at least 0.
 
@@ -71,11 +71,6 @@ def two_gaussians(num_examples: int = 200, rate: float = 0.3, seed: int = 42) ->
     labels = true_labels.copy()
     labels[flipped] = 1 - labels[flipped]
     return TwoClasses(inputs, labels, true_labels)
-
-
-def batch_loss(params: jax.Array, inputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Average the logistic loss of logits `inputs @ params`."""
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(inputs @ params, labels))
 
 
 def descend(
@@ -112,7 +107,7 @@ def descend(
         tx = optax.with_extra_args_support(optax.chain(recipe, optax.sgd(learning_rate)))
         inputs = jnp.asarray(examples.inputs, jnp.float64)
         labels = jnp.asarray(examples.labels, jnp.float64)
-        grad_fn = lambda params: jax.grad(batch_loss)(params, inputs, labels)
+        grad_fn = lambda params: jax.grad(_batch_loss)(params, inputs, labels)
         params = jnp.asarray(start, jnp.float64)
 
         def step(carry: Any, _: None) -> Any:
@@ -124,3 +119,8 @@ def descend(
         run = jax.jit(lambda carry: jax.lax.scan(step, carry, length=num_steps)[1])
         path, metrics = jax.device_get(run((params, tx.init(params))))
     return Trajectory(np.concatenate([np.asarray(start, np.float64)[None], path]), metrics)
+
+
+def _batch_loss(params: jax.Array, inputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Average the logistic loss of logits `inputs @ params`."""
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(inputs @ params, labels))

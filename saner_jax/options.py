@@ -7,6 +7,7 @@ from typing import Any
 
 import tyro
 
+from saner_jax._counts import check_count, is_count
 from saner_jax.data import NOISE_TYPES
 from saner_jax.masks import MASKS
 from saner_jax.models import MODELS
@@ -189,36 +190,6 @@ class EvaluateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SuspectsConfig(TrainConfig):
-    """Rank training examples by how likely their label is wrong, from runs or from new ones."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
-    trained with the options below, or as many as num_folds, each judging the part held out."""
-    rho: float = 0.3
-    """Radius of the perturbation; larger than for the best accuracy, since what is fitted late is
-    found best."""
-    validation_fraction: float = 0.0
-    """Share of the training examples held out, which are judged all the same."""
-    pictured: int = 40
-    """Suspects to show on the sheet."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RelabelConfig:
-    """Write a file of labels from a reviewed suspects.csv; the originals are never touched."""
-
-    suspects: tyro.conf.Positional[Path | None] = None
-    """The reviewed file. In its column decision stands: nothing (the label stays), suggested, or
-    the number or the name of a class."""
-    output_file: Path | None = None
-    """New CSV file, for saner-jax train --noise file --labels-file; labels.csv beside the reviewed
-    one if not given."""
-    accept_top: int = 0
-    """Take the suggestion for the first so many suspects without a decision."""
-
-
-@dataclasses.dataclass(frozen=True)
 class ReportConfig:
     """Make one page of runs, with pictures inside, to read, print or send."""
 
@@ -325,34 +296,6 @@ def check_explain(config: ExplainConfig) -> None:
     _check_whole(config, "epochs", 1)
 
 
-def check_suspects(config: SuspectsConfig) -> None:
-    """Refuse options of `saner-jax suspects` out of range.
-
-    Args:
-        config: the options.
-
-    Raises:
-        ValueError: for the first option out of range, in one sentence that names it.
-
-    Example:
-        >>> check_suspects(SuspectsConfig(runs=(Path("runs/a"),), epochs=3))
-        Traceback (most recent call last):
-            ...
-        ValueError: epochs is for new runs, and runs are given
-    """
-    _check_whole(config, "pictured", 1)
-    for name in ("fold", "resume", "process_id", "num_processes", "coordinator"):
-        if getattr(config, name) != getattr(SuspectsConfig, name):
-            raise ValueError(f"{name} is for saner-jax train alone")
-    if config.runs:
-        own = ("runs", "output_folder", "pictured")
-        for field in dataclasses.fields(config):
-            if field.name not in own and getattr(config, field.name) != field.default:
-                raise ValueError(f"{field.name} is for new runs, and runs are given")
-    else:
-        check_train(config)
-
-
 def check_evaluate(config: EvaluateConfig) -> Path:
     """Refuse options of `saner-jax evaluate` out of range.
 
@@ -402,7 +345,7 @@ def check_run(config: RunConfig) -> None:
             f"warmup_epochs must be below epochs, not {config.warmup_epochs!r} of {config.epochs}"
         )
     for width in config.hidden_widths:
-        if not _is_whole(width, 1):
+        if not is_count(width, 1):
             raise ValueError(f"hidden_widths must be whole numbers of at least 1, not {width!r}")
     for name, choices in {
         "noise": NOISE,
@@ -417,15 +360,8 @@ def check_run(config: RunConfig) -> None:
         _check_choice(config, name, choices)
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _check_whole(config: Any, name: str, least: int) -> None:
-    if not _is_whole(getattr(config, name), least):
-        raise ValueError(
-            f"{name} must be a whole number of at least {least}, not {getattr(config, name)!r}"
-        )
+    check_count(name, getattr(config, name), least=least)
 
 
 def _check_choice(config: Any, name: str, choices: tuple[str, ...]) -> None:

@@ -18,10 +18,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
+from saner_jax._counts import check_count, is_number
 from saner_jax._microbatches import (
     ExampleLosses,
-    check_count,
-    is_number,
     losses_of,
     microbatches,
     num_examples,

@@ -1,32 +1,28 @@
-"""Find the wrong labels of a training set: what `saner-jax suspects` and `saner-jax relabel` do."""
+"""Find the wrong labels of a training set: what `saner-jax suspects` does."""
 
-import contextlib
 import csv
 import dataclasses
 import importlib
 import importlib.util
 import io
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tyro
 
 from saner_jax import report, run_folder
+from saner_jax._counts import check_count
 from saner_jax.data import Dataset
-from saner_jax.data.label_file import rows_of, whole, write_label_file
 from saner_jax.data_commands import image_grid
 from saner_jax.experiment import load_data
 from saner_jax.fitting import Stopped
 from saner_jax.history import Evidence, read_evidence
-from saner_jax.options import (
-    RelabelConfig,
-    SuspectsConfig,
-    TrainConfig,
-    check_suspects,
-)
-from saner_jax.suspects import Ranking, measure, pooled, rank
+from saner_jax.options import TrainConfig, check_train
+from saner_jax.suspects import Ranking, by_score, measure, pooled, rank
 from saner_jax.train import Job as Run
 from saner_jax.train import prepare as prepare_run
 from saner_jax.train import read_options, train_to_end
@@ -39,17 +35,74 @@ _OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
 _SHEET_COLUMNS = 8
 
 
+@dataclasses.dataclass(frozen=True)
+class SuspectsConfig(TrainConfig):
+    """Rank training examples by how likely their label is wrong, from runs or from new ones."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
+    trained with the options below, or as many as num_folds, each judging the part held out."""
+    rho: float = 0.3
+    """Radius of the perturbation; larger than for the best accuracy, since on digits larger radii
+    found more of the wrong labels."""
+    validation_fraction: float = 0.0
+    """Share of the training examples held out, which are judged all the same."""
+    pictured: int = 40
+    """Suspects to show on the sheet."""
+
+
 class Job(NamedTuple):
-    """Hold what `run` needs, checked: options, where to write, the runs to read or to train."""
+    """Hold what `run` needs, checked.
+
+    Attributes:
+        config: the options.
+        folder: where to write.
+        folders: of the runs that rank.
+        to_train: those that must be trained before.
+        options: of the first run.
+        dataset: of all of them.
+        evidence: what they say together; None where they must be trained before.
+    """
 
     config: SuspectsConfig
     folder: Path
     folders: tuple[Path, ...]
     to_train: tuple[Run, ...]
+    options: TrainConfig
+    dataset: Dataset
+    evidence: Evidence | None
+
+
+def check_suspects(config: SuspectsConfig) -> None:
+    """Refuse options of `saner-jax suspects` out of range.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for the first option out of range, in one sentence that names it.
+
+    Example:
+        >>> check_suspects(SuspectsConfig(runs=(Path("runs/a"),), epochs=3))
+        Traceback (most recent call last):
+            ...
+        ValueError: epochs is for new runs, and runs are given
+    """
+    check_count("pictured", config.pictured)
+    for name in ("fold", "resume", "process_id", "num_processes", "coordinator"):
+        if getattr(config, name) != getattr(SuspectsConfig, name):
+            raise ValueError(f"{name} is for saner-jax train alone")
+    if config.runs:
+        own = ("runs", "output_folder", "pictured")
+        for field in dataclasses.fields(config):
+            if field.name not in own and getattr(config, field.name) != field.default:
+                raise ValueError(f"{field.name} is for new runs, and runs are given")
+    else:
+        check_train(config)
 
 
 def prepare(config: SuspectsConfig) -> Job:
-    """Check the options, and make the folder to write into.
+    """Check the options, read the runs that are given, and make the folder to write into.
 
     Args:
         config: the options.
@@ -59,36 +112,32 @@ def prepare(config: SuspectsConfig) -> Job:
 
     Raises:
         ValueError: for an option out of range, data or noise that cannot be had, a folder that
-            holds no finished run, and one that holds suspects already.
+            holds no finished run, runs that do not fit together, and a folder that holds suspects
+            already; no folder is left behind.
     """
     check_suspects(config)
     if config.runs:
-        for folder in config.runs:
-            read_evidence(folder)
-        # Suspects of one run belong to it.
-        is_own = len(config.runs) == 1 and config.output_folder is None
-        folder = config.runs[0] if is_own else config.output_folder
-        for name in _OUTPUTS if is_own else ():
-            if os.path.lexists(config.runs[0] / name):
-                raise ValueError(f"{config.runs[0] / name} exists, and is not written over")
-        if not is_own:
-            folder = run_folder.make_folder(folder, "suspects")
-        return Job(config, Path(folder or "."), config.runs, ())
+        evidence = pooled([read_evidence(folder) for folder in config.runs])
+        options = read_options(config.runs[0])
+        dataset = load_data(options)
+        if not np.array_equal(evidence.index, dataset.train_index):
+            raise ValueError(
+                f"{config.runs[0]}: its data are no longer those that it was trained on"
+            )
+        return Job(config, _place(config), config.runs, (), options, dataset, evidence)
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
-    folder = run_folder.make_folder(config.output_folder, "suspects")
+    folder = _place(config)
     try:
-        jobs = []
+        jobs: list[Run] = []
         for fold in range(config.num_folds or 1):
             name = f"fold-{fold}" if config.num_folds else "run"
-            options = {**shared, "fold": fold, "output_folder": folder / name}
-            dataset = jobs[0].dataset if jobs else None
-            jobs.append(prepare_run(TrainConfig(**options), dataset))
+            options = TrainConfig(**{**shared, "fold": fold, "output_folder": folder / name})
+            jobs.append(prepare_run(options, jobs[0].dataset if jobs else None))
     except ValueError:
-        # Nothing of a command that cannot be run is left behind.
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        shutil.rmtree(folder)
         raise
-    return Job(config, folder, tuple(job.folder for job in jobs), tuple(jobs))
+    folders, first = tuple(job.folder for job in jobs), jobs[0]
+    return Job(config, folder, folders, tuple(jobs), first.config, first.dataset, None)
 
 
 def run(job: Job, command: str | None = None) -> dict[str, Any]:
@@ -109,7 +158,6 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
     Raises:
         Diverged: when the loss of a run stops being finite.
         Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
-        ValueError: where runs do not fit together, or their data can no longer be had.
         OSError: when the folder cannot be written.
     """
     if job.to_train:
@@ -124,24 +172,20 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
                         f"{stopped}; saner-jax train --resume {one.folder} goes on, and when each"
                         f" run is finished, saner-jax suspects {folders} ranks",
                     ) from None
-    config = read_options(job.folders[0])
-    dataset = job.to_train[0].dataset if job.to_train else load_data(config)
-    evidence = pooled([read_evidence(folder) for folder in job.folders])
-    if not np.array_equal(evidence.index, dataset.train_index):
-        raise ValueError(f"{job.folders[0]}: its data are no longer those that it was trained on")
+    evidence = job.evidence or pooled([read_evidence(folder) for folder in job.folders])
     ranking = rank(evidence)
     results = {
         "command": command,
         "runs": [str(folder) for folder in job.folders],
-        "method": config.method,
-        "rho": config.rho,
+        "method": job.options.method,
+        "rho": job.options.rho,
         "judged_by": "models not trained on them" if evidence.is_held_out.all() else "all models",
         "num_examples": len(evidence.labels),
         "measured": measure(evidence, ranking),
         "cleanlab": beside_cleanlab(evidence),
         "provenance": run_folder.provenance(),
     }
-    _write(job, dataset, evidence, ranking, results)
+    _write(job, evidence, ranking, results)
     report.show_suspects(job.folder, results)
     return results
 
@@ -160,77 +204,22 @@ def beside_cleanlab(evidence: Evidence) -> dict[str, float] | None:
     quality = importlib.import_module("cleanlab.rank").get_label_quality_scores(
         evidence.labels, evidence.probabilities
     )
-    ranking = rank(evidence)
-    return measure(
-        evidence, ranking._replace(score=1 - quality, order=np.argsort(quality, kind="stable"))
-    )
+    return measure(evidence, by_score(evidence, 1 - quality))
 
 
-def relabel(config: RelabelConfig) -> Path:
-    """Write the labels that a reviewed suspects.csv decides on.
-
-    Args:
-        config: the options.
-
-    Returns:
-        The file written, with a label for every example listed.
-
-    Raises:
-        ValueError: for a file that is missing or damaged, a decision that is none, and an output
-            file that exists.
-        OSError: when the file cannot be written.
-    """
-    path = config.suspects
-    if path is None:
-        raise ValueError("suspects must name a reviewed suspects.csv")
-    if not isinstance(config.accept_top, int) or config.accept_top < 0:
-        raise ValueError(
-            f"accept_top must be a whole number of at least 0, not {config.accept_top!r}"
-        )
-    output = path.with_name("labels.csv") if config.output_file is None else config.output_file
-    if os.path.lexists(output):
-        raise ValueError(f"output_file {str(output)!r} exists, and is not written over")
-    rows = rows_of(path, ("rank", "index", *_COLUMNS[3:7], "decision"))
-    number = lambda line, row, name: whole(path, line, name, row[name])
-    # Numbers and names of classes, as far as the file tells them.
-    classes: dict[str, int] = {}
-    for line, row in rows:
-        for kind in ("given", "suggested"):
-            label = number(line, row, f"{kind}_label")
-            classes[str(label)] = classes[row[f"{kind}_name"]] = label
-    index, labels = [], []
-    for line, row in rows:
-        decision = row["decision"].strip()
-        if decision == "suggested" or (
-            not decision and number(line, row, "rank") <= config.accept_top
-        ):
-            label = number(line, row, "suggested_label")
-        elif not decision:
-            label = number(line, row, "given_label")
-        elif decision in classes:
-            label = classes[decision]
-        else:
-            raise ValueError(
-                f"{path}, line {line}: decision must be empty, suggested, or the number or name of"
-                f" a class, not {decision!r}"
-            )
-        index.append(number(line, row, "index"))
-        labels.append(label)
-    if len(set(index)) < len(index):
-        raise ValueError(f"{path}: an example is listed twice")
-    run_folder.write_bytes(output, write_label_file(np.array(index), np.array(labels, np.int32)))
-    changed = sum(
-        label != number(line, row, "given_label")
-        for label, (line, row) in zip(labels, rows, strict=True)
-    )
-    report.say(f"{output}: {len(labels):,} labels, {changed:,} of them changed")
-    return output
+def _place(config: SuspectsConfig) -> Path:
+    """Return the folder to write into: that of an only run, or a new one."""
+    if len(config.runs) != 1 or config.output_folder is not None:
+        return run_folder.make_folder(config.output_folder, "suspects")
+    for name in _OUTPUTS:
+        if os.path.lexists(config.runs[0] / name):
+            raise ValueError(f"{config.runs[0] / name} exists, and is not written over")
+    return config.runs[0]
 
 
-def _write(
-    job: Job, dataset: Dataset, evidence: Evidence, ranking: Ranking, results: dict[str, Any]
-) -> None:
-    names, text = dataset.class_names, io.StringIO(newline="")
+def _write(job: Job, evidence: Evidence, ranking: Ranking, results: dict[str, Any]) -> None:
+    dataset, text = job.dataset, io.StringIO(newline="")
+    names = dataset.class_names
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for place, row in enumerate(ranking.order):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from saner_jax.history import Evidence
 
@@ -16,7 +17,7 @@ class Ranking(NamedTuple):
     """Hold how suspicious the given label of each of `n` examples is.
 
     Attributes:
-        score: float64 `(n,)` in [0, 1], the larger the more likely wrong.
+        score: float64 `(n,)`, the larger the more likely wrong; in [0, 1] from `rank`.
         suggested: int32 `(n,)`, the most probable of the other classes.
         order: int64 `(n,)`, the examples from the most to the least suspicious.
     """
@@ -99,16 +100,33 @@ def rank(evidence: Evidence) -> Ranking:
         (O2U-Net, Huang et al. 2019) and how often a class is predicted (SELF, Nguyen et al. 2020,
         arXiv 1910.01842). Their mean rank is ours.
     """
-    rows = np.arange(len(evidence.labels))
     parts = (-evidence.margin, evidence.loss, 1 - evidence.agreement)
-    score = np.mean([_rank(part) for part in parts], axis=0)
+    ranks = [rankdata(np.where(np.isfinite(part), part, np.inf)) for part in parts]
+    # From 0 to 1; an only example has rank 0.
+    return by_score(evidence, (np.mean(ranks, axis=0) - 1) / max(len(evidence.labels) - 1, 1))
+
+
+def by_score(evidence: Evidence, score: NDArray[np.float64]) -> Ranking:
+    """Rank examples by any score.
+
+    Args:
+        evidence: whose probabilities say what to suggest instead.
+        score: `(n,)`, finite, the larger the more likely wrong.
+
+    Returns:
+        The ranking; equal scores keep the order of the examples.
+
+    Example:
+        >>> e = Evidence(np.arange(2), np.array([0, 1]), np.array([0, 1]), np.zeros(2, bool),
+        ...              np.array([[0.6, 0.1, 0.3], [0.2, 0.8, 0.0]]), *np.zeros((3, 2)))
+        >>> ranking = by_score(e, 1 - e.probabilities.max(axis=1))
+        >>> ranking.order.tolist(), ranking.suggested.tolist()
+        ([0, 1], [2, 0])
+    """
     others = evidence.probabilities.copy()
-    others[rows, evidence.labels] = -1
-    return Ranking(
-        score,
-        others.argmax(axis=1).astype(np.int32),
-        np.argsort(-score, kind="stable"),
-    )
+    others[np.arange(len(others)), evidence.labels] = -1
+    order = np.argsort(-score, kind="stable")
+    return Ranking(score, others.argmax(axis=1).astype(np.int32), order)
 
 
 def measure(evidence: Evidence, ranking: Ranking) -> dict[str, float] | None:
@@ -136,11 +154,3 @@ def measure(evidence: Evidence, ranking: Ranking) -> dict[str, float] | None:
         "precision": float(is_wrong[top].mean()),
         "suggestions_right": float((ranking.suggested == evidence.true_labels)[is_wrong].mean()),
     }
-
-
-def _rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn values into their share of values below, plus half of those equal."""
-    values = np.where(np.isfinite(values), values, np.inf)
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    below = np.cumsum(counts) - counts
-    return ((below + (counts - 1) / 2) / max(len(values) - 1, 1))[inverse]

@@ -33,7 +33,7 @@ from saner_jax.experiment import (
     pixel_functions,
 )
 from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_predict, start
-from saner_jax.history import Evidence, no_history, write_evidence
+from saner_jax.history import concluded, no_history, write_evidence
 from saner_jax.layout import AXIS, join, make_layout
 from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.scoring import shares
@@ -226,7 +226,15 @@ def train_to_end(
         )
     results = _results(job, rows, best_row, command)
     if is_main:
-        write_evidence(job.folder, _evidence(job, progress))
+        assert progress.history
+        evidence = concluded(
+            progress.history,
+            index=job.dataset.train_index,
+            labels=job.noisy.labels,
+            true_labels=job.noisy.true_labels,
+            held=job.held,
+        )
+        write_evidence(job.folder, evidence)
         run_folder.write_json(job.folder / "results.json", results)
     return results
 
@@ -295,6 +303,11 @@ def _parts(
     dataset = load_data(config) if dataset is None else dataset
     noisy = draw_noise(config, dataset, config.seed)
     num_examples = len(noisy.labels)
+    if config.num_folds > num_examples:
+        raise ValueError(
+            f"num_folds must be at most {num_examples}, the number of training images of"
+            f" {config.dataset}, not {config.num_folds}"
+        )
     if config.num_folds:
         rows, held = held_out_fold(num_examples, config.num_folds, config.fold, config.seed)
     else:
@@ -346,21 +359,6 @@ def _parts(
     state = init_state(params, optimizer.tx, statistics)
     history = no_history(len(noisy.labels), len(dataset.class_names))
     return dataset, noisy, held, task, start(state, history)
-
-
-def _evidence(job: Job, progress: Progress) -> Evidence:
-    noisy, history = job.noisy, progress.history
-    assert history
-    is_held_out = np.zeros(len(noisy.labels), bool)
-    is_held_out[job.held] = True
-    # The history's rows are the examples trained on, then those held out.
-    order = np.argsort(np.argsort(is_held_out, kind="stable"))
-    means = (
-        getattr(history, name)[order] / max(int(history.num_evaluations), 1)
-        for name in ("probabilities", "margin", "loss", "agreed")
-    )
-    index = job.dataset.train_index
-    return Evidence(index, noisy.labels, noisy.true_labels, is_held_out, *means)
 
 
 def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:

@@ -13,9 +13,16 @@ from sklearn.metrics import roc_auc_score
 
 from saner_jax.cli import main
 from saner_jax.data import symmetric
-from saner_jax.data.label_file import from_file, write_label_file
+from saner_jax.data.label_file import format_labels, from_file
 from saner_jax.experiment import held_out_fold
-from saner_jax.history import Evidence, heard, no_history, read_evidence, write_evidence
+from saner_jax.history import (
+    Evidence,
+    concluded,
+    heard,
+    no_history,
+    read_evidence,
+    write_evidence,
+)
 from saner_jax.suspects import measure, pooled, rank
 
 
@@ -170,7 +177,7 @@ def test_evidence_that_is_none_is_refused_in_a_sentence(kind, tmp_path):
 
 def test_labels_of_a_file_meet_their_examples(tmp_path):
     path = tmp_path / "labels.csv"
-    path.write_bytes(write_label_file(np.array([7, 3]), np.array([0, 2], np.int32)))
+    path.write_bytes(format_labels(np.array([7, 3]), np.array([0, 2], np.int32)))
     noisy = from_file([1, 2, 0], path, num_classes=3, ids=[3, 5, 7])
     assert noisy.labels.tolist() == [2, 2, 0]
     assert noisy.is_flipped.tolist() == [True, False, False]
@@ -183,7 +190,8 @@ BAD_LABELS = {
     "index,label\n0,1\n0,2\n": "line 3: example 0 is listed twice",
     "index,label\n9,1\n": "lists none of the 3 training examples",
     "index\n0\n": "label is missing",
-    "index,label\n0\n": "line 2: it has no label",
+    "index,label\n0\n": "line 2: it must have 2 cells, as the first line",
+    "index,label\n0,1,2\n": "line 2: it must have 2 cells, as the first line",
     "": "index is missing",
     'index,label\n0,"1': "not a readable CSV file",
     "\x00\xff": "not a readable CSV file",
@@ -351,3 +359,37 @@ def test_a_decision_that_is_none_is_refused(found, tmp_path, capsys):
     assert run("relabel", bad) == 2
     assert "an example is listed twice" in capsys.readouterr().err
     assert not (tmp_path / "labels.csv").exists()
+
+
+def test_names_that_are_numbers_of_other_classes_are_names(tmp_path):
+    reviewed = tmp_path / "reviewed.csv"
+    reviewed.write_text(
+        "rank,index,given_label,given_name,suggested_label,suggested_name,decision\n"
+        "1,0,0,1,1,2,1\n"
+        "2,1,1,2,2,3,2\n"
+        "3,2,2,3,0,1,0\n"
+    )
+    assert run("relabel", reviewed) == 0
+    # "1" and "2" are names of classes 0 and 1; "0" is no name, so it is a number.
+    assert [row["label"] for row in rows_of(tmp_path / "labels.csv")] == ["0", "1", "0"]
+
+
+def test_a_refused_command_leaves_no_folder(found, tmp_path, capsys):
+    other = tmp_path / "other"
+    assert run("train", *QUICK, "--seed", 1, "--output-folder", other) == 0
+    arguments = ["--output-folder", tmp_path / "new"]
+    assert run("suspects", found / "run", other, *arguments) == 2
+    assert "the runs must agree in" in capsys.readouterr().err
+    assert run("suspects", *QUICK, "--num-folds", 400, *arguments) == 2
+    assert "num_folds must be at most 300, the number of training" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("row", [[np.nan, 0.0], [np.inf, 0.0], [0.0, -np.inf], [np.inf, np.inf]])
+def test_what_is_not_finite_is_most_suspicious(row):
+    with np.errstate(invalid="ignore"):
+        history = heard(no_history(3, 2), [[3.0, 0.0], row, [0.0, 3.0]], [0, 1, 1])
+    assert not np.isfinite(history.loss[1])
+    labels = np.array([0, 1, 1], np.int32)
+    options = {"labels": labels, "true_labels": labels, "held": np.array([], int)}
+    assert rank(concluded(history, index=np.arange(3), **options)).order[0] == 1

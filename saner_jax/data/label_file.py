@@ -67,8 +67,8 @@ def from_file(
     return found._replace(transition_asked=found.transition_realised)
 
 
-def write_label_file(index: NDArray[np.int64], labels: NDArray[np.int32]) -> bytes:
-    r"""Write labels as `from_file` reads them.
+def format_labels(index: NDArray[np.int64], labels: NDArray[np.int32]) -> bytes:
+    r"""Format labels as `from_file` reads them.
 
     Args:
         index: number of each example, `(n,)`.
@@ -78,7 +78,7 @@ def write_label_file(index: NDArray[np.int64], labels: NDArray[np.int32]) -> byt
         The content of the file, in ascending order of examples.
 
     Example:
-        >>> write_label_file(np.array([5, 2]), np.array([1, 0]))
+        >>> format_labels(np.array([5, 2]), np.array([1, 0]))
         b'index,label\n2,0\n5,1\n'
     """
     order = np.argsort(index, kind="stable")
@@ -97,7 +97,8 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, s
         Line number and values by column, of every line after the headers.
 
     Raises:
-        ValueError: for a file that is missing, too large, no text, or lacks a column or a value.
+        ValueError: for a file that is missing, too large, no text, or lacks a column, and for a
+            line with fewer or more cells than the first.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -116,9 +117,12 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, s
                 f"{path}: the first line must name the columns {', '.join(columns)}; {name} is"
                 " missing"
             )
-        for line, row in rows:
-            if row[name] is None:
-                raise ValueError(f"{path}, line {line}: it has no {name}")
+    for line, row in rows:
+        # DictReader fills what is missing with None, and keeps what is too much under it.
+        if None in row or None in row.values():
+            raise ValueError(
+                f"{path}, line {line}: it must have {len(headers)} cells, as the first line"
+            )
     return rows
 
 

@@ -1,0 +1,20 @@
+"""Whole numbers, told from anything else."""
+
+import numbers
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    """Tell a real number from anything else, bools included."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_count(value: Any, least: int) -> bool:
+    """Tell a whole number of at least `least` from anything else, bools included."""
+    return is_number(value) and isinstance(value, numbers.Integral) and value >= least
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> None:
+    """Refuse anything but a whole number of at least `least`."""
+    if not is_count(value, least):
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
