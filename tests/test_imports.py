@@ -1,6 +1,7 @@
 """`import saner_jax` is light, and imports point one way."""
 
 import ast
+import graphlib
 import importlib.metadata
 import pathlib
 import subprocess
@@ -46,13 +47,32 @@ CORE = {
 }
 
 
+def name_of(path):
+    """The dotted name of a module, without that of the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+
+
 def imported_modules(path):
-    """Modules of this package that a file imports."""
+    """Modules of this package that a file imports, at its top or inside a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saner_jax"):
-            found.add(node.module.removeprefix("saner_jax").lstrip(".") or "saner_jax")
+            package = node.module.removeprefix("saner_jax").lstrip(".")
+            names = {f"{package}.{alias.name}".lstrip(".") for alias in node.names}
+            # `from package import module` or `from module import name`.
+            found |= names & MODULES.keys() or {package}
     return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
+    assert set().union(*graph.values()) <= graph.keys()
+    order = tuple(graphlib.TopologicalSorter(graph).static_order())
+    assert set(order) == graph.keys()
 
 
 @pytest.mark.parametrize("module", CORE)
