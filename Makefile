@@ -13,7 +13,7 @@ test:  ## slow tests included
 	pytest -q -n 2 --dist worksteal -m "not long"
 
 long:  ## what takes minutes each: runs killed again and again
-	pytest -q -m long
+	pytest -q -n 2 --dist worksteal -m long
 
 # The others need the folder of CIFAR-10, PyTorch or a GPU, and are run one by one.
 CLAIMS = saner_costs_what_sam_costs sam_is_as_fast_as_optax_contribs many_seeds_at_once_are_faster \
