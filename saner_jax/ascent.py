@@ -41,6 +41,10 @@ def average_directions(decay: Strength) -> optax.GradientTransformationExtraArgs
         decay: share of the past kept, 0 to 1; 0 forgets, and the gradient passes unchanged. VaSSO's
             theta is 1 - decay.
 
+    Returns:
+        An Optax transformation from gradients to a direction; its state is an
+        :class:`AverageState`, one tree of the parameters' size.
+
     Example:
         >>> import jax.numpy as jnp
         >>> tx = average_directions(0.75)
@@ -80,6 +84,10 @@ def subtract_trend(
     Args:
         sigma: share of the trend removed, at least 0; 0 removes nothing.
         decay: share of the past kept in the trend, 0 to 1.
+
+    Returns:
+        An Optax transformation from gradients to a direction; its state is an
+        :class:`AverageState`, one tree of the parameters' size.
 
     Example:
         >>> import jax.numpy as jnp
@@ -127,6 +135,9 @@ def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtr
         quantile: share of every tensor that is dropped, 0 to 1; 0 keeps everything. Tensors of
             fewer than two axes (biases, scales) are kept whole.
 
+    Returns:
+        An Optax transformation from gradients to a direction; its state is the count of updates.
+
     Limits:
         A tensor with a coordinate that is not finite, or without spread, is kept whole.
 
@@ -173,6 +184,10 @@ def climb(
             within rho. Its state moves with the first step alone, so that schedules count updates
             and averages the gradients at the parameters.
         num_steps: at least 1; 1 is ``ascent`` itself.
+
+    Returns:
+        An Optax transformation from gradients to a perturbation, with ``ascent``'s state; with two
+        steps or more its ``update`` needs ``params`` and ``grad_fn``.
 
     Raises:
         ValueError: at build, for a number of steps below 1; at update, without ``params``.

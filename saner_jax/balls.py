@@ -29,6 +29,10 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing.
 
+    Returns:
+        An Optax transformation from a direction to a perturbation; its state is the count of
+        updates.
+
     Limits:
         A zero or non-finite gradient gives a zero perturbation, and so does a norm whose square
         leaves float32 (below about 1e-19 or above 1e19). Schedules are not checked: negative
@@ -63,6 +67,10 @@ def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing. The l2 length is rho times
             the root of the number of coordinates, so useful radii are far smaller than in l2.
+
+    Returns:
+        An Optax transformation from a direction to a perturbation; its state is the count of
+        updates.
 
     Limits:
         A coordinate whose gradient is zero or NaN does not move.
@@ -103,6 +111,14 @@ def scale_to_adaptive_radius(
             ``beta``, ``offset``) or, for leaves of a list or tuple, by having at most one axis.
             "all": every parameter. Or a pytree of bools, or a function of the parameters giving
             one (name it in ``static_args`` of ``optax.inject_hyperparams``).
+
+    Returns:
+        An Optax transformation from a direction to a perturbation; its state is the count of
+        updates, and its ``update`` needs ``params``.
+
+    Raises:
+        ValueError: at build, for another ``scaled`` or a strength out of range; at update, without
+            ``params``.
 
     Limits:
         A zero or non-finite T g gives a zero perturbation. With ``eta=0`` zero parameters stay.
@@ -149,6 +165,14 @@ def scale_to_layerwise_radius(
             or 0.5 on normalisation layers alone.
         scaled: whose size counts, as in :func:`scale_to_adaptive_radius`.
 
+    Returns:
+        An Optax transformation from a direction to a perturbation; its state is the count of
+        updates, and its ``update`` needs ``params``.
+
+    Raises:
+        ValueError: at build, for another ``scaled`` or a strength out of range; at update, without
+            ``params``.
+
     Limits:
         A zero or non-finite T g gives a zero perturbation. Leaves that are zero stay.
 
@@ -186,6 +210,14 @@ def scale_to_adaptive_linf_radius(
             0.1 on normalisation layers alone.
         eta: added to abs(w), as in :func:`scale_to_adaptive_radius`.
         scaled: whose size counts, as there.
+
+    Returns:
+        An Optax transformation from a direction to a perturbation; its state is the count of
+        updates, and its ``update`` needs ``params``.
+
+    Raises:
+        ValueError: at build, for another ``scaled`` or a strength out of range; at update, without
+            ``params``.
 
     Limits:
         A coordinate whose gradient is zero or NaN does not move.

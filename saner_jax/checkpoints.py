@@ -54,7 +54,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def steps(self) -> list[int]:
-        """Return the steps that have a whole checkpoint, ascending."""
+        """Return the steps that have a whole checkpoint, ascending.
+
+        Returns:
+            The numbers that `save` was given; none in a new folder.
+        """
         return sorted(self._manager.all_steps(read=True))
 
     def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:

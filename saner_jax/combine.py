@@ -34,6 +34,10 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
     Args:
         alpha: the paper's strength, 0 to 1; :func:`alpha_warmup` builds the paper's schedule.
 
+    Returns:
+        A combine stage: ``update`` takes the perturbed gradients and needs ``origin_grads``; its
+        state is the count of updates.
+
     Limits:
         A coordinate where either gradient is zero or not finite passes unchanged.
 
@@ -79,6 +83,10 @@ def restore_origin(where: Group) -> optax.GradientTransformationExtraArgs:
         where: function of two arrays, the origin and the perturbed gradient of a leaf, giving a
             bool array: :func:`is_shrunk`, :func:`is_grown`, :func:`is_reversed` or one's own.
 
+    Returns:
+        A combine stage: ``update`` takes the perturbed gradients and needs ``origin_grads``; its
+        state is empty.
+
     Raises:
         TypeError: at build, for anything that cannot be called.
 
@@ -121,7 +129,15 @@ def restore_origin(where: Group) -> optax.GradientTransformationExtraArgs:
 
 
 def check_origin(function: str, origin_grads: optax.Updates | None) -> None:
-    """Refuse a call without the gradients at the parameters, naming the part that needs them."""
+    """Refuse a call without the gradients at the parameters, naming the part that needs them.
+
+    Args:
+        function: name of the part, for the sentence.
+        origin_grads: what its ``update`` was given, or None.
+
+    Raises:
+        TypeError: for None.
+    """
     if origin_grads is None:
         raise TypeError(
             f"{function}: update needs the keyword origin_grads, the gradients at the parameters; "

@@ -33,7 +33,14 @@ _SUBSET, _VALIDATION = (0, 0), (0, 1)
 
 
 class Optimizer(NamedTuple):
-    """Hold a transformation, and what it follows: schedules are functions of the updates so far."""
+    """Hold a transformation, and what it follows: schedules are functions of the updates so far.
+
+    Attributes:
+        tx: the recipe and the base optimizer in one chain.
+        learning_rate: of the base optimizer.
+        rho: radius; 0 for SGD.
+        alpha: SANER's strength; constantly 0 for methods without.
+    """
 
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule

@@ -45,7 +45,12 @@ class Diverged(CommandError):
 
 
 class Stopped(KeyboardInterrupt):
-    """Say in one sentence what a signal left behind; `signum` is the signal."""
+    """Say in one sentence what a signal left behind.
+
+    Args:
+        signum: the signal's number; also an attribute.
+        sentence: what the exception says.
+    """
 
     def __init__(self, signum: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -53,7 +58,12 @@ class Stopped(KeyboardInterrupt):
 
 
 class Examples(NamedTuple):
-    """Hold images with their labels, given and true; `n` of each."""
+    """Hold `n` images with their labels.
+
+    Attributes:
+        images: uint8 `(n, h, w, channels)`.
+        labels, true_labels: int32 `(n,)`, as given, and as they should be.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]

@@ -40,7 +40,14 @@ def is_shrunk(origin: jax.typing.ArrayLike, perturbed: jax.typing.ArrayLike) -> 
 def is_grown(origin: jax.typing.ArrayLike, perturbed: jax.typing.ArrayLike) -> jax.Array:
     """Mark the coordinates that kept their sign and did not shrink: r >= 1.
 
-    Group A, with r = 1 as the authors' logging counts it. See :func:`is_shrunk`.
+    Group A, with r = 1 as the authors' logging counts it.
+
+    Args:
+        origin: as for :func:`is_shrunk`.
+        perturbed: as there.
+
+    Returns:
+        A bool array. False where either is zero or not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -52,7 +59,14 @@ def is_grown(origin: jax.typing.ArrayLike, perturbed: jax.typing.ArrayLike) -> j
 
 
 def is_reversed(origin: jax.typing.ArrayLike, perturbed: jax.typing.ArrayLike) -> jax.Array:
-    """Mark the coordinates whose sign turned over: r < 0, group C. See :func:`is_shrunk`.
+    """Mark the coordinates whose sign turned over: r < 0, group C.
+
+    Args:
+        origin: as for :func:`is_shrunk`.
+        perturbed: as there.
+
+    Returns:
+        A bool array. False where either is zero or not finite.
 
     Example:
         >>> import jax.numpy as jnp

@@ -18,7 +18,11 @@ _LONGEST_TEXT = 4096
 
 
 class Layout(NamedTuple):
-    """Hold the devices of a run: those of all its processes, in one mesh of one axis."""
+    """Hold the devices of a run: those of all its processes, in one mesh of one axis.
+
+    Attributes:
+        mesh: its axis is called `AXIS`.
+    """
 
     mesh: Mesh
 
@@ -42,24 +46,53 @@ class Layout(NamedTuple):
         return self.num_devices > 1 and self.mesh.devices.flat[0].platform == "cpu"
 
     def everywhere(self, tree: Any) -> Any:
-        """Put a copy of every array on every device; all processes must pass the same."""
+        """Put a copy of every array on every device; all processes must pass the same.
+
+        Args:
+            tree: any pytree of arrays.
+
+        Returns:
+            The tree, replicated.
+        """
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def spread(self, array: Any, axis: int = 0) -> jax.Array:
-        """Spread an array over the devices along an axis, or, where it does not divide, copy it."""
+        """Spread an array over the devices along an axis, or, where it does not divide, copy it.
+
+        Args:
+            array: any array, the same in all processes.
+            axis: the axis to divide.
+
+        Returns:
+            The array, sharded along the axis or replicated.
+        """
         if array.shape[axis] % self.num_devices:
             return self.everywhere(array)
         spec = PartitionSpec(*[None] * axis, AXIS)
         return jax.device_put(array, NamedSharding(self.mesh, spec))
 
     def agree(self, number: int) -> int:
-        """Return the largest number that a process has; all processes must ask."""
+        """Return the largest number that a process has; all processes must ask.
+
+        Args:
+            number: this process's, an int32.
+
+        Returns:
+            The largest of all.
+        """
         if jax.process_count() == 1:
             return number
         return int(multihost_utils.process_allgather(np.int32(number)).max())
 
     def tell(self, text: str) -> str:
-        """Return the main process's text; all processes must ask."""
+        """Return the main process's text; all processes must ask.
+
+        Args:
+            text: this process's; what is longer than 4096 bytes of UTF-8 is cut.
+
+        Returns:
+            That of process 0.
+        """
         if jax.process_count() == 1:
             return text
         buffer = np.zeros(_LONGEST_TEXT, np.uint8)

@@ -142,7 +142,14 @@ def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
 
 
 def names_of(path: tuple[Any, ...]) -> list[str]:
-    """Name every level of the path of a leaf, in Linen and NNX trees alike."""
+    """Name every level of the path of a leaf, in Linen and NNX trees alike.
+
+    Args:
+        path: key path of a leaf, as from `jax.tree_util.tree_leaves_with_path`.
+
+    Returns:
+        The names from the top down; none for a tree that is one leaf.
+    """
     names = [jax.tree_util.keystr((key,), simple=True) for key in path]
     # NNX states that still hold variables have one key more.
     return names[:-1] if names and names[-1] in ("value", "raw_value") else names

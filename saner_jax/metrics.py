@@ -76,7 +76,14 @@ def step_metrics(origin_grads: Any, perturbed_grads: Any, perturbation: Any) -> 
 
 
 def initial_metrics(params: Any) -> StepMetrics:
-    """Return the metrics of no step, with the dtypes :func:`step_metrics` gives for ``params``."""
+    """Return the metrics of no step, with the dtypes :func:`step_metrics` gives for ``params``.
+
+    Args:
+        params: tree like the gradients that will come.
+
+    Returns:
+        :class:`StepMetrics`, all 0.
+    """
     norm = global_norm(jax.tree.map(jnp.zeros_like, params))
     share = jnp.zeros((), jnp.float32)
     return StepMetrics(norm, norm, norm, norm, share, share, share, share)

@@ -99,6 +99,10 @@ def add_direction(scale: Strength) -> optax.GradientTransformationExtraArgs:
     Args:
         scale: in parameter units per unit of gradient, at least 0; 0 adds nothing.
 
+    Returns:
+        An Optax transformation of perturbations; its state is the count of updates, and its
+        ``update`` needs ``noise_grads``.
+
     Raises:
         TypeError: at update, without ``noise_grads``.
         ValueError: at update, for ``noise_grads`` that do not match ``updates``.
@@ -146,6 +150,9 @@ def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing.
 
+    Returns:
+        An Optax transformation of perturbations; its state is the count of updates.
+
     Limits:
         A length within 1e-6 of the radius counts as inside, so that what :func:`scale_to_radius`
         made passes bit for bit. Zero and non-finite perturbations give zero, and so does a norm
@@ -182,6 +189,9 @@ def smooth_ramp(kappa: float, *, num_epochs: float, steps_per_epoch: float) -> o
         kappa: final strength, at least 0.
         num_epochs: length of the training, above 0; the paper's value is 200.
         steps_per_epoch: updates in an epoch, above 0.
+
+    Returns:
+        A schedule: the updates so far to the strength, for ``kappa`` of :func:`ncsam`.
 
     Raises:
         ValueError: for numbers out of range.

@@ -28,7 +28,14 @@ from saner_jax.training import (
 
 
 class Job(NamedTuple):
-    """Hold what `run` needs, checked: options, an empty run folder, data and noise per seed."""
+    """Hold what `run` needs, checked: options, an empty run folder, data and noise per seed.
+
+    Attributes:
+        config: the options.
+        folder: where results go.
+        dataset: what is trained on.
+        noisy: its training labels after noise, one draw per seed.
+    """
 
     config: CompareConfig
     folder: Path
@@ -37,7 +44,13 @@ class Job(NamedTuple):
 
 
 class EpochRecord(NamedTuple):
-    """Hold one epoch's mean loss over its minibatches, and counts after it; one entry per seed."""
+    """Hold one epoch's mean loss over its minibatches, and counts after it; one entry per seed.
+
+    Attributes:
+        loss: `(seeds,)`, over the minibatches as they were trained on.
+        train: counts on the training examples.
+        test: counts on the test examples.
+    """
 
     loss: jax.Array
     train: Counts

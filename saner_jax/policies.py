@@ -122,6 +122,9 @@ def every_steps(period: int) -> Policy:
     Args:
         period: at least 1; 1 always looks.
 
+    Returns:
+        A :class:`Policy` whose state is the count of steps, for :func:`look_if`.
+
     Raises:
         ValueError: for anything else.
 
@@ -151,6 +154,9 @@ def at_random(probability: Strength, seed: int = 0) -> Policy:
         probability: of a look, 0 to 1; a number, or a schedule of the steps so far.
         seed: of the draws.
 
+    Returns:
+        A :class:`Policy` whose state is the count of steps, for :func:`look_if`.
+
     Example:
         >>> policy = at_random(1.0)
         >>> bool(policy.decide(None, policy.init(None))[0])
@@ -171,7 +177,13 @@ def at_random(probability: Strength, seed: int = 0) -> Policy:
 
 
 class SteepnessState(NamedTuple):
-    """State of :func:`where_steep`: updates so far, and the moving moments of the squared norm."""
+    """State of :func:`where_steep`: updates so far, and the moving moments of the squared norm.
+
+    Attributes:
+        count: updates so far, int32 scalar.
+        mean: float32 scalar.
+        variance: float32 scalar.
+    """
 
     count: jax.typing.ArrayLike
     mean: jax.Array
@@ -194,6 +206,9 @@ def where_steep(
         first: c at the start; above 0 fewer than half of the steps look.
         last: c at the end.
         decay: share of the past kept in the moments, 0 to 1.
+
+    Returns:
+        A :class:`Policy` whose state is a :class:`SteepnessState`, for :func:`look_if`.
 
     Raises:
         ValueError: for another number of steps or decay.

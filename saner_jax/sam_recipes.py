@@ -21,6 +21,11 @@ def sam(rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False) -> S
 
     Args:
         rho: radius; usual values are 0.05 to 0.2, 0.1 under label noise.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -60,6 +65,11 @@ def asam(
             scaled="all"``, the form of davda54/sam and of the SANER authors.
         eta: added to abs(w); see :func:`scale_to_adaptive_radius`.
         scaled: whose size counts, "weights" or "all"; see there.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -88,6 +98,11 @@ def gsam(
         rho: radius; the paper ties it to the learning rate (:func:`rho_tied_to_learning_rate`),
             0.04 to 0.02 for ResNets, 0.6 to 0 for ViTs.
         alpha: GSAM's strength, not SANER's; 0.01 for ResNets, 0.4 to 1 for ViTs; 0 is SAM.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -124,6 +139,11 @@ def friendly_sam(
         rho: radius; published: 0.1 (CIFAR-10), 0.2 (CIFAR-100).
         sigma: share of the trend removed; 0 is SAM.
         decay: share of the past kept in the trend; published: 0.6 to 0.95.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -157,6 +177,11 @@ def vasso(
         rho: radius; published: 0.05 to 0.2.
         theta: weight of the new gradient, 0 to 1; 1 is SAM. 0.9 is the authors' default, 0.2 that
             of the SANER authors' version.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -186,6 +211,11 @@ def wsam(
     Args:
         rho: radius; published: 0.05.
         gamma: weight of the sharpness, 0 (the base optimizer alone) to 0.999; 0.5 is SAM.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -216,6 +246,11 @@ def stable_sam(
 
     Args:
         rho: radius, as for :func:`sam`; larger ones train too.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -245,6 +280,11 @@ def zsharp(
     Args:
         rho: radius; published: 0.05.
         quantile: p, share of every tensor of two axes or more left out; 0 is SAM.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -277,6 +317,11 @@ def sparse_sam(
         rho: radius before the mask; published: 0.1, 0.2 with AutoAugment.
         sparsity: share of the coordinates left alone; published: 0.5; 0 is SAM.
         decay: share of the past kept in the average of squares.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -294,12 +339,26 @@ def sparse_sam(
 def friendly_ascent(
     rho: Strength, sigma: Strength, decay: Strength
 ) -> optax.GradientTransformation:
-    """Return F-SAM's ascent, which SANER can stand on too."""
+    """Return F-SAM's ascent, which SANER can stand on too.
+
+    Args:
+        rho, sigma, decay: as for :func:`friendly_sam`.
+
+    Returns:
+        An Optax transformation from gradients to a perturbation.
+    """
     return optax.chain(subtract_trend(sigma, decay), scale_to_radius(rho))
 
 
 def vasso_ascent(rho: Strength, theta: Strength) -> optax.GradientTransformation:
-    """Return VaSSO's ascent, which SANER can stand on too."""
+    """Return VaSSO's ascent, which SANER can stand on too.
+
+    Args:
+        rho, theta: as for :func:`vasso`.
+
+    Returns:
+        An Optax transformation from gradients to a perturbation.
+    """
     check_strength("vasso", "theta", theta, upper=1.0, meaning="weight of the new gradient")
     decay = (lambda count: 1 - theta(count)) if callable(theta) else 1 - theta
     return optax.chain(average_directions(decay), scale_to_radius(rho))

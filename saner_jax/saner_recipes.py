@@ -30,6 +30,11 @@ def saner(
         rho: radius; the paper's value is 0.1.
         alpha: share of a shrunk coordinate that is removed, 0 (SAM) to 1 (all of it). The paper
             reaches 0.5 over the first 50 of 200 epochs: :func:`alpha_warmup`.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -65,6 +70,10 @@ def asaner(
     Arguments as :func:`asam` and :func:`saner`. The authors' version (lhchau/saner @07fd303,
     ``adaptive=True``) is ``eta=0, scaled="all"``.
 
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = asaner(rho=1.0, alpha=1.0, eta=0.0, scaled="all"), jnp.array([0.5])
@@ -88,9 +97,15 @@ def gsaner(
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot (g' - \alpha_G \, g_\perp)
 
-    Arguments as :func:`saner`, and ``gsam_alpha``, GSAM's own strength alpha_G: 0 leaves SANER.
-    m compares GSAM's result with g. The authors' class (lhchau/saner @07fd303
-    optimizer/gsaner.py) starts at a factor of 1, no damping.
+    Arguments as :func:`saner`, and one more. m compares GSAM's result with g. The authors' class
+    (lhchau/saner @07fd303 optimizer/gsaner.py) starts at a factor of 1, no damping.
+
+    Args:
+        gsam_alpha: GSAM's own strength alpha_G, at least 0; 0 leaves SANER.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -123,6 +138,10 @@ def friendly_saner(
     Arguments as :func:`friendly_sam` and :func:`saner`. The mask m compares with the raw g, not
     with d, as in lhchau/saner @07fd303 optimizer/fsaner.py.
 
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = friendly_saner(rho=0.5, alpha=1.0), jnp.array([0.5])
@@ -154,6 +173,10 @@ def vasso_saner(
     Arguments as :func:`vasso` and :func:`saner`; the authors of SANER use a theta of 0.2. The mask
     m compares with the raw g, not with d, as in lhchau/saner @07fd303 optimizer/vassosaner.py.
 
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = vasso_saner(rho=0.5, alpha=1.0), jnp.array([0.5])
@@ -178,6 +201,11 @@ def sam_only(
         group: the coordinates, :func:`is_shrunk` (the paper's group B), :func:`is_grown` (A),
             :func:`is_reversed` (C), or a function like them;
             name it in ``static_args`` of ``optax.inject_hyperparams``.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -207,6 +235,11 @@ def sam_without(
     Args:
         rho: radius, as for :func:`sam`.
         group: the coordinates, as for :func:`sam_only`.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp

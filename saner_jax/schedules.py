@@ -26,6 +26,13 @@ def alpha_warmup(alpha: float, *, warmup_epochs: float, steps_per_epoch: int) ->
             ``alpha``. The paper's value is 50 of 200.
         steps_per_epoch: updates in an epoch, at least 1.
 
+    Returns:
+        A schedule: the updates so far to the strength, for ``alpha`` of the recipes.
+
+    Raises:
+        ValueError: for numbers out of range.
+        TypeError: for other things, and steps that are no whole number.
+
     Example:
         >>> schedule = alpha_warmup(0.5, warmup_epochs=2, steps_per_epoch=10)
         >>> [float(schedule(count)) for count in (0, 10, 20, 30)]
@@ -73,6 +80,13 @@ def rho_tied_to_learning_rate(
         learning_rate_max: largest learning rate of the schedule.
         rho_min: radius at ``learning_rate_min``, at least 0.
         learning_rate_min: smallest learning rate of the schedule.
+
+    Returns:
+        A schedule: the updates so far to the radius, for ``rho`` of the recipes.
+
+    Raises:
+        ValueError: for numbers out of range, or bounds of the learning rate in the wrong order.
+        TypeError: for other things, and a learning rate that is no schedule.
 
     Limits:
         Never negative, though the line is below zero in a learning-rate warm-up that starts below

@@ -31,6 +31,11 @@ def look_sam(
         rho: radius; published: 0.1.
         alpha: share of the gradient's length added along v; published: 0.7.
         period: k, steps from one look to the next; published: 5 or 10; 1 is SAM.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -69,6 +74,11 @@ def ae_sam(
         num_steps: length of training in updates.
         first: see :func:`where_steep`.
         last: see there.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
+
+    Returns:
+        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp

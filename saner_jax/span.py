@@ -27,6 +27,10 @@ def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExt
         alpha: GSAM's strength, at least 0 (published: 0.01 for ResNets, 0.4 to 1 for ViTs); 0
             keeps SAM's gradient.
 
+    Returns:
+        A combine stage: ``update`` takes the perturbed gradients and needs ``origin_grads``; its
+        state is the count of updates.
+
     Limits:
         A zero perturbed gradient has no direction: all of the origin gradient counts as orthogonal.
         A non-finite coordinate of either gradient passes to the result.
@@ -75,6 +79,10 @@ def extrapolate(kappa: Strength = 1.0) -> optax.GradientTransformationExtraArgs:
         kappa: how far, at least 0: 0 is the origin gradient, 1 the perturbed one, more than 1
             weighs the sharpness above the loss.
 
+    Returns:
+        A combine stage: ``update`` takes the perturbed gradients and needs ``origin_grads``; its
+        state is the count of updates.
+
     Limits:
         A non-finite coordinate of either gradient passes to the result, unless kappa is 1.
 
@@ -115,6 +123,10 @@ def keep_origin_length() -> optax.GradientTransformationExtraArgs:
     .. math:: g \leftarrow g' \, \lVert g \rVert / \lVert g' \rVert
 
     g: ``origin_grads``; g': ``updates``.
+
+    Returns:
+        A combine stage: ``update`` takes the perturbed gradients and needs ``origin_grads``; its
+        state is empty.
 
     Limits:
         A zero perturbed gradient stays zero; one of non-finite length passes as it is.
@@ -164,7 +176,7 @@ def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtra
     r"""Where the second pass is skipped, add what the last one found: LookSAM's memory.
 
     .. math:: g \leftarrow \begin{cases} g', \; v := g'_\perp / \lVert g'_\perp \rVert &
-        \text{looked} \ g + \alpha \lVert g \rVert v & \text{skipped} \end{cases}
+        \text{looked} \\ g + \alpha \lVert g \rVert v & \text{skipped} \end{cases}
 
     g: ``origin_grads``; g': ``updates``; g'_perp: the part of g' orthogonal to g; v is the state's
     direction.
@@ -173,8 +185,11 @@ def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtra
         alpha: how much of the remembered direction is added, relative to the gradient's length,
             at least 0; published: 0.7. 0 skips to plain SGD.
 
-    Its ``update`` takes the keyword ``looked``, whether there was a second pass, a bool or a
-    traced one, which :func:`look_if` passes; True if not given.
+    Returns:
+        A combine stage: ``update`` takes the perturbed gradients and needs ``origin_grads``; the
+        keyword ``looked`` (a bool, or a traced one; True if not given) says whether there was a
+        second pass, and :func:`look_if` passes it. Its state is a :class:`ReusedDirectionState`,
+        one tree of the parameters' size.
 
     Limits:
         A step that finds nothing orthogonal, or nothing finite, leaves the direction as it was.

@@ -40,6 +40,10 @@ def sparsify(
         sparsity: share of the coordinates left alone, 0 to 1; 0 is the ball alone.
         decay: share of the past kept in F, 0 to 1; 0 takes the minibatch's squares alone.
 
+    Returns:
+        An Optax transformation from gradients to a perturbation; its state is an
+        :class:`ImportanceState`, one float32 tree of the parameters' size.
+
     Limits:
         Coordinates equal to tau are all kept, so a tree of one value is kept whole. Where F is
         zero, so is e; what a ``perturb_mask`` leaves out has F = 0 and counts as least important. A

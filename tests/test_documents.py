@@ -1,4 +1,4 @@
-"""What the documents say is so: code runs, tables match, docstrings are contracts."""
+"""What the documents say is so: code runs, tables match, links and commands lead somewhere."""
 
 import importlib
 import inspect
@@ -16,6 +16,7 @@ import saner_jax
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RECIPES = {**saner_jax.RECIPES, **saner_jax.SELECTIVE_RECIPES}
 PUBLIC = [
     name
     for name, thing in vars(saner_jax).items()
@@ -65,7 +66,7 @@ def test_the_readme_lists_every_recipe_with_its_signature():
                 if p.kind is not p.KEYWORD_ONLY
             ),
         )
-        for name, recipe in {**saner_jax.RECIPES, **saner_jax.SELECTIVE_RECIPES}.items()
+        for name, recipe in RECIPES.items()
     ]
     assert rows == expected
 
@@ -84,29 +85,11 @@ def test_make_runs_what_the_readme_promises():
     assert set(promised) <= set(targets)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_a_public_docstring_is_a_contract(name):
-    thing = getattr(saner_jax, name)
-    doc = inspect.getdoc(thing)
-    first, *rest = doc.splitlines()
-    assert first.endswith(".")
-    assert len(first) <= 96
-    if not rest:
-        pytest.fail(f"{name} has one line")
-    if inspect.isclass(thing):
-        return
-    sections = set(re.findall(r"^([A-Z]\w+):$", doc, re.MULTILINE))
-    refers = "Arguments as :func:`" in doc or "See :func:`is_shrunk`" in doc
-    assert "Example" in sections
-    assert "Args" in sections or refers or not inspect.signature(thing).parameters
-    if "Args" in sections:
-        is_recipe = name in {**saner_jax.RECIPES, **saner_jax.SELECTIVE_RECIPES}
-        told = ("perturb_mask", "metrics") if is_recipe else ()
-        parameters = [p for p in inspect.signature(thing).parameters if p not in told]
-        assert all(re.search(rf"^    {p}: ", doc, re.MULTILINE) for p in parameters)
-    if name in saner_jax.RECIPES or "scale" in name:
-        assert ".. math::" in doc
-        assert "Source" in sections or "lhchau/saner @07fd303" in doc
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name in RECIPES or "scale" in name])
+def test_a_recipe_and_a_ball_show_their_formula_and_source(name):
+    doc = inspect.getdoc(getattr(saner_jax, name))
+    assert ".. math::" in doc
+    assert re.search(r"^Source:$", doc, re.MULTILINE) or "lhchau/saner @07fd303" in doc
 
 
 def test_the_readme_tells_the_committed_numbers():

@@ -68,7 +68,14 @@ _VERSION = "3.0.2"
 
 
 def tfds_folder(data_dir: Path | None) -> Path:
-    """Return the folder of TensorFlow Datasets: the one given, $TFDS_DATA_DIR, or its default."""
+    """Return the folder of TensorFlow Datasets: the one given, $TFDS_DATA_DIR, or its default.
+
+    Args:
+        data_dir: the folder, or None for the default.
+
+    Returns:
+        The folder, which need not exist.
+    """
     default = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
     return Path(default if data_dir is None else data_dir)
 

@@ -18,6 +18,8 @@ class Dataset(NamedTuple):
         train_index: int64 `(n,)`, the number of each training example in its source, by which
             label files and reports name it: the position, or for CIFAR the number in the official
             binary files.
+        train_files: the file of each training example, relative to the dataset's folder; empty
+            where examples are not files.
     """
 
     train_images: NDArray[np.uint8]

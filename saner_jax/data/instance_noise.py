@@ -189,7 +189,16 @@ def pmd(
 def target_rows(
     features: NDArray[np.float32], weights: NDArray[np.float32], true_class: int
 ) -> NDArray[np.float32]:
-    """Return the softmax of features times weights over the classes other than the true one."""
+    """Return the softmax of features times weights over the classes other than the true one.
+
+    Args:
+        features: `(n, d)`, flattened images of one class.
+        weights: `(d, c)`, the map of that class.
+        true_class: the class, in [0, c).
+
+    Returns:
+        Float32 `(n, c)`; rows sum to 1, and the true class has 0.
+    """
     logits = features @ weights
     logits[:, true_class] = -np.inf
     rows = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -183,7 +183,18 @@ def transition(
 
 
 def checked_labels(true_labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:
-    """Return labels as an int32 row of their own, refusing any outside [0, num_classes)."""
+    """Return labels as an int32 row of their own, refusing any outside [0, num_classes).
+
+    Args:
+        true_labels: integers `(n,)`.
+        num_classes: above the largest of them.
+
+    Returns:
+        A copy, int32 `(n,)`.
+
+    Raises:
+        ValueError: for anything else.
+    """
     labels = np.asarray(true_labels)
     if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
         raise ValueError(
@@ -197,7 +208,15 @@ def checked_labels(true_labels: ArrayLike, num_classes: int) -> NDArray[np.int32
 
 
 def checked_setting(rate: float, num_classes: int) -> None:
-    """Refuse a rate outside [0, 1] and fewer than two classes."""
+    """Refuse a rate outside [0, 1] and fewer than two classes.
+
+    Args:
+        rate: share of labels to flip.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: for either out of range.
+    """
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2 to flip labels, not {num_classes!r}")
     if not 0 <= rate <= 1:
@@ -205,7 +224,18 @@ def checked_setting(rate: float, num_classes: int) -> None:
 
 
 def checked_rows(rows: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Return a float64 table of at least two columns whose rows are probabilities, or refuse it."""
+    """Return a float64 table of at least two columns whose rows are probabilities, or refuse it.
+
+    Args:
+        rows: `(n, c)`, c at least 2; finite, not negative, each row summing to 1 within 1e-6.
+        name: of the argument, for the sentence.
+
+    Returns:
+        The same, float64.
+
+    Raises:
+        ValueError: for anything else.
+    """
     table = np.asarray(rows, np.float64)
     if table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(f"{name} must have rows of at least two classes, not {table.shape}")
@@ -218,7 +248,15 @@ def checked_rows(rows: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def draw_from_rows(rows: NDArray[Any], uniform: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Draw one column per row of probabilities, given a uniform number in [0, 1) for each."""
+    """Draw one column per row of probabilities, given a uniform number in [0, 1) for each.
+
+    Args:
+        rows: `(n, c)`, as `checked_rows` returns them.
+        uniform: `(n,)`.
+
+    Returns:
+        Int32 `(n,)`, in [0, c).
+    """
     cumulative = rows.cumsum(axis=1, dtype=np.float64)
     # A last entry of exactly 1 keeps rounding from drawing a column past the end.
     cumulative /= cumulative[:, -1:]
@@ -226,19 +264,42 @@ def draw_from_rows(rows: NDArray[Any], uniform: NDArray[np.float64]) -> NDArray[
 
 
 def next_class(num_classes: int) -> NDArray[np.int32]:
-    """Map every class to the next one, the last to the first."""
+    """Map every class to the next one, the last to the first.
+
+    Args:
+        num_classes: number of classes.
+
+    Returns:
+        Int32 `(num_classes,)`, the target of each class.
+    """
     return np.roll(np.arange(num_classes, dtype=np.int32), -1)
 
 
 def symmetric_transition(rate: float, num_classes: int) -> NDArray[np.float64]:
-    """Share `rate` evenly among the other classes."""
+    """Share `rate` evenly among the other classes.
+
+    Args:
+        rate: share that leaves each class, in [0, 1].
+        num_classes: c, at least 2.
+
+    Returns:
+        Float64 `(c, c)`, row = true class.
+    """
     rows = np.full((num_classes, num_classes), rate / (num_classes - 1))
     np.fill_diagonal(rows, 1 - rate)
     return rows
 
 
 def map_transition(rate: float, targets: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Send `rate` of every class to its target, which may be itself."""
+    """Send `rate` of every class to its target, which may be itself.
+
+    Args:
+        rate: share that leaves each class, in [0, 1].
+        targets: `(c,)`, the class that each goes to.
+
+    Returns:
+        Float64 `(c, c)`, row = true class.
+    """
     identity = np.eye(len(targets))
     return (1 - rate) * identity + rate * identity[targets]
 
@@ -248,7 +309,16 @@ def record(
     true_labels: NDArray[np.int32],
     transition_asked: NDArray[np.float64],
 ) -> NoisyLabels:
-    """Put labels together with what is recorded about them."""
+    """Put labels together with what is recorded about them.
+
+    Args:
+        labels: int32 `(n,)`, after corruption.
+        true_labels: int32 `(n,)`, before.
+        transition_asked: float64 `(c, c)`, of the noise model.
+
+    Returns:
+        All of them, with the realised rate, transition and hash.
+    """
     counts = np.zeros_like(transition_asked)
     np.add.at(counts, (true_labels, labels), 1)
     totals = counts.sum(axis=1, keepdims=True)
@@ -268,14 +338,36 @@ def record(
 def begin(
     true_labels: ArrayLike, rate: float, num_classes: int, seed: int | np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], np.random.Generator]:
-    """Check, and return the true labels, a copy to flip, and the generator."""
+    """Check, and return the true labels, a copy to flip, and the generator.
+
+    Args:
+        true_labels: integers `(n,)` in [0, num_classes).
+        rate: share of labels to flip, in [0, 1].
+        num_classes: number of classes, at least 2.
+        seed: seed of `numpy.random.default_rng`, or the generator to draw from.
+
+    Returns:
+        Int32 `(n,)` twice, and the generator.
+
+    Raises:
+        ValueError: for labels, a rate or a number of classes outside the ranges above.
+    """
     checked_setting(rate, num_classes)
     labels = checked_labels(true_labels, num_classes)
     return labels, labels.copy(), np.random.default_rng(seed)
 
 
 def choose(num_examples: int, rate: float, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Choose exactly `int(rate * num_examples)` examples, uniformly."""
+    """Choose exactly `int(rate * num_examples)` examples, uniformly.
+
+    Args:
+        num_examples: n.
+        rate: share to choose, in [0, 1].
+        rng: the generator to draw from.
+
+    Returns:
+        Their positions, in random order.
+    """
     return rng.permutation(num_examples)[: int(rate * num_examples)]
 
 
@@ -286,7 +378,21 @@ def flip_to(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    """Give chosen examples the label that `targets` has for their class."""
+    """Give chosen examples the label that `targets` has for their class.
+
+    Args:
+        targets: int32 `(num_classes,)`, the label that each class is given.
+        true_labels: integers `(n,)` in [0, num_classes).
+        rate: share of labels to flip, in [0, 1].
+        num_classes: number of classes, at least 2.
+        seed: as for `symmetric`.
+
+    Returns:
+        The labels with their record.
+
+    Raises:
+        ValueError: for labels, a rate or a number of classes out of range.
+    """
     true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
     chosen = choose(labels.size, rate, rng)
     labels[chosen] = targets[labels[chosen]]

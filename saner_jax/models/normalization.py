@@ -11,7 +11,17 @@ NORMS = ("batch", "layer", "group", "none")
 
 
 def checked_norm(norm: str) -> str:
-    """Return a kind of normalisation, or refuse it with a ValueError."""
+    """Return a kind of normalisation, or refuse it with a ValueError.
+
+    Args:
+        norm: what was asked for.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: for anything but one of `NORMS`.
+    """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
     return norm
