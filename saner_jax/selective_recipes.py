@@ -67,7 +67,12 @@ def ae_sam(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> SharpnessAware:
-    """Look where the gradient is long: Adaptive policy to Employ SAM.
+    r"""Look where the gradient is long: Adaptive policy to Employ SAM.
+
+    .. math:: \mathrm{out} = g' \;\text{where}\; \lVert g \rVert^2 \ge \mu_t + c_t \sigma_t
+        \text{, else}\; g
+
+    mu, sigma, c: see :func:`where_steep`. Costs one gradient or two.
 
     Args:
         rho: radius, as for :func:`sam`.
