@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the results: python benchmarks/_tables.py.
+"""Write the tables of the documents from the results: python benchmarks/_tables.py.
 
 A table stands between two comments, `<!-- name -->` and `<!-- end -->`; what is between them is
 replaced.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from _record import ROOT
+from _record import ROOT, mean_and_spread
 
 
 def costs(result: dict[str, Any]) -> list[str]:
@@ -67,6 +67,66 @@ def times(*results: dict[str, Any]) -> list[str]:
     return lines + [f"| {name} | {told(ratio)} |" for name, ratio in rows.items()]
 
 
+def results(*every: dict[str, Any]) -> list[str]:
+    """Tell last test accuracy, and the wrong labels memorised, of SGD, SAM and SANER."""
+    digits, best, cifar, same = every
+    finals = lambda cells: {
+        name: {**cell["final"], "rho": cell["rho"]} for name, cell in cells.items()
+    }
+    at = lambda methods, rho: {name: {**cell, "rho": rho} for name, cell in methods.items()}
+    rows = [
+        ("digits, 40 % symmetric", digits, at(digits["methods"], digits["config"]["rho"])),
+        ("the same, SAM's best ρ", best, at(best["methods"], best["rho"]["sam"])),
+        ("CIFAR-10N worse, best ρ of each", cifar, finals(cifar["noise"]["human:worse"])),
+        ("CIFAR-10, 50 % symmetric, best ρ of each", cifar, finals(cifar["noise"]["symmetric"])),
+        ("the same, SAM's best ρ", same, finals(same["noise"]["symmetric"])),
+    ]
+
+    def told(method: str, cells: dict[str, Any]) -> str:
+        if method not in cells:
+            return "–"
+        cell = cells[method]
+        radius = "" if method == "sgd" else f", ρ {cell['rho']:g}"
+        memorised = mean_and_spread(cell["memorised"]).partition(" ")[0]
+        return f"{mean_and_spread(cell['test_accuracy_last'])} ({memorised}{radius})"
+
+    lines = ["| data and noise | n | SGD | SAM | SANER | record |", "|---|---|---|---|---|---|"]
+    for what, result, cells in rows:
+        methods = " | ".join(told(method, cells) for method in ("sgd", "sam", "saner"))
+        n = len(cells["saner"]["test_accuracy_last"])
+        lines.append(f"| {what} | {n} | {methods} | {_record(result)} |")
+    return lines
+
+
+def suspects(*every: dict[str, Any]) -> list[str]:
+    """Tell how well rankings find the wrong labels, by AUROC."""
+    names = {
+        "symmetric 0.2": "digits, 20 % symmetric",
+        "symmetric 0.4": "digits, 40 % symmetric",
+        "pair 0.3": "digits, 30 % to the next class",
+        "symmetric": "CIFAR-10, 40 % symmetric",
+        "human:worse": "CIFAR-10N worse",
+    }
+    columns = {"SGD": "sgd", "SAM": "sam", "SANER": "saner"}
+    lines = [
+        f"| data and noise | n | {' | '.join(columns)} | record |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in every:
+        for noise, scorers in result["noise"].items():
+            cells = " | ".join(mean_and_spread(scorers[name]["auroc"]) for name in columns.values())
+            n = len(scorers["saner"]["auroc"])
+            lines.append(f"| {names[noise]} | {n} | {cells} | {_record(result)} |")
+    return lines
+
+
+def _record(result: dict[str, Any]) -> str:
+    claim = result["claim"].replace(" ", "_")
+    device, version = result["device"]["kind"], result["versions"]["jax"]
+    path = f"benchmarks/results/{claim}.json"
+    return f"[{result['git_commit'][:7]}]({path}), jax {version}, {device}"
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     "costs": (("methods_cost_their_gradients",), costs),
     "models": (("saner_costs_what_sam_costs",), models),
@@ -76,6 +136,17 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
             *("many_seeds_at_once_are_faster", "a_compiled_step_is_found_again"),
         ),
         times,
+    ),
+    "results": (
+        (
+            *("saner_memorises_less_on_digits", "saner_improves_every_ascent"),
+            *("saner_forgets_noise_on_cifar", "saner_improves_every_ascent_on_cifar"),
+        ),
+        results,
+    ),
+    "suspects": (
+        ("saner_finds_the_wrong_labels", "saner_finds_wrong_labels_on_cifar"),
+        suspects,
     ),
 }
 
@@ -96,5 +167,6 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    for document in ("README.md", "benchmarks/README.md"):
+        path = ROOT / document
+        path.write_text(filled(path.read_text()))

@@ -5,6 +5,7 @@ import inspect
 import json
 import pathlib
 import re
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,21 @@ import optax
 import pytest
 
 import saner_jax
+from saner_jax.arguments import parse
+from saner_jax.cli import COMMANDS
+from saner_jax.data_commands import PrepareConfig, ShowConfig
+from saner_jax.options import (
+    CompareConfig,
+    EvaluateConfig,
+    ExplainConfig,
+    RelabelConfig,
+    ReportConfig,
+    SuspectsConfig,
+    TrainConfig,
+    check_compare,
+    check_train,
+)
+from saner_jax.presets import PRESETS
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -71,12 +87,95 @@ def test_the_readme_lists_every_recipe_with_its_signature():
     assert rows == expected
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+DOCUMENTS = [
+    path.relative_to(ROOT).as_posix()
+    for folder in (".", "benchmarks", "colabs", "tests/golden")
+    for path in sorted((ROOT / folder).glob("*.md"))
+]
+
+
+def anchors(path):
+    """The anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(document):
     path = ROOT / document
-    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())
-    local = [target for target in targets if "://" not in target]
-    assert all((path.parent / target).exists() for target in local)
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if "://" not in target:
+            file, _, anchor = target.partition("#")
+            there = path.parent / file if file else path
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), target
+
+
+def commands(path):
+    """The command lines of `saner-jax` that a document or notebook shows, one argument list each.
+
+    They stand behind a prompt, in a block of their own or as code within a sentence; what only
+    names a command has no option or path behind it.
+    """
+    text = path.read_text()
+    shown = re.findall(r"^(?:# )?\$ (saner-jax .*)$|&& (saner-jax .*)$", text, re.MULTILINE)
+    shown += re.findall(r"`(saner-jax [a-z]+(?: [a-z]+)? -[^`]*)`()", text)
+    return [shlex.split("".join(line), comments=True)[1:] for line in shown]
+
+
+SHOWN = [
+    (path.relative_to(ROOT).as_posix(), " ".join(arguments), arguments)
+    for path in [*(ROOT / name for name in DOCUMENTS), *(ROOT / "colabs").glob("*.py")]
+    for arguments in commands(path)
+]
+CONFIGS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+    "suspects": SuspectsConfig,
+    "relabel": RelabelConfig,
+    "report": ReportConfig,
+    "explain": ExplainConfig,
+    "data prepare": PrepareConfig,
+    "data show": ShowConfig,
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "line", "arguments"), SHOWN, ids=[f"{name}: {line}" for name, line, _ in SHOWN]
+)
+def test_the_commands_that_documents_show_are_understood(document, line, arguments):
+    assert arguments[0] in COMMANDS, document
+    length = 2 if arguments[0] == "data" else 1
+    # N stands for a number.
+    name, options = " ".join(arguments[:length]), [x.replace("N", "2") for x in arguments[length:]]
+    if "--help" in options:
+        return
+    if "--preset" in options:
+        at = options.index("--preset")
+        assert options[at + 1] in PRESETS
+        del options[at : at + 2]
+    # What the command itself reads them with; it refuses options that are not there.
+    config = parse(CONFIGS[name], options, prog=f"saner-jax {name}")
+    if name == "train" and config.resume is None:
+        check_train(config)
+    elif name == "compare":
+        check_compare(config)
+
+
+def test_every_option_told_of_is_one():
+    options = {field for config in CONFIGS.values() for field in config.__dataclass_fields__}
+    for name in DOCUMENTS:
+        for told in re.findall(r"`--([a-z-]+)[^`]*`", (ROOT / name).read_text()):
+            assert told.replace("-", "_") in {*options, "preset", "help"}, f"{name}: --{told}"
+
+
+def test_every_command_is_shown_and_has_its_options_checked():
+    told = {name.partition(" ")[0] for name in CONFIGS}
+    assert told == COMMANDS.keys()
+    readme = {line.partition(" ")[0] for document, line, _ in SHOWN if document == "README.md"}
+    # These two have no options worth showing.
+    assert readme | {"explain", "report"} == told
 
 
 def test_make_runs_what_the_readme_promises():
@@ -93,27 +192,38 @@ def test_a_recipe_and_a_ball_show_their_formula_and_source(name):
 
 
 def test_the_readme_tells_the_committed_numbers():
-    results = json.loads(
-        (ROOT / "benchmarks/results/saner_memorises_less_on_digits.json").read_text()
-    )
-    for method, entry in results["methods"].items():
+    result = lambda claim: json.loads((ROOT / f"benchmarks/results/{claim}.json").read_text())
+    for method, entry in result("saner_memorises_less_on_digits")["methods"].items():
         cells = [
             f"{100 * np.mean(entry[name]):.1f} ± {100 * np.std(entry[name], ddof=1):.1f}"
             for name in ("test_accuracy_last", "test_accuracy_best", "memorised", "clean_fit")
         ]
         assert f"| {method} | {' | '.join(cells)} |" in README
-    path = ROOT / "benchmarks/results/a_step_costs_two_gradients.json"
-    ratios = json.loads(path.read_text())["ratios"]
+    ratios = result("a_step_costs_two_gradients")["ratios"]
     assert f"{ratios['sam over sgd']['flops']:.4f} times SGD's FLOPs for SAM" in README
     assert f"{ratios['saner over sam']['flops']:.4f} times SAM's for SANER" in README
+    gains = [np.mean(gain) for gain in result("saner_improves_every_ascent")["gains"].values()]
+    assert f"{100 * min(gains):.1f} to {100 * max(gains):.1f} points to each of five" in README
+    sweeps = result("saner_forgets_noise_on_cifar")["sweep"].values()
+    at = lambda sweep, method: sweep[f"{method}, rho 0.2"]["final"]["test_accuracy_last"][0]
+    told = [f"{100 * at(s, 'saner'):.1f} against {100 * at(s, 'sam'):.1f} %" for s in sweeps]
+    assert " and ".join(told) in README
+    last = result("sam_on_resists_noise_like_sam")["noise"]["symmetric"]["sam_on"]["final"]
+    last = 100 * np.asarray(last["test_accuracy_last"])
+    flops = result("saner_costs_what_sam_costs")["over_sgd"]["resnet18"]
+    on, look = (flops[name]["flops"] for name in ("sam, normalization_only", "look_sam"))
+    told = f"{last.mean():.1f} ± {last.std(ddof=1):.1f}"
+    assert f"SAM-ON ({on:.2f} times SGD's operations, {told} in the fourth row" in README
+    assert f"`look_sam` ({look:.1f} times" in README
 
 
-def test_the_readmes_tables_are_those_of_the_committed_results(monkeypatch):
+def test_the_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     tables = importlib.import_module("_tables")
-    assert tables.filled(README) == README
+    documents = README + (ROOT / "benchmarks" / "README.md").read_text()
+    assert tables.filled(documents) == documents
     for name, (claims, _) in tables.TABLES.items():
-        rows = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->", README, re.DOTALL)[1]
+        rows = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->", documents, re.DOTALL)[1]
         paths = [ROOT / "benchmarks" / "results" / f"{claim}.json" for claim in claims]
         assert bool(rows) == all(path.exists() for path in paths)
 
