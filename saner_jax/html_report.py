@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import saner_jax
-from saner_jax.html_pictures import GROUPS, draw_curves, draw_groups, figure, percent
+from saner_jax.html_pictures import GROUPS, curves_picture, draw_groups, figure, percent
 from saner_jax.report import COLUMNS, mean_and_std
 from saner_jax.run_contents import Contents, counted, listed, read_contents
 from saner_jax.run_folder import write_bytes
@@ -188,9 +188,9 @@ def _section(run: Contents, position: int) -> str:
             "Mean ± standard deviation over n seeds, after the last epoch unless it says otherwise."
         )
         parts += ["<h3>Results</h3>\n", _table(caption, head, [("", _rows(run, columns))])]
-    curves = draw_curves(run.results)
+    curves = curves_picture(run.results)
     if curves:
-        parts += ["<h3>Curves</h3>\n", *(figure(picture) for picture in curves)]
+        parts += ["<h3>Curves</h3>\n", figure(curves)]
     rows = [row for row in run.rows if any(name in row for name in GROUPS)]
     if rows:
         parts += [

@@ -16,7 +16,6 @@ import numpy as np
 from saner_jax import report, run_folder
 from saner_jax.data import Dataset
 from saner_jax.data.label_file import rows_of, whole, write_label_file
-from saner_jax.data_commands import image_grid
 from saner_jax.experiment import load_data
 from saner_jax.fitting import Stopped
 from saner_jax.history import Evidence, read_evidence
@@ -26,6 +25,7 @@ from saner_jax.options import (
     TrainConfig,
     check_suspects,
 )
+from saner_jax.pictures import image_grid
 from saner_jax.suspects import Ranking, measure, pooled, rank
 from saner_jax.train import Job as Run
 from saner_jax.train import prepare as prepare_run

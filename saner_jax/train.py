@@ -36,6 +36,7 @@ from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_
 from saner_jax.history import Evidence, no_history, write_evidence
 from saner_jax.layout import AXIS, join, make_layout
 from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
+from saner_jax.pictures import draw_curves
 from saner_jax.scoring import shares
 from saner_jax.training import forward_of, init_state
 
@@ -179,7 +180,7 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
                 stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
             ) from None
     if is_main:
-        report.plot_curves(job.folder / "curves.png", results)
+        run_folder.write_bytes(job.folder / "curves.png", draw_curves(results))
         report.show_table(results)
     return results
 

@@ -14,9 +14,10 @@ import pytest
 from html_pages import Page
 from run_folders import HOSTILE, OPTIONS, TWO_SEEDS, entry, epoch, make_compare, make_train
 
-from saner_jax import html_pictures, report
+from saner_jax import html_pictures
 from saner_jax.cli import main
 from saner_jax.html_report import write_report
+from saner_jax.pictures import COLOURS
 
 
 @pytest.fixture
@@ -143,14 +144,12 @@ def test_a_log_without_shares_has_no_picture_of_them(page_of, tmp_path):
     assert page.row("sgd") == ("–", "50.0", "1", "–")
 
 
-def test_methods_beyond_the_colours_get_another_picture(page_of, tmp_path):
-    names = [f"m{k}" for k in range(len(report.COLOURS) + 1)]
+def test_methods_beyond_the_colours_are_in_the_picture(page_of, tmp_path):
+    names = [f"m{k}" for k in range(len(COLOURS) + 1)]
     methods = {name: entry({}, {"test_accuracy": [[0.5, 0.6]]}) for name in names}
     page = page_of(make_compare(tmp_path / "all", methods, seeds=1))
     start = "Test accuracy and share of wrong labels memorised over epochs, a line per method: "
-    assert [alt for alt, _ in page.images] == [
-        f"{start}{', '.join(part)}." for part in (names[:-1], names[-1:])
-    ]
+    assert [alt for alt, _ in page.images] == [f"{start}{', '.join(names)}."]
 
 
 def test_suspects_are_tabled_by_their_own_columns(page_of, tmp_path):
