@@ -3,10 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
-from run_folders import TWO_SEEDS, epoch, make_compare, make_train
+from run_folders import NAN, TWO_SEEDS, epoch, make_compare, make_train
 
 from saner_jax.html_report import write_report
+from saner_jax.metrics_log import summary_of
 
 
 def rewrite(name, **changes):
@@ -81,3 +83,22 @@ def test_a_log_is_refused_by_its_line(tmp_path, line, sentence):
         file.write(f"{line}\n")
     with pytest.raises(ValueError, match=re.escape(f"metrics.jsonl, {sentence}")):
         write_report([folder], tmp_path / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "last", "best"),
+    [
+        ([0.5, 0.75, 0.25], 0.25, 0.75),
+        ([0.5, NAN, None], None, 0.5),
+        ([None, 0.5, NAN], NAN, 0.5),
+        ([NAN, NAN], NAN, NAN),
+    ],
+)
+def test_the_best_evaluation_is_the_highest_that_is_finite(accuracies, last, best):
+    rows = [{"epoch": 1 + k, "test_accuracy": value} for k, value in enumerate(accuracies)]
+    summary = summary_of([*rows, {"epoch": 9}])
+    np.testing.assert_equal(
+        summary["final"], {"test_accuracy_last": [last], "test_accuracy_best": [best]}
+    )
+    assert summary["curves"]["epoch"] == [[row["epoch"] for row in rows]]
+    np.testing.assert_equal(summary["curves"]["test_accuracy"], [accuracies])
