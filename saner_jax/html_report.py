@@ -88,14 +88,15 @@ footer { margin-top: 3rem; color: #57606a; font-size: .92rem; }
 """
 
 
-def write_report(folders: Sequence[Path], output_file: Path) -> Path:
+def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Path:
     """Write the report of runs into one self-contained HTML page.
 
     Args:
         folders: one or more run folders, of `saner-jax train` or `saner-jax compare`, finished or
             not: config.json, what there is of results.json and metrics.jsonl, and suspects.csv and
             suspects.png where `saner-jax suspects` has left them.
-        output_file: the page, a new file in a folder that exists; written whole or not at all.
+        output_file: the page, a new file in a folder that exists; report.html in the first of the
+            run folders if not given. It is written whole or not at all.
 
     Returns:
         The page's path.
@@ -112,12 +113,14 @@ def write_report(folders: Sequence[Path], output_file: Path) -> Path:
         >>> options = {"dataset": "digits", "noise": "pair", "rate": 0.4, "model": "mlp"}
         >>> options |= {"epochs": 60, "method": "sam"}
         >>> _ = (folder / "config.json").write_text(json.dumps(options))
-        >>> page = write_report([folder], folder / "report.html")
-        >>> "This run has not finished" in page.read_text()
-        True
+        >>> page = write_report([folder])
+        >>> page.name, "This run has not finished" in page.read_text()
+        ('report.html', True)
     """
     if not folders:
-        raise ValueError("folders must name at least one run")
+        raise ValueError("folders must name at least one run, and none is given")
+    if output_file is None:
+        output_file = Path(folders[0], "report.html")
     if os.path.lexists(output_file):
         raise ValueError(f"output_file {str(output_file)!r} exists, and is not overwritten")
     if not output_file.parent.is_dir():

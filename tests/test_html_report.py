@@ -209,6 +209,16 @@ def test_what_lies_at_the_output_is_never_touched(tmp_path):
     assert not link.exists()
 
 
+def test_a_report_lies_in_the_first_folder_unless_it_says_otherwise(tmp_path):
+    first, second = (make_train(tmp_path / name, []) for name in ("first", "second"))
+    assert write_report([first, second]) == first / "report.html"
+    assert not (second / "report.html").exists()
+    page = (first / "report.html").read_bytes()
+    with pytest.raises(ValueError, match="exists, and is not overwritten"):
+        write_report([first])
+    assert (first / "report.html").read_bytes() == page
+
+
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     folder = make_train(tmp_path / "run", [])
 
