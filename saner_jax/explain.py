@@ -5,7 +5,7 @@ linear model over it; the way of SGD, SAM and SANER down a loss of two parameter
 net memorises while it is trained.
 """
 
-import os
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import saner_jax
 from saner_jax import compare, report, run_folder
 from saner_jax.data import load, symmetric
 from saner_jax.linear_toy import TwoClasses, descend, two_gaussians
-from saner_jax.options import CompareConfig, ExplainConfig, check_explain
+from saner_jax.options import CompareConfig, ExplainConfig, check_compare, check_explain
 from saner_jax.pictures import COLOURS, draw_curves, png_of
 from saner_jax.theory import shrinkage_ratio
 
@@ -73,10 +73,9 @@ def run(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
         OSError: when the folder cannot be written.
     """
     check_explain(config)
-    if config.output_folder is not None and os.path.lexists(config.output_folder):
-        raise ValueError(
-            f"output_folder {str(config.output_folder)!r} exists, and is not written into"
-        )
+    options = CompareConfig(seeds=config.seeds, epochs=config.epochs)
+    # Nothing of a command that cannot be run is left behind.
+    check_compare(options)
     folder = run_folder.make_folder(config.output_folder, "explain")
     digits = two_digits()
     paths = logit_paths(digits)
@@ -89,10 +88,8 @@ def run(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
         for method, recipe in recipes(_TOY_RHO).items()
     }
     run_folder.write_bytes(folder / "trajectories.png", draw_trajectories(toy, ways))
-    options = CompareConfig(
-        seeds=config.seeds, epochs=config.epochs, output_folder=folder / "compare"
-    )
-    results = compare.run(compare.prepare(options), command)
+    job = compare.prepare(dataclasses.replace(options, output_folder=folder / "compare"))
+    results = compare.run(job, command)
     run_folder.write_bytes(folder / "memorisation.png", draw_curves(results))
     record = {
         "command": command,
