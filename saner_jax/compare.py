@@ -20,6 +20,7 @@ from saner_jax.experiment import build_model, draw_noise, load_data
 from saner_jax.fitting import Diverged
 from saner_jax.options import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.paired_runs import EpochRecord, Job, initial_params, train
+from saner_jax.pictures import draw_curves
 from saner_jax.scoring import shares
 from saner_jax.train import prepare as prepare_run
 from saner_jax.train import train_to_end
@@ -112,7 +113,7 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
                     else _train_seed_by_seed(job, method, say, show)
                 )
                 run_folder.write_json(folder / "results.json", results)
-        report.plot_curves(folder / "curves.png", results)
+        run_folder.write_bytes(folder / "curves.png", draw_curves(results))
         results.update(complete=True, seconds=time.perf_counter() - began)
         run_folder.write_json(folder / "results.json", results)
     except KeyboardInterrupt:

@@ -1,18 +1,16 @@
 """Prepare a dataset, or show what is in it: what `saner-jax data` does."""
 
 import dataclasses
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.console import Console
 
 from saner_jax.data import Dataset, NoisyLabels
 from saner_jax.data.cifar import prepare_cifar, tfds_folder
 from saner_jax.experiment import draw_noise, load_data
 from saner_jax.options import RunConfig, check_run
+from saner_jax.pictures import image_grid
+from saner_jax.report import say
 from saner_jax.run_folder import write_bytes
 
 
@@ -52,10 +50,9 @@ def prepare(config: PrepareConfig) -> None:
     """
     folder = tfds_folder(config.data_dir)
     prepare_cifar(config.dataset, folder, archive=config.archive)
-    Console(highlight=False, markup=False).print(
+    say(
         f"{config.dataset} is prepared in {folder}; use it with --dataset {config.dataset}"
-        f" --data-dir {folder}",
-        soft_wrap=True,
+        f" --data-dir {folder}"
     )
 
 
@@ -72,12 +69,11 @@ def show(config: ShowConfig) -> None:
     check_run(config)
     dataset = load_data(config)
     noisy = draw_noise(config, dataset, config.seed)
-    console = Console(highlight=False, markup=False)
     for line in describe(config, dataset, noisy):
-        console.print(line, soft_wrap=True)
+        say(line)
     if config.picture is not None:
         write_bytes(config.picture, flipped_grid(dataset, noisy, rows=config.picture_rows))
-        console.print(f"Flipped examples are shown in {config.picture}", soft_wrap=True)
+        say(f"Flipped examples are shown in {config.picture}")
 
 
 def describe(config: RunConfig, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
@@ -144,32 +140,3 @@ def flipped_grid(dataset: Dataset, noisy: NoisyLabels, *, rows: int = 5, columns
         f"given {names[noisy.labels[row]]}\ntrue {names[noisy.true_labels[row]]}" for row in chosen
     ]
     return image_grid(dataset.train_images[chosen], titles, rows=rows, columns=columns)
-
-
-def image_grid(
-    images: NDArray[np.uint8], titles: Sequence[str], *, rows: int, columns: int
-) -> bytes:
-    """Draw images with a title above each.
-
-    Args:
-        images: uint8 `(n, h, w, channels)`, 1 channel or at least 3.
-        titles: one per image.
-        rows: rows of the grid, at least 1.
-        columns: images in a row, at least 1; fewer than fill the grid leave it blank at the end.
-
-    Returns:
-        A PNG file.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.35 * columns, 1.6 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, image, title in zip(axes, images, titles, strict=False):
-        axis.imshow(image[..., 0] if image.shape[-1] == 1 else image[..., :3], cmap="gray_r")
-        # Names of classes are text, not formulas.
-        axis.set_title(title, fontsize=8, parse_math=False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120)
-    return png.getvalue()

@@ -5,8 +5,7 @@ linear model over it; the way of SGD, SAM and SANER down a loss of two parameter
 net memorises while it is trained.
 """
 
-import io
-import os
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,8 @@ import saner_jax
 from saner_jax import compare, report, run_folder
 from saner_jax.data import load, symmetric
 from saner_jax.linear_toy import TwoClasses, descend, two_gaussians
-from saner_jax.options import CompareConfig, ExplainConfig, check_explain
+from saner_jax.options import CompareConfig, ExplainConfig, check_compare, check_explain
+from saner_jax.pictures import COLOURS, draw_curves, png_of
 from saner_jax.theory import shrinkage_ratio
 
 # The toy of SANER's authors, and a strength that keeps a tenth of what shrank, as theirs.
@@ -73,10 +73,9 @@ def run(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
         OSError: when the folder cannot be written.
     """
     check_explain(config)
-    if config.output_folder is not None and os.path.lexists(config.output_folder):
-        raise ValueError(
-            f"output_folder {str(config.output_folder)!r} exists, and is not written into"
-        )
+    options = CompareConfig(seeds=config.seeds, epochs=config.epochs)
+    # Nothing of a command that cannot be run is left behind.
+    check_compare(options)
     folder = run_folder.make_folder(config.output_folder, "explain")
     digits = two_digits()
     paths = logit_paths(digits)
@@ -89,12 +88,9 @@ def run(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
         for method, recipe in recipes(_TOY_RHO).items()
     }
     run_folder.write_bytes(folder / "trajectories.png", draw_trajectories(toy, ways))
-    options = CompareConfig(
-        seeds=config.seeds, epochs=config.epochs, output_folder=folder / "compare"
-    )
-    results = compare.run(compare.prepare(options), command)
-    curves = (folder / "compare" / "curves.png").read_bytes()
-    run_folder.write_bytes(folder / "memorisation.png", curves)
+    job = compare.prepare(dataclasses.replace(options, output_folder=folder / "compare"))
+    results = compare.run(job, command)
+    run_folder.write_bytes(folder / "memorisation.png", draw_curves(results))
     record = {
         "command": command,
         "shift": paths.shift,
@@ -186,7 +182,7 @@ def draw_shrinkage(paths: Paths) -> bytes:
     bar = figure.colorbar(filled, ax=axes, ticks=[levels[0], 1, levels[-1]], format="%.2f")
     bar.ax.minorticks_off()
     bar.set_label("r, SAM's gradient over SGD's")
-    for (method, clean), colour in zip(paths.clean.items(), report.COLOURS, strict=False):
+    for (method, clean), colour in zip(paths.clean.items(), COLOURS, strict=False):
         axes.plot(clean, paths.noisy[method], color=colour, label=method, linewidth=2)
         axes.plot(clean[-1], paths.noisy[method][-1], "o", color=colour)
     axes.set(
@@ -197,7 +193,7 @@ def draw_shrinkage(paths: Paths) -> bytes:
     )
     axes.set_title(f"SAM shrinks below the line r = 1 (C = {paths.shift:.2f})", fontsize=11)
     axes.legend(loc="lower left")
-    return _png(figure)
+    return png_of(figure, dpi=130)
 
 
 def draw_trajectories(toy: TwoClasses, ways: dict[str, NDArray[np.float64]]) -> bytes:
@@ -225,7 +221,7 @@ def draw_trajectories(toy: TwoClasses, ways: dict[str, NDArray[np.float64]]) -> 
     bar.ax.minorticks_off()
     bar.set_label("loss of the rightly labelled")
     axes.contourf(side, side, noisy, levels=[0, 1], colors=["#cc79a7"], alpha=0.35)
-    for (method, way), colour in zip(ways.items(), report.COLOURS, strict=False):
+    for (method, way), colour in zip(ways.items(), COLOURS, strict=False):
         axes.plot(*way.T, ".-", color=colour, label=method, linewidth=1.5, markersize=4)
     axes.plot(*next(iter(ways.values()))[0], "k*", markersize=11)
     axes.set(
@@ -234,7 +230,7 @@ def draw_trajectories(toy: TwoClasses, ways: dict[str, NDArray[np.float64]]) -> 
     )
     axes.set_title("The way from the star; wrong labels are fitted in the tinted part", fontsize=11)
     axes.legend(loc="lower left")
-    return _png(figure)
+    return png_of(figure, dpi=130)
 
 
 def _figure() -> tuple[Any, Any]:
@@ -243,9 +239,3 @@ def _figure() -> tuple[Any, Any]:
     figure = Figure(figsize=(7, 5.6), layout="constrained")
     axes = figure.subplots()
     return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=130)
-    return png.getvalue()

@@ -2,18 +2,15 @@
 
 import base64
 import html
-import io
 import math
 import struct
-import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from saner_jax import report
+from saner_jax.pictures import draw_curves, png_of
 
 GROUPS = ("shrunk", "grown", "reversed", "zero")
 """The shares of coordinates that are drawn, from the bottom up."""
@@ -49,6 +46,7 @@ def read_picture(path: Path, alt: str) -> Picture:
         ValueError: for a file that cannot be read or is no PNG file, naming it.
 
     Example:
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "sheet.png")
         >>> _ = path.write_bytes(draw_groups([{"epoch": 1, "shrunk": 0.25}]).png)
         >>> read_picture(path, "A sheet.").alt
@@ -84,41 +82,31 @@ def figure(picture: Picture) -> str:
     )
 
 
-def draw_curves(results: dict[str, Any]) -> list[Picture]:
-    """Draw test accuracy and memorised share over epochs, as `saner_jax.report.plot_curves` does.
+def curves_picture(results: dict[str, Any]) -> Picture | None:
+    """Draw the curves as `saner_jax.pictures.draw_curves` does, of the methods that have any.
 
     Args:
-        results: as in results.json, with NaN for null. What has no colour of its own left goes
-            into the next picture.
+        results: as in results.json.
 
     Returns:
-        The pictures, none where no method has curves.
+        The picture; None where no method has curves.
 
     Example:
-        >>> pictures = draw_curves({
+        >>> curves_picture({
         ...     "config": {"dataset": "digits", "noise": "pair", "rate": 0.4},
         ...     "seeds": [0],
-        ...     "methods": {"sam": {"curves": {"test_accuracy": [[0.5, 0.75]]}}},
-        ... })
-        >>> pictures[0].alt
+        ...     "methods": {
+        ...         "sam": {"curves": {"test_accuracy": [[0.5, 0.75]]}}, "saner": {"curves": {}}
+        ...     },
+        ... }).alt
         'Test accuracy and share of wrong labels memorised over epochs, a line per method: sam.'
     """
-    drawn = [name for name, entry in results["methods"].items() if entry["curves"]]
-    at_once, pictures = len(report.COLOURS), []
-    for start in range(0, len(drawn), at_once):
-        names = drawn[start : start + at_once]
-        methods = {_literal(name): _filled(results["methods"][name]) for name in names}
-        config = results["config"]
-        config = {**config, **{name: _literal(config[name]) for name in ("dataset", "noise")}}
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            # A letter that the font lacks shows as a box, and in full in the page's text.
-            warnings.filterwarnings("ignore", "Glyph .* missing")
-            path = Path(folder, "curves.png")
-            report.plot_curves(path, {**results, "config": config, "methods": methods})
-            png = path.read_bytes()
-        what = "Test accuracy and share of wrong labels memorised over epochs, a line per method"
-        pictures.append(Picture(png, f"{what}: {', '.join(names)}."))
-    return pictures
+    methods = {name: entry for name, entry in results["methods"].items() if entry["curves"]}
+    if not methods:
+        return None
+    what = "Test accuracy and share of wrong labels memorised over epochs, a line per method"
+    png = draw_curves({**results, "methods": methods})
+    return Picture(png, f"{what}: {', '.join(methods)}.")
 
 
 def draw_groups(rows: Sequence[dict[str, float]]) -> Picture:
@@ -164,9 +152,7 @@ def draw_groups(rows: Sequence[dict[str, float]]) -> Picture:
     axes.legend(
         handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
     )
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
-    return Picture(png.getvalue(), alt)
+    return Picture(png_of(figure, dpi=150), alt)
 
 
 def percent(fraction: float) -> str:
@@ -183,14 +169,3 @@ def percent(fraction: float) -> str:
         ('12.3%', '–')
     """
     return f"{fraction:.1%}" if math.isfinite(fraction) else "–"
-
-
-def _filled(entry: dict[str, Any]) -> dict[str, Any]:
-    """Give an entry both curves, of one length: one that is not there is nowhere finite."""
-    blank = np.full(np.shape(next(iter(entry["curves"].values()))), math.nan)
-    return {**entry, "curves": {"test_accuracy": blank, "memorised": blank, **entry["curves"]}}
-
-
-def _literal(text: str) -> str:
-    """Keep dollars from being read as the bounds of a formula."""
-    return text.replace("$", r"\$")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import saner_jax
-from saner_jax.html_pictures import GROUPS, draw_curves, draw_groups, figure, percent
+from saner_jax.html_pictures import GROUPS, curves_picture, draw_groups, figure, percent
 from saner_jax.report import COLUMNS, mean_and_std
 from saner_jax.run_contents import Contents, counted, listed, read_contents
 from saner_jax.run_folder import write_bytes
@@ -88,14 +88,15 @@ footer { margin-top: 3rem; color: #57606a; font-size: .92rem; }
 """
 
 
-def write_report(folders: Sequence[Path], output_file: Path) -> Path:
+def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Path:
     """Write the report of runs into one self-contained HTML page.
 
     Args:
         folders: one or more run folders, of `saner-jax train` or `saner-jax compare`, finished or
             not: config.json, what there is of results.json and metrics.jsonl, and suspects.csv and
             suspects.png where `saner-jax suspects` has left them.
-        output_file: the page, a new file in a folder that exists; written whole or not at all.
+        output_file: the page, a new file in a folder that exists; report.html in the first of the
+            run folders if not given. It is written whole or not at all.
 
     Returns:
         The page's path.
@@ -112,12 +113,14 @@ def write_report(folders: Sequence[Path], output_file: Path) -> Path:
         >>> options = {"dataset": "digits", "noise": "pair", "rate": 0.4, "model": "mlp"}
         >>> options |= {"epochs": 60, "method": "sam"}
         >>> _ = (folder / "config.json").write_text(json.dumps(options))
-        >>> page = write_report([folder], folder / "report.html")
-        >>> "This run has not finished" in page.read_text()
-        True
+        >>> page = write_report([folder])
+        >>> page.name, "This run has not finished" in page.read_text()
+        ('report.html', True)
     """
     if not folders:
-        raise ValueError("folders must name at least one run")
+        raise ValueError("folders must name at least one run, and none is given")
+    if output_file is None:
+        output_file = Path(folders[0], "report.html")
     if os.path.lexists(output_file):
         raise ValueError(f"output_file {str(output_file)!r} exists, and is not overwritten")
     if not output_file.parent.is_dir():
@@ -188,9 +191,9 @@ def _section(run: Contents, position: int) -> str:
             "Mean ± standard deviation over n seeds, after the last epoch unless it says otherwise."
         )
         parts += ["<h3>Results</h3>\n", _table(caption, head, [("", _rows(run, columns))])]
-    curves = draw_curves(run.results)
+    curves = curves_picture(run.results)
     if curves:
-        parts += ["<h3>Curves</h3>\n", *(figure(picture) for picture in curves)]
+        parts += ["<h3>Curves</h3>\n", figure(curves)]
     rows = [row for row in run.rows if any(name in row for name in GROUPS)]
     if rows:
         parts += [

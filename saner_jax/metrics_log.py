@@ -3,11 +3,16 @@
 import contextlib
 import importlib
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from saner_jax.run_folder import plain, write_bytes
+
+_AT_END = ("memorised", "corrected", "clean_fit", "test_loss", "train_loss")
 
 
 def rewind(path: Path, step: int) -> list[dict[str, Any]]:
@@ -40,6 +45,42 @@ def rewind(path: Path, step: int) -> list[dict[str, Any]]:
             rows.append(row)
     write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return rows
+
+
+def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[Any]]]:
+    """Sum up a log as results.json does: curves of what was evaluated, and how they end.
+
+    Args:
+        rows: those logged, in order. Those without "test_accuracy" were not evaluated, and do not
+            count. What is missing in others is NaN; None stands for what is not finite.
+
+    Returns:
+        "curves": by name, a list of one list, for the one seed, with a value per evaluated row.
+        "final": by name, a list of one value: the test accuracy "last" and "best" (the highest
+        that is finite), and what else is told of the last evaluation. Both are empty where there
+        was none.
+
+    Example:
+        >>> rows = [{"epoch": 1, "test_accuracy": 0.75}, {"epoch": 2}]
+        >>> summary = summary_of([*rows, {"epoch": 3, "test_accuracy": 0.5, "memorised": 0.25}])
+        >>> summary["curves"]
+        {'epoch': [[1, 3]], 'test_accuracy': [[0.75, 0.5]], 'memorised': [[nan, 0.25]]}
+        >>> summary["final"]
+        {'test_accuracy_last': [0.5], 'test_accuracy_best': [0.75], 'memorised': [0.25]}
+    """
+    evaluated = [row for row in rows if "test_accuracy" in row]
+    if not evaluated:
+        return {"final": {}, "curves": {}}
+    names = dict.fromkeys(name for row in evaluated for name in row)
+    curves = {name: [[row.get(name, math.nan) for row in evaluated]] for name in names}
+    (accuracies,) = np.asarray(curves["test_accuracy"], np.float64)
+    last = evaluated[-1]
+    final = {
+        "test_accuracy_last": [last["test_accuracy"]],
+        "test_accuracy_best": [float(np.fmax.reduce(accuracies))],
+        **{name: [last[name]] for name in _AT_END if name in last},
+    }
+    return {"final": final, "curves": curves}
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
-"""Show a comparison: progress, table and curves. Percent appears only in what is shown."""
+"""Print progress, tables and sentences. Percent appears only in what is shown."""
 
 import contextlib
-import io
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,6 @@ import rich.box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
-
-from saner_jax.run_folder import write_bytes
-
-# Okabe and Ito's palette, which the colour-blind can tell apart, then more for the long tables.
-COLOURS = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
-    *("#8c564b", "#7f7f7f", "#bcbd22", "#17becf", "#000000"),
-)
 
 COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
@@ -201,7 +191,6 @@ def show_suspects(folder: Path, results: dict[str, Any]) -> None:
         folder: where it was written.
         results: as in suspects.json.
     """
-    say = partial(Console(highlight=False, markup=False).print, soft_wrap=True)
     names = {"measured": f"{results['method']}, rho {results['rho']:g}", "cleanlab": "cleanlab"}
     table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("ranking")
@@ -225,60 +214,13 @@ def show_suspects(folder: Path, results: dict[str, Any]) -> None:
     )
 
 
-def say(line: str) -> None:
-    """Print a line on standard output.
+def say(line: str | Table) -> None:
+    """Print a line, or a table, on standard output.
 
     Args:
-        line: the line.
+        line: what to print, never broken.
     """
     Console(highlight=False, markup=False).print(line, soft_wrap=True)
-
-
-def plot_curves(path: Path, results: dict[str, Any]) -> None:
-    """Draw test accuracy and memorised share over epochs, a line and a band per method.
-
-    Args:
-        path: the PNG file to write.
-        results: as in results.json, with one method or more.
-
-    Raises:
-        OSError: when the file cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    panels = {
-        "test_accuracy": "test accuracy (%)",
-        "memorised": "flipped examples predicted as their wrong label (%)",
-    }
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        for (method, entry), colour in zip(results["methods"].items(), COLOURS, strict=False):
-            curves = 100 * np.asarray(entry["curves"].get(name, [[math.nan]]))
-            epochs = np.arange(1, curves.shape[1] + 1)
-            if "epoch" in entry["curves"]:
-                epochs = np.asarray(entry["curves"]["epoch"])[0]
-            mean = curves.mean(axis=0)
-            std = curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)
-            marker = "o" if len(epochs) == 1 else None
-            axes.plot(epochs, mean, color=colour, label=method, linewidth=1.8, marker=marker)
-            axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
-        axes.set(title=title, xlabel="epoch")
-        axes.title.set_size(11)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, ncols=1 + len(results["methods"]) // 4)
-    config = results["config"]
-    # What was realised: human labels have a rate of their own.
-    rates = [noise["rate"] for noise in results.get("noise", ())] or [config["rate"]]
-    share = f"{np.mean(rates):.0%} " if np.isfinite(rates).all() else ""
-    figure.suptitle(
-        f"{Path(config['dataset']).stem}, {share}{config['noise']} label noise,"
-        f" mean and standard deviation over {len(results['seeds'])} seeds",
-        fontsize=11,
-    )
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
-    write_bytes(path, png.getvalue())
 
 
 def _percent(fraction: float) -> str:

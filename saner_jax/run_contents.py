@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saner_jax.html_pictures import GROUPS, Picture, read_picture
+from saner_jax.metrics_log import summary_of
 from saner_jax.report import COLUMNS
 
 _KINDS: dict[Any, str] = {dict: "an object", list: "a list", str: "text", int: "a whole number"}
@@ -145,17 +146,9 @@ def _of_rows(config: dict[str, Any], rows: list[dict[str, float]]) -> dict[str, 
     rate = config["rate"] if has_rate else math.nan
     results: dict[str, Any] = {"config": {**config, "rate": rate}, "methods": {}}
     results["seeds"] = [config.get("seed")]
-    evaluated = [row for row in rows if "test_accuracy" in row]
-    if evaluated:
-        names = ("epoch", "test_accuracy", "memorised")
-        curves = {name: [[row.get(name, math.nan) for row in evaluated]] for name in names}
-        best = max(evaluated, key=lambda row: (row["test_accuracy"] >= 0, row["test_accuracy"]))
-        final = {
-            "test_accuracy_last": [evaluated[-1]["test_accuracy"]],
-            "test_accuracy_best": [best["test_accuracy"]],
-            **{k: [evaluated[-1][k]] for k in ("memorised", "clean_fit") if k in evaluated[-1]},
-        }
-        entry = {"final": final, "curves": curves, "diverged": 0, "seconds": math.nan}
+    summary = summary_of(rows)
+    if summary["curves"]:
+        entry = {**summary, "diverged": 0, "seconds": math.nan}
         results["methods"] = {config["methods"][0]: entry}
     return results
 

@@ -36,6 +36,7 @@ from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_
 from saner_jax.history import concluded, no_history, write_evidence
 from saner_jax.layout import AXIS, join, make_layout
 from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
+from saner_jax.pictures import draw_curves
 from saner_jax.scoring import shares
 from saner_jax.training import forward_of, init_state
 
@@ -179,7 +180,7 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
                 stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
             ) from None
     if is_main:
-        report.plot_curves(job.folder / "curves.png", results)
+        run_folder.write_bytes(job.folder / "curves.png", draw_curves(results))
         report.show_table(results)
     return results
 
@@ -371,23 +372,13 @@ def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:
 
 def _results(job: Job, rows: list[Row], best: Row | None, command: str | None) -> dict[str, Any]:
     config = job.config
-    evaluated = [row for row in rows if "test_accuracy" in row]
     entry: dict[str, Any] = {
         "diverged": [False],
         "seconds": sum(len(job.task.train.labels) / row["images_per_second"] for row in rows),
-        "final": {},
-        "curves": {
-            name: [[row[name] for row in evaluated]] for name in (evaluated[0] if evaluated else ())
-        },
+        **metrics_log.summary_of(rows),
     }
-    if evaluated:
-        at_end = ("memorised", "corrected", "clean_fit", "test_loss", "train_loss")
-        entry["final"] = {
-            "test_accuracy_last": [evaluated[-1]["test_accuracy"]],
-            "test_accuracy_best": [max(row["test_accuracy"] for row in evaluated)],
-            **({"test_accuracy_chosen": [best["test_accuracy"]]} if best else {}),
-            **{name: [evaluated[-1][name]] for name in at_end},
-        }
+    if best and entry["final"]:
+        entry["final"]["test_accuracy_chosen"] = [best["test_accuracy"]]
     return {
         "complete": bool(rows) and rows[-1]["epoch"] == config.epochs,
         "command": command,

@@ -46,3 +46,24 @@ def test_explain_writes_its_pictures_and_numbers(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["explain", "--epochs", "0"]) == 2
     assert "epochs must be a whole number of at least 1, not 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--seeds 0", "seeds must be a whole number of at least 1, not 0"),
+        ("--seeds 4294967297", "first_seed must leave all seeds below 2**32"),
+        ("--output-folder .", "output_folder '.' exists"),
+        ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_and_leaves_nothing(
+    options, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", *options.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"saner-jax explain: {words}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

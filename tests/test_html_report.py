@@ -1,9 +1,7 @@
 """A report is one page that holds all it shows, tells what the runs hold, and does nothing else."""
 
-import base64
 import contextlib
 import csv
-import html.parser
 import io
 import itertools
 import json
@@ -12,147 +10,14 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
+from html_pages import Page
+from run_folders import HOSTILE, OPTIONS, TWO_SEEDS, entry, epoch, make_compare, make_train
 
-from saner_jax import html_pictures, report
+from saner_jax import html_pictures
 from saner_jax.cli import main
 from saner_jax.html_report import write_report
-
-VOID = {"meta", "img", "br", "hr"}
-# What may load or run something, and what has no place in a document.
-UNWANTED = {"script", "link", "iframe", "object", "embed", "base", "form", "svg", "video", "audio"}
-OPTIONS = {"dataset": "digits", "noise": "symmetric", "rate": 0.4, "model": "mlp", "epochs": 3}
-HOSTILE = "<script>alert('1')</script>\"&amp;$\\frac{$"
-NAN = float("nan")
-
-
-class Page(html.parser.HTMLParser):
-    """Read a page, and refuse what is not nested, or reaches out of it."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.images, self.ids, self.targets = [], [], [], [], []
-        self.tables, self.text, self.style = [], "", ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-        assert len(set(self.ids)) == len(self.ids)
-        assert set(self.targets) <= set(self.ids)
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        assert len(attributes) == len(attrs)
-        assert tag not in UNWANTED
-        assert not [name for name in attributes if name.startswith("on") or name == "style"]
-        assert not attributes.keys() & {"srcset", "data", "action", "background", "poster"}
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        if "id" in attributes:
-            self.ids.append(attributes["id"])
-        if tag == "img":
-            start, _, data = attributes.pop("src").partition(",")
-            assert start == "data:image/png;base64"
-            image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
-            image.load()
-            assert (str(image.width), str(image.height)) == (
-                attributes["width"],
-                attributes["height"],
-            )
-            self.images.append((attributes["alt"], image))
-            assert attributes["alt"]
-        assert "src" not in attributes
-        if "href" in attributes:
-            assert attributes["href"].startswith("#")
-            self.targets.append(attributes["href"][1:])
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("td", "th"):
-            assert tag == "td" or attributes["scope"]
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_decl(self, decl):
-        assert decl == "DOCTYPE html"
-        assert self.tags == []
-
-    def handle_comment(self, data):
-        pytest.fail("a comment")
-
-    def handle_data(self, data):
-        if "style" in self.open:
-            self.style += data
-        else:
-            self.text += data
-        if {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += data
-
-    def row(self, *start):
-        """Find the only row that begins so, in the tables with a head."""
-        (row,) = {
-            tuple(row)
-            for table in self.tables
-            for row in table
-            if tuple(row[: len(start)]) == start
-        }
-        return row[len(start) :]
-
-
-def entry(final, curves=None, **more):
-    return {"final": final, "curves": curves or {}, "diverged": [False], "seconds": 1.0, **more}
-
-
-def make_compare(folder, methods, seeds=2, options=OPTIONS, **more):
-    folder.mkdir()
-    config = {**options, "methods": list(methods), "seeds": seeds}
-    results = {
-        "complete": True,
-        "command": "saner-jax compare --epochs 3",
-        "config": config,
-        "provenance": {"versions": {"jax": "0.10.2"}, "git_commit": "8fa2f01"},
-        "seeds": list(range(seeds)),
-        "noise": [{"rate": 0.39, "label_hash": "7ee7", "flipped": 39}] * seeds,
-        "num_train": 1437,
-        "num_test": 360,
-        "methods": methods,
-        **more,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "results.json").write_text(json.dumps(results))
-    return folder
-
-
-def make_train(folder, rows, **options):
-    """Make a run that was killed: its results are not there yet."""
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({**OPTIONS, "method": "saner", **options}))
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-def epoch(number, **more):
-    shares = {"shrunk": 0.25, "grown": 0.5, "reversed": 0.05, "zero": 0.2}
-    measured = {"test_accuracy": number / 10, "memorised": 0.01, "clean_fit": 0.9}
-    return {"epoch": number, "step": 10 * number, **shares, **measured, **more}
-
-
-TWO_SEEDS = {
-    "sgd": entry(
-        {"test_accuracy_last": [0.5, 0.7], "memorised": [0.25, 0.25]},
-        {"test_accuracy": [[0.4, 0.5], [0.5, 0.7]], "memorised": [[0.1, 0.25], [0.1, 0.25]]},
-    ),
-    "sam": entry(
-        {"test_accuracy_last": [0.8, None], "memorised": [NAN, 0.5]},
-        {"test_accuracy": [[0.4, 0.8], [None, None]], "memorised": [[0.1, NAN], [0.1, 0.5]]},
-        diverged=[False, True],
-    ),
-}
+from saner_jax.pictures import COLOURS
 
 
 @pytest.fixture
@@ -279,41 +144,12 @@ def test_a_log_without_shares_has_no_picture_of_them(page_of, tmp_path):
     assert page.row("sgd") == ("–", "50.0", "1", "–")
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 40])
-def test_areas_are_as_high_as_the_shares(epochs):
-    shares = {"shrunk": 0.1, "grown": 0.2, "reversed": 0.3, "zero": 0.35}
-    picture = html_pictures.draw_groups([{"epoch": 1 + k, **shares} for k in range(epochs)])
-    pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), int)
-    column = pixels[:, 600]
-    colours = [tuple(bytes.fromhex(c[1:])) for c in html_pictures._GROUP_COLOURS]
-    heights = [np.sum(np.all(column == colour, axis=-1)) for colour in colours]
-    # What is missing to 100 % stays white; edges take a pixel or two.
-    np.testing.assert_allclose(
-        np.divide(heights, sum(heights)), np.divide([*shares.values()], 0.95), atol=0.01
-    )
-    assert picture.alt.endswith("10.0% shrunk, 20.0% grown, 30.0% reversed, 35.0% zero.")
-
-
-def test_an_epoch_without_shares_leaves_a_gap():
-    shares = {"shrunk": 1.0, "grown": 0.0, "reversed": 0.0, "zero": 0.0}
-    rows = [{"epoch": k, **(shares if k < 3 else {})} for k in (1, 2, 3)]
-    picture = html_pictures.draw_groups(rows)
-    row = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), int)[250]
-    blue = np.all(row == (0, 0x72, 0xB2), axis=-1)
-    # From the first epoch to the second, which is in the middle.
-    assert np.flatnonzero(blue).max() < 750
-    assert blue.sum() > 500
-    assert picture.alt.endswith("– shrunk, – grown, – reversed, – zero.")
-
-
-def test_methods_beyond_the_colours_get_another_picture(page_of, tmp_path):
-    names = [f"m{k}" for k in range(len(report.COLOURS) + 1)]
+def test_methods_beyond_the_colours_are_in_the_picture(page_of, tmp_path):
+    names = [f"m{k}" for k in range(len(COLOURS) + 1)]
     methods = {name: entry({}, {"test_accuracy": [[0.5, 0.6]]}) for name in names}
     page = page_of(make_compare(tmp_path / "all", methods, seeds=1))
     start = "Test accuracy and share of wrong labels memorised over epochs, a line per method: "
-    assert [alt for alt, _ in page.images] == [
-        f"{start}{', '.join(part)}." for part in (names[:-1], names[-1:])
-    ]
+    assert [alt for alt, _ in page.images] == [f"{start}{', '.join(names)}."]
 
 
 def test_suspects_are_tabled_by_their_own_columns(page_of, tmp_path):
@@ -357,80 +193,6 @@ def test_the_same_runs_make_the_same_page(tmp_path, many):
     assert pages[0] == pages[1]
 
 
-def rewrite(name, **changes):
-    def change(folder):
-        path = folder / name
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-    return change
-
-
-def methods(**changes):
-    return rewrite("results.json", methods={"sgd": {**TWO_SEEDS["sgd"], **changes}})
-
-
-def text(name, content):
-    return lambda folder: (folder / name).write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda folder: (folder / "config.json").unlink(), "run: holds no run of saner-jax train"),
-        (text("config.json", b"{"), "config.json: is no JSON"),
-        (text("config.json", b"[1]"), "config.json: 'all of it' must be an object"),
-        (text("config.json", b'{"hidden_size": 3}'), "config.json: 'dataset' must be text"),
-        (rewrite("config.json", rate="x"), "config.json: 'rate' must be a number"),
-        (rewrite("config.json", epochs=True), "config.json: 'epochs' must be a whole number"),
-        (rewrite("config.json", methods=[1]), "config.json: 'methods' must be a list of names"),
-        (text("results.json", b"\xff\xfe"), "results.json: cannot be read: it is not in UTF-8"),
-        (text("results.json", b"[" * 10**6), "results.json: is no JSON"),
-        (text("results.json", b'{"seeds": []}'), "'seeds' must hold one seed or more"),
-        (text("results.json", b'{"seeds": %s}' % (b"9" * 9999)), "results.json: is no JSON"),
-        (rewrite("results.json", noise=[3]), "'noise' must be an object"),
-        (rewrite("results.json", methods={"sgd": []}), "'sgd' must be an object"),
-        (rewrite("results.json", num_test=None), "'num_test' must be a whole number"),
-        (methods(final={"memorised": [1]}), "'memorised' must be a list of 2 numbers"),
-        (methods(final={"memorised": [1, "2"]}), "'memorised' must be a number or null"),
-        (methods(final={"memorised": [1, 10**400]}), "'memorised' must be a number or null"),
-        (methods(curves={"memorised": [[1]]}), "curves must hold as many numbers for every"),
-        (methods(curves={"memorised": [[1], [1, 2]]}), "curves must hold as many numbers for"),
-        (methods(curves={"memorised": [1, 2]}), "'memorised' must be a list of numbers"),
-        (text("suspects.csv", b""), "suspects.csv: has no line of column names"),
-        (text("suspects.csv", b"a,b\n1\n"), "suspects.csv: not every row has 2 cells"),
-        (text("suspects.csv", b'a,b\n"1'), "suspects.csv: is no CSV"),
-        (text("suspects.png", b"GIF89a" * 9), "suspects.png: is no PNG file"),
-        (lambda folder: (folder / "suspects.png").mkdir(), "suspects.png: cannot be read: Is a"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_by_name(tmp_path, change, sentence):
-    folder = make_compare(tmp_path / "run", TWO_SEEDS)
-    change(folder)
-    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
-        write_report([folder], tmp_path / "page.html")
-    assert str(caught.value).startswith(str(folder))
-    assert "\n" not in str(caught.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("{", "line 2: is no JSON"),
-        ("3", "line 2: 'all of it' must be an object"),
-        ('{"step": 3}', "line 2: 'epoch' must be a whole number"),
-        (f'{{"epoch": {10**400}}}', "line 2: 'epoch' must be a number"),
-        ('{"epoch": 3, "zero": "x"}', "line 2: 'zero' must be a number or null"),
-    ],
-)
-def test_a_log_is_refused_by_its_line(tmp_path, line, sentence):
-    folder = make_train(tmp_path / "run", [epoch(1)])
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(f"{line}\n")
-    with pytest.raises(ValueError, match=re.escape(f"metrics.jsonl, {sentence}")):
-        write_report([folder], tmp_path / "page.html")
-
-
 def test_what_lies_at_the_output_is_never_touched(tmp_path):
     folder = make_train(tmp_path / "run", [])
     file, link, missing = (tmp_path / name for name in ("file", "link", "missing/page.html"))
@@ -445,6 +207,16 @@ def test_what_lies_at_the_output_is_never_touched(tmp_path):
         write_report([], missing)
     assert file.read_text() == "mine"
     assert not link.exists()
+
+
+def test_a_report_lies_in_the_first_folder_unless_it_says_otherwise(tmp_path):
+    first, second = (make_train(tmp_path / name, []) for name in ("first", "second"))
+    assert write_report([first, second]) == first / "report.html"
+    assert not (second / "report.html").exists()
+    page = (first / "report.html").read_bytes()
+    with pytest.raises(ValueError, match="exists, and is not overwritten"):
+        write_report([first])
+    assert (first / "report.html").read_bytes() == page
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -1,0 +1,140 @@
+"""Draw pictures as PNG files in memory. Percent appears only in what is shown."""
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Okabe and Ito's palette, which the colour-blind can tell apart, then more for the long tables.
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    *("#8c564b", "#7f7f7f", "#bcbd22", "#17becf", "#000000"),
+)
+_STYLES = ("-", "--", ":", "-.")
+
+
+def png_of(figure: Any, dpi: int) -> bytes:
+    """Encode a figure.
+
+    Args:
+        figure: of Matplotlib.
+        dpi: pixels per inch of its size.
+
+    Returns:
+        A PNG file. A letter that the font lacks shows as a box.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> png_of(Figure(figsize=(2, 1)), dpi=50)[1:4]
+        b'PNG'
+    """
+    png = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(png, format="png", dpi=dpi)
+    return png.getvalue()
+
+
+def draw_curves(results: dict[str, Any]) -> bytes:
+    """Draw test accuracy and memorised share over epochs, a line and a band per method.
+
+    Args:
+        results: as in results.json, with one method or more. What is NaN, None or not there
+            leaves a gap. Methods beyond the colours take them again, with other kinds of lines.
+
+    Returns:
+        A PNG file.
+
+    Example:
+        >>> png = draw_curves({
+        ...     "config": {"dataset": "digits", "noise": "pair", "rate": 0.4},
+        ...     "seeds": [0],
+        ...     "methods": {"sam": {"curves": {"test_accuracy": [[0.5, None, 0.75]]}}},
+        ... })
+        >>> png[1:4]
+        b'PNG'
+    """
+    from matplotlib.figure import Figure
+
+    panels = {
+        "test_accuracy": "test accuracy (%)",
+        "memorised": "flipped examples predicted as their wrong label (%)",
+    }
+    columns = min(len(results["methods"]), 6)
+    # A line of the legend takes a fifth of an inch.
+    height = 4.2 + 0.2 * math.ceil(len(results["methods"]) / columns)
+    figure = Figure(figsize=(10, height), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        lines = [
+            _draw_curve(axes, entry["curves"], name, position)
+            for position, entry in enumerate(results["methods"].values())
+        ]
+        axes.set(title=title, xlabel="epoch")
+        axes.title.set_size(11)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    legend = figure.legend(
+        lines, [*results["methods"]], loc="outside lower center", ncols=columns, frameon=False
+    )
+    # Names of methods and datasets are text, not formulas.
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    config = results["config"]
+    # What was realised: human labels have a rate of their own.
+    rates = [noise["rate"] for noise in results.get("noise", ())] or [config["rate"]]
+    share = f"{np.mean(rates):.0%} " if np.isfinite(rates).all() else ""
+    figure.suptitle(
+        f"{Path(config['dataset']).stem}, {share}{config['noise']} label noise,"
+        f" mean and standard deviation over {len(results['seeds'])} seeds",
+        fontsize=11,
+        parse_math=False,
+    )
+    return png_of(figure, dpi=150)
+
+
+def image_grid(
+    images: NDArray[np.uint8], titles: Sequence[str], *, rows: int, columns: int
+) -> bytes:
+    """Draw images with a title above each.
+
+    Args:
+        images: uint8 `(n, h, w, channels)`, 1 channel or at least 3.
+        titles: one per image.
+        rows: rows of the grid, at least 1.
+        columns: images in a row, at least 1; fewer than fill the grid leave it blank at the end.
+
+    Returns:
+        A PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.35 * columns, 1.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, image, title in zip(axes, images, titles, strict=False):
+        axis.imshow(image[..., 0] if image.shape[-1] == 1 else image[..., :3], cmap="gray_r")
+        # Names of classes are text, not formulas.
+        axis.set_title(title, fontsize=8, parse_math=False)
+    return png_of(figure, dpi=120)
+
+
+def _draw_curve(axes: Any, curves: dict[str, Any], name: str, position: int) -> Any:
+    """Draw a method's line and band, which look as its position among the methods says."""
+    style, colour = divmod(position, len(COLOURS))
+    colour, style = COLOURS[colour], _STYLES[style % len(_STYLES)]
+    # A curve that is not there is as long as the others, and nowhere finite.
+    blank = np.full(np.shape(next(iter(curves.values()), [[math.nan]])), math.nan)
+    values = 100 * np.asarray(curves.get(name, blank), np.float64)
+    mean = values.mean(axis=0)
+    std = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+    epochs = np.asarray(curves.get("epoch", [1 + np.arange(len(mean))])[0], np.float64)
+    marker = "o" if len(epochs) == 1 else None
+    (line,) = axes.plot(epochs, mean, color=colour, linestyle=style, linewidth=1.8, marker=marker)
+    axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+    return line

@@ -1,0 +1,94 @@
+"""Pictures show every method, leave gaps for what is missing, and take names as they are."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saner_jax.cli import main
+from saner_jax.pictures import COLOURS, draw_curves, image_grid
+
+NAN = math.nan
+# Neither a formula, nor letters that the font has.
+ODD = "_$\\frac{$ \u4e2d\n\t"
+
+
+def results_of(curves, dataset="digits"):
+    return {
+        "config": {"dataset": dataset, "noise": "symmetric", "rate": 0.4},
+        "seeds": [0],
+        "methods": {name: {"curves": entry} for name, entry in curves.items()},
+    }
+
+
+def drawn(curves, **more):
+    return draw_curves(results_of(curves, **more))
+
+
+def level(value):
+    return {"test_accuracy": [[value, value]], "memorised": [[value, value]]}
+
+
+def test_methods_beyond_the_colours_are_drawn_and_named():
+    names = [f"m{k}" for k in range(len(COLOURS) + 1)]
+    curves = {name: level(k / len(names)) for k, name in enumerate(names)}
+    picture = drawn(curves)
+    *_, beyond = names
+    assert drawn({**curves, beyond: level(NAN)}) != picture
+    assert drawn({"x" if name == beyond else name: curves[name] for name in names}) != picture
+    # It can be told from the one that has its colour.
+    swapped = {names[0]: curves[beyond], beyond: curves[names[0]]}
+    assert drawn({**curves, **swapped}) != picture
+
+
+def test_what_is_missing_leaves_a_gap():
+    accuracy = [[0.5, 0.5, NAN, 0.5, 0.5]]
+    whole = drawn({"sam": {"test_accuracy": accuracy, "memorised": [[NAN] * 5]}})
+    pixels = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"), int)
+    # The axes, of which the left ones hold the only line, are above the legend.
+    blue = np.all(pixels[:500] == tuple(bytes.fromhex(COLOURS[0][1:])), axis=-1)
+    (columns,) = np.nonzero(blue.any(axis=0))
+    assert columns.max() < pixels.shape[1] / 2
+    steps = np.diff(columns)
+    # The gap of two epochs lies between two lines of one.
+    assert np.sort(steps)[-2] == 1
+    np.testing.assert_allclose(steps.max(), np.ptp(columns) / 2, rtol=0.05)
+    assert drawn({"sam": {"test_accuracy": accuracy}}) == whole
+    assert drawn({"sam": {"test_accuracy": [[0.5, 0.5, None, 0.5, 0.5]]}}) == whole
+    epochs = {"epoch": [[1, 2, 3, 4, 5]]}
+    assert drawn({"sam": {**epochs, "test_accuracy": accuracy}}) == whole
+
+
+def test_a_method_without_curves_is_named():
+    curves = {"sam": level(0.5)}
+    unfinished = drawn({**curves, "saner": {}})
+    assert unfinished == drawn({**curves, "saner": {"memorised": [[NAN]]}})
+    assert unfinished != drawn(curves)
+
+
+def test_names_are_text_as_they_are():
+    curves = {"sam": level(0.25), "saner": level(0.5)}
+    # Read as a formula, it would be refused; a letter without a glyph would be a warning.
+    assert drawn({**curves, ODD: level(0.75)}, dataset=f"{ODD}.npz") != drawn(curves)
+    image = np.zeros((1, 2, 2, 1), np.uint8)
+    assert image_grid(image, [ODD], rows=1, columns=1) != image_grid(
+        image, ["0"], rows=1, columns=1
+    )
+    # A hidden name would leave the legend as it is.
+    assert drawn({**curves, "_a": level(0.75)}) != drawn({**curves, "_b": level(0.75)})
+
+
+@pytest.mark.slow
+def test_a_run_without_wrong_labels_is_drawn_again_when_it_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = "--rate 0 --epochs 1 --hidden-widths 8 --output-folder run"
+    assert main(["train", *small.split()]) == 0
+    # There is nothing to memorise, and its share is null in the log that the run is taken up from.
+    assert json.loads((tmp_path / "run/metrics.jsonl").read_text())["memorised"] is None
+    picture = (tmp_path / "run/curves.png").read_bytes()
+    (tmp_path / "run/curves.png").unlink()
+    assert main(["train", "--resume", "run"]) == 0
+    assert (tmp_path / "run/curves.png").read_bytes() == picture

@@ -1,0 +1,104 @@
+"""What a run folder holds is read, or refused in a sentence that names the file."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from run_folders import NAN, TWO_SEEDS, epoch, make_compare, make_train
+
+from saner_jax.html_report import write_report
+from saner_jax.metrics_log import summary_of
+
+
+def rewrite(name, **changes):
+    def change(folder):
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def methods(**changes):
+    return rewrite("results.json", methods={"sgd": {**TWO_SEEDS["sgd"], **changes}})
+
+
+def text(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "run: holds no run of saner-jax train"),
+        (text("config.json", b"{"), "config.json: is no JSON"),
+        (text("config.json", b"[1]"), "config.json: 'all of it' must be an object"),
+        (text("config.json", b'{"hidden_size": 3}'), "config.json: 'dataset' must be text"),
+        (rewrite("config.json", rate="x"), "config.json: 'rate' must be a number"),
+        (rewrite("config.json", epochs=True), "config.json: 'epochs' must be a whole number"),
+        (rewrite("config.json", methods=[1]), "config.json: 'methods' must be a list of names"),
+        (text("results.json", b"\xff\xfe"), "results.json: cannot be read: it is not in UTF-8"),
+        (text("results.json", b"[" * 10**6), "results.json: is no JSON"),
+        (text("results.json", b'{"seeds": []}'), "'seeds' must hold one seed or more"),
+        (text("results.json", b'{"seeds": %s}' % (b"9" * 9999)), "results.json: is no JSON"),
+        (rewrite("results.json", noise=[3]), "'noise' must be an object"),
+        (rewrite("results.json", methods={"sgd": []}), "'sgd' must be an object"),
+        (rewrite("results.json", num_test=None), "'num_test' must be a whole number"),
+        (methods(final={"memorised": [1]}), "'memorised' must be a list of 2 numbers"),
+        (methods(final={"memorised": [1, "2"]}), "'memorised' must be a number or null"),
+        (methods(final={"memorised": [1, 10**400]}), "'memorised' must be a number or null"),
+        (methods(curves={"memorised": [[1]]}), "curves must hold as many numbers for every"),
+        (methods(curves={"memorised": [[1], [1, 2]]}), "curves must hold as many numbers for"),
+        (methods(curves={"memorised": [1, 2]}), "'memorised' must be a list of numbers"),
+        (text("suspects.csv", b""), "suspects.csv: has no line of column names"),
+        (text("suspects.csv", b"a,b\n1\n"), "suspects.csv: not every row has 2 cells"),
+        (text("suspects.csv", b'a,b\n"1'), "suspects.csv: is no CSV"),
+        (text("suspects.png", b"GIF89a" * 9), "suspects.png: is no PNG file"),
+        (lambda folder: (folder / "suspects.png").mkdir(), "suspects.png: cannot be read: Is a"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(tmp_path, change, sentence):
+    folder = make_compare(tmp_path / "run", TWO_SEEDS)
+    change(folder)
+    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+        write_report([folder], tmp_path / "page.html")
+    assert str(caught.value).startswith(str(folder))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{", "line 2: is no JSON"),
+        ("3", "line 2: 'all of it' must be an object"),
+        ('{"step": 3}', "line 2: 'epoch' must be a whole number"),
+        (f'{{"epoch": {10**400}}}', "line 2: 'epoch' must be a number"),
+        ('{"epoch": 3, "zero": "x"}', "line 2: 'zero' must be a number or null"),
+    ],
+)
+def test_a_log_is_refused_by_its_line(tmp_path, line, sentence):
+    folder = make_train(tmp_path / "run", [epoch(1)])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(ValueError, match=re.escape(f"metrics.jsonl, {sentence}")):
+        write_report([folder], tmp_path / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "last", "best"),
+    [
+        ([0.5, 0.75, 0.25], 0.25, 0.75),
+        ([0.5, NAN, None], None, 0.5),
+        ([None, 0.5, NAN], NAN, 0.5),
+        ([NAN, NAN], NAN, NAN),
+    ],
+)
+def test_the_best_evaluation_is_the_highest_that_is_finite(accuracies, last, best):
+    rows = [{"epoch": 1 + k, "test_accuracy": value} for k, value in enumerate(accuracies)]
+    summary = summary_of([*rows, {"epoch": 9}])
+    np.testing.assert_equal(
+        summary["final"], {"test_accuracy_last": [last], "test_accuracy_best": [best]}
+    )
+    assert summary["curves"]["epoch"] == [[row["epoch"] for row in rows]]
+    np.testing.assert_equal(summary["curves"]["test_accuracy"], [accuracies])
