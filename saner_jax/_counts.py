@@ -11,7 +11,7 @@ def is_number(value: Any) -> bool:
 
 def is_count(value: Any, least: int) -> bool:
     """Tell a whole number of at least `least` from anything else, bools included."""
-    return is_number(value) and isinstance(value, numbers.Integral) and value >= least
+    return is_number(value) and isinstance(value, numbers.Integral) and int(value) >= least
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> None:

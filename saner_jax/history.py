@@ -70,6 +70,10 @@ def no_history(num_examples: int, num_classes: int) -> History:
 
     Returns:
         Zeros.
+
+    Example:
+        >>> no_history(2, 3).probabilities.shape
+        (2, 3)
     """
     each = np.zeros(num_examples)
     zero = np.zeros((), np.int64)
@@ -154,6 +158,15 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
 
     Raises:
         OSError: when the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder, none = Path(tempfile.mkdtemp()), np.array([], np.int32)
+        >>> write_evidence(folder, concluded(
+        ...     no_history(0, 2), index=none, labels=none, true_labels=none, held=none
+        ... ))
+        >>> read_evidence(folder).probabilities.shape
+        (0, 2)
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **evidence._asdict())
@@ -172,6 +185,12 @@ def read_evidence(folder: Path) -> Evidence:
     Raises:
         ValueError: for a folder without one, and a file that is damaged or holds something else;
             the sentence names the file.
+
+    Example:
+        >>> read_evidence(Path("nowhere"))
+        Traceback (most recent call last):
+            ...
+        ValueError: nowhere: holds no history.npz, as a finished run of saner-jax train does
     """
     path = folder / _FILE
     if not path.is_file():

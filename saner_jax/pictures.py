@@ -1,4 +1,7 @@
-"""Draw pictures as PNG files in memory. Percent appears only in what is shown."""
+"""Draw pictures as PNG files in memory.
+
+Percent appears only in what is shown.
+"""
 
 import io
 import math

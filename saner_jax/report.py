@@ -1,4 +1,7 @@
-"""Print progress, tables and sentences. Percent appears only in what is shown."""
+"""Print progress, tables and sentences.
+
+Percent appears only in what is shown.
+"""
 
 import contextlib
 import math

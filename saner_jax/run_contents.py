@@ -243,10 +243,33 @@ def _numbers(values: Any, count: int | None, name: str, path: Path | str) -> lis
 
 
 def listed(names: Sequence[str]) -> str:
-    """Join names as a sentence does."""
+    """Join names as a sentence does.
+
+    Args:
+        names: of methods, or none.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> listed(["sgd", "sam", "saner"]), listed([])
+        ('sgd, sam and saner', 'no method')
+    """
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "no method"
 
 
 def counted(number: int, what: str) -> str:
-    """Say how many of something."""
+    """Say how many of something.
+
+    Args:
+        number: how many.
+        what: the word for one.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> counted(1, "epoch"), counted(1200, "epoch")
+        ('1 epoch', '1,200 epochs')
+    """
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -141,6 +141,13 @@ def measure(evidence: Evidence, ranking: Ranking) -> dict[str, float] | None:
         `auroc`; `average_precision`; `precision`, the share of wrong labels among as many of the
         top of the ranking as there are wrong ones; and `suggestions_right`, the share of wrong
         labels for which the suggested class is the true one. All in [0, 1].
+
+    Example:
+        >>> e = Evidence(np.arange(3), np.array([0, 1, 0]), np.array([0, 1, 1]), np.zeros(3, bool),
+        ...              np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), np.array([2.0, 1.5, -1.0]),
+        ...              np.array([0.1, 0.2, 1.2]), np.array([1.0, 0.9, 0.2]))
+        >>> measure(e, rank(e))["precision"]
+        1.0
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 

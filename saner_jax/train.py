@@ -53,7 +53,17 @@ _PLACES = (
 
 
 class Job(NamedTuple):
-    """Hold what `run` needs, checked; `held` are the rows held out, `progress` is the start."""
+    """Hold what `run` needs, checked.
+
+    Attributes:
+        config: the options.
+        folder: of the run.
+        dataset: with all its examples.
+        noisy: the labels to train on.
+        held: rows held out, ascending.
+        task: what `fit` trains.
+        progress: before the first step.
+    """
 
     config: TrainConfig
     folder: Path

@@ -45,12 +45,6 @@ DEFINITIONS = {
     if not IS_PRIVATE[file]
     for name, node in functions_and_classes(tree.body)
 }
-# Until the next change to these files.
-LATER = {
-    *("report.py", "run_contents.py: listed", "run_contents.py: counted", "suspect_runs.py: Job"),
-    *("train.py: Job", "history.py: no_history", "history.py: write_evidence"),
-    *("history.py: read_evidence", "suspects.py: measure"),
-}
 CONTRACTS = {name.partition(": ")[2]: node for name, node in DEFINITIONS.items()}
 
 
@@ -138,7 +132,7 @@ def gaps(node):
     return found
 
 
-@pytest.mark.parametrize("file", sorted(TREES.keys() - LATER))
+@pytest.mark.parametrize("file", TREES)
 def test_everything_public_begins_with_one_sentence(file):
     tree = TREES[file]
     named = [("module", tree), *functions_and_classes(tree.body)]
@@ -148,7 +142,7 @@ def test_everything_public_begins_with_one_sentence(file):
         assert not re.search(r"\. [A-Z]", first), name
 
 
-@pytest.mark.parametrize("name", sorted(DEFINITIONS.keys() - LATER))
+@pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_docstring_tells_arguments_results_and_errors(name):
     assert gaps(DEFINITIONS[name]) == []
 
@@ -170,7 +164,7 @@ def user_functions():
     ]
 
 
-@pytest.mark.parametrize("name", sorted(set(user_functions()) - LATER))
+@pytest.mark.parametrize("name", user_functions())
 def test_what_a_user_calls_has_an_example_that_runs(name):
     # `--doctest-modules` runs it.
     assert ">>> " in sections(DEFINITIONS[name]).get("Example", "")
