@@ -16,7 +16,7 @@ import saner_jax
 from saner_jax import compare, report, run_folder
 from saner_jax.data import load, symmetric
 from saner_jax.linear_toy import TwoClasses, descend, two_gaussians
-from saner_jax.options import CompareConfig, ExplainConfig, check_compare, check_explain
+from saner_jax.options import CompareConfig, ExplainConfig, check_explain
 from saner_jax.pictures import COLOURS, draw_curves, png_of
 from saner_jax.theory import shrinkage_ratio
 
@@ -74,8 +74,6 @@ def run(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
     """
     check_explain(config)
     options = CompareConfig(seeds=config.seeds, epochs=config.epochs)
-    # Nothing of a command that cannot be run is left behind.
-    check_compare(options)
     folder = run_folder.make_folder(config.output_folder, "explain")
     digits = two_digits()
     paths = logit_paths(digits)

@@ -119,6 +119,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
     """
     if not folders:
         raise ValueError("folders must name at least one run, and none is given")
+    contents = [read_contents(Path(folder)) for folder in folders]
     if output_file is None:
         output_file = Path(folders[0], "report.html")
     if os.path.lexists(output_file):
@@ -128,8 +129,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
             f"output_file {str(output_file)!r} cannot be written:"
             f" {str(output_file.parent)!r} is no folder"
         )
-    page = _page([read_contents(Path(folder)) for folder in folders])
-    write_bytes(output_file, page.encode())
+    write_bytes(output_file, _page(contents).encode())
     return output_file
 
 

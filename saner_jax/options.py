@@ -293,6 +293,8 @@ def check_explain(config: ExplainConfig) -> None:
         ValueError: epochs must be a whole number of at least 1, not 0
     """
     _check_whole(config, "seeds", 1)
+    if config.seeds > 2**32:
+        raise ValueError(f"seeds must be at most 2**32, not {config.seeds!r}")
     _check_whole(config, "epochs", 1)
 
 
