@@ -195,6 +195,9 @@ def test_the_readme_tells_the_committed_numbers():
     told = f"{last.mean():.1f} ± {last.std(ddof=1):.1f}"
     assert f"SAM-ON ({on:.2f} times SGD's operations, {told} in the fourth row" in README
     assert f"`look_sam` ({look:.1f} times" in README
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    (told,) = re.findall(r"an AUROC of (.*) by SGD and (.*) by SANER", README)
+    assert all(f"to {auroc} and" in changelog for auroc in told)
 
 
 def test_the_tables_are_those_of_the_committed_results(monkeypatch):
