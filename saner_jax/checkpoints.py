@@ -1,11 +1,12 @@
 """Keep what a run needs to go on exactly where it stopped, on Orbax.
 
 A checkpoint is a tree of arrays beside a small record: which run it belongs to and a digest of
-every array. Orbax writes it under another name and renames it when it is whole, so a run that is
+both. Orbax writes it under another name and renames it when it is whole, so a run that is
 killed leaves the previous one; the digest tells one that was damaged later.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +83,7 @@ class Checkpoints:
         if step in self.steps():
             return
         tree = jax.device_get(tree)
-        about = {"identity": self._identity, "digest": _digest(tree), "record": record}
+        about = {"identity": self._identity, "digest": _digest(tree, record), "record": record}
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -109,6 +110,7 @@ class Checkpoints:
                 step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
             )["about"]
             identity, digest, record = (about[name] for name in ("identity", "digest", "record"))
+            identity = dict(identity)
         # Orbax, TensorStore and JSON each raise errors of their own for a damaged file.
         except Exception as error:
             raise CheckpointError(f"{where}: not a checkpoint of saner-jax, or damaged") from error
@@ -127,8 +129,8 @@ class Checkpoints:
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{where}: its arrays cannot be read: {reason}") from error
-        if _digest(tree) != digest:
-            raise CheckpointError(f"{where}: its arrays are not the ones saved, by their digest")
+        if _digest(tree, record) != digest:
+            raise CheckpointError(f"{where}: its content is not what was saved, by its digest")
         return tree, record
 
     def restore_newest(
@@ -166,8 +168,8 @@ def _alone() -> dict[str, Any]:
     return {"multiprocessing_options": alone, "create": False}
 
 
-def _digest(tree: Any) -> str:
-    digest = hashlib.sha256()
+def _digest(tree: Any, record: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         leaf = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())

@@ -66,7 +66,9 @@ def _help() -> str:
 
 
 def _fail(prog: str, sentence: str, code: int) -> int:
-    sys.stderr.write(f"{prog}: {sentence}\n")
+    # Names of files may hold ends of lines, commands to the terminal, or what is no UTF-8.
+    told = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
+    sys.stderr.write(f"{prog}: {told}\n")
     return code
 
 

@@ -259,7 +259,8 @@ def fit(
                     save()
                     raise _stopped(stopped_by, step)
             progress.totals.loss.block_until_ready()
-            seconds = time.perf_counter() - began
+            # A clock may stand still, as in a suspended machine, and must not stop a run.
+            seconds = max(time.perf_counter() - began, 1e-9)
             _refuse_divergence(progress, last)
             epoch += 1
             row = {

@@ -26,7 +26,8 @@ def rewind(path: Path, step: int) -> list[dict[str, Any]]:
         The rows that are left, in order.
 
     Raises:
-        OSError: when the file cannot be written.
+        ValueError: for a whole line that is no row.
+        OSError: when the file cannot be read or written.
 
     Example:
         >>> import tempfile
@@ -36,12 +37,18 @@ def rewind(path: Path, step: int) -> list[dict[str, Any]]:
         [{'step': 10}]
     """
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    # What a kill left of a line has no end of line.
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError:
-            break
-        if row["step"] <= step:
+            is_past = row["step"] <= step
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not a row of a run's log; move the file away to go on"
+                " without the rows so far"
+            ) from error
+        if is_past:
             rows.append(row)
     write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return rows

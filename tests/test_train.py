@@ -1,18 +1,24 @@
 """`saner-jax train`, `evaluate` and `data`: what they write, refuse and take up again."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from interrupted import (
+    assert_same_end,
+    final,
+    rows_of,
+    run_process,
+    timeless,
+    wait_for_an_epoch,
+)
+from nightly import times
 from real_data import CIFAR_N, TFDS, needs_cifar_10, needs_cifar_n
 
 from saner_jax import metrics_log
@@ -34,24 +40,6 @@ def _empty_folder(tmp_path, monkeypatch):
 
 def train(*arguments):
     return main(["train", *TINY, *arguments, "--output-folder", "run"])
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-
-
-def final(folder):
-    job = reopen(Path(folder))
-    step, progress, _ = checkpoints_of(job)[0].restore_newest(job.progress, print)
-    return step, jax.tree.map(np.asarray, progress)
-
-
-def assert_same_end(one, other):
-    (step, a), (other_step, b) = final(one), final(other)
-    assert step == other_step
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-    timeless = lambda row: {k: v for k, v in row.items() if k != "images_per_second"}
-    assert [timeless(row) for row in rows_of(one)] == [timeless(row) for row in rows_of(other)]
 
 
 @pytest.mark.slow
@@ -400,78 +388,53 @@ def test_without_tensorboardx_a_sentence_says_what_to_install(monkeypatch, capsy
     assert 'pip install "saner-jax[tensorboard]"' in capsys.readouterr().err
 
 
-def run_process(*arguments, cache):
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-    }
-    with Path("stderr").open("a") as stderr:
-        return subprocess.Popen(
-            [sys.executable, "-m", "saner_jax.cli", "train", *arguments],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-        )
-
-
-def wait_for_an_epoch(process, log):
-    """Wait until a process has made the log anew, as it does when it starts, and added to it."""
-    former = log.stat().st_ino if log.exists() else None
-    deadline, size = time.monotonic() + 120, None
-    while process.poll() is None:
-        assert time.monotonic() < deadline
-        if log.exists() and log.stat().st_ino != former:
-            size = log.stat().st_size if size is None else size
-            if log.stat().st_size > size:
-                return
-        time.sleep(0.01)
-
-
 DIGITS = (
-    "--model resnet8 --width 0.25 --num-train 300 --epochs 60 --batch-size 64 --flip"
+    "--model resnet8 --width 0.25 --num-train 300 --batch-size 64 --flip"
     " --crop-padding 1 --evaluate-every-epochs 20"
 )
 WORSE = (
     f"--dataset cifar10 --data-dir {TFDS} --noise human:worse --noise-dir {CIFAR_N}"
-    " --model resnet8 --width 0.25 --num-train 500 --epochs 50 --batch-size 64 --flip"
+    " --model resnet8 --width 0.25 --num-train 500 --batch-size 64 --flip"
     " --evaluate-every-epochs 50"
 )
 
 
+# Every fifth life ends while it starts, the others at least an epoch later.
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("arguments", "kills"),
-    [
-        (DIGITS, 10),
-        pytest.param(
-            WORSE,
-            10,
-            marks=[needs_cifar_10, needs_cifar_n],
-        ),
-    ],
+    ("arguments", "epochs_per_kill"),
+    [(DIGITS, 6), pytest.param(WORSE, 5, marks=[needs_cifar_10, needs_cifar_n])],
     ids=["digits", "cifar10-human-worse"],
 )
-def test_killed_at_random_a_run_ends_as_if_it_had_not_been(arguments, kills, tmp_path, capsys):
+def test_killed_at_random_a_run_ends_as_if_it_had_not_been(
+    arguments, epochs_per_kill, tmp_path, capsys, record_property
+):
+    kills = times(10, 50) if arguments is DIGITS else 10
+    arguments = [*arguments.split(), "--epochs", str(epochs_per_kill * kills)]
     cache = tmp_path / "cache"
-    whole = run_process(*arguments.split(), "--output-folder", "whole", cache=cache)
+    whole = run_process(*arguments, "--output-folder", "whole", cache=cache)
     assert whole.wait() == 0, Path("stderr").read_text()
+    expected = timeless(rows_of("whole"))
     rng = random.Random(0)
-    killed, codes = 0, []
-    process = run_process(*arguments.split(), "--output-folder", "run", cache=cache)
+    codes, right = [], 0
+    process = run_process(*arguments, "--output-folder", "run", cache=cache)
     log = Path("run/metrics.jsonl")
-    while killed < kills:
-        wait_for_an_epoch(process, log)
-        time.sleep(rng.uniform(0, 0.8))
+    while len(codes) < kills:
+        if len(codes) % 5 == 4:
+            time.sleep(rng.uniform(0, 6))
+        else:
+            wait_for_an_epoch(process, log)
+            time.sleep(rng.uniform(0, 0.8))
         if process.poll() is not None:
             break
         process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
         codes.append(process.wait())
-        killed += 1
+        rows = timeless(rows_of("run"))
+        right += rows == expected[: len(rows)]
         process = run_process("--resume", "run", cache=cache)
     assert process.wait() == 0, Path("stderr").read_text()
-    assert killed == kills, f"the run was over after {codes}"
+    record_property("tried", len(codes))
+    record_property("right", right)
+    assert right == len(codes) == kills, f"the run was over after {codes}"
     assert {-signal.SIGKILL, 128 + signal.SIGTERM} <= set(codes)
     assert_same_end("whole", "run")

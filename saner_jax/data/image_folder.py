@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data.dataset import Dataset
+from saner_jax.data.memory import check_fits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 TEST_SPLITS = ("test", "val")
@@ -94,6 +95,7 @@ def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.
 
 def _read_all(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
     first = _read(files[0], image_size)
+    check_fits(f"{files[0].parents[2]}: its {len(files)} images", len(files) * first.size)
     images = np.empty((len(files), *first.shape), np.uint8)
 
     def read(row: int) -> None:
@@ -116,6 +118,9 @@ def _read(file: Path, image_size: int | None) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
+        # Opening a pipe would wait for ever.
+        if not file.is_file():
+            raise ValueError("it is no file, or a link to none")
         with warnings.catch_warnings():
             # Pillow only warns of images up to twice its limit on what may be unpacked.
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data.dataset import Dataset
+from saner_jax.data.memory import check_fits
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -57,7 +58,13 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one bare array")
             wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
+            sizes = {info.filename: info.file_size for info in archive.zip.infolist()}
+            check_fits("its arrays", sum(sizes.get(f"{name}.npy", 0) for name in wanted))
             arrays = {name: archive[name] for name in wanted}
+            # numpy hands out the bytes of a member that has no header.
+            strays = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+            if strays:
+                raise ValueError(f"{strays[0]} is no array")
     # numpy, zipfile, zlib and lzma each raise errors of their own for a damaged file.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
