@@ -55,9 +55,9 @@ def _train(arguments: Sequence[str]) -> int:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     require_extra()
+    from saner_jax.evaluation import evaluate_run
     from saner_jax.options import EvaluateConfig, check_evaluate
     from saner_jax.report import show_evaluation
-    from saner_jax.train import evaluate_run
 
     def act(config: EvaluateConfig) -> None:
         show_evaluation(evaluate_run(check_evaluate(config), config.checkpoint))

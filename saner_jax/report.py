@@ -165,7 +165,7 @@ def show_evaluation(measured: dict[str, dict[str, float]]) -> None:
     """Print the evaluation of a checkpoint on standard output.
 
     Args:
-        measured: as from `saner_jax.train.evaluate_run`.
+        measured: as from `saner_jax.evaluation.evaluate_run`.
     """
     console = Console(highlight=False, markup=False)
     step = measured["checkpoint"]["step"]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax import metrics_log, report, run_folder
-from saner_jax.checkpoints import CheckpointError, Checkpoints
+from saner_jax.checkpoints import Checkpoints
 from saner_jax.data import Dataset, NoisyLabels
 from saner_jax.experiment import (
     build_model,
@@ -32,12 +32,12 @@ from saner_jax.experiment import (
     load_data,
     pixel_functions,
 )
-from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, make_predict, start
+from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, start
 from saner_jax.history import concluded, no_history, write_evidence
 from saner_jax.layout import AXIS, join, make_layout
 from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.pictures import draw_curves
-from saner_jax.scoring import shares
+from saner_jax.run_lock import only_writer
 from saner_jax.training import forward_of, init_state
 
 # Where a run lies does not change what it computes.
@@ -177,7 +177,8 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
     Raises:
         Diverged: when the loss stops being finite.
         Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
-        ValueError: when no checkpoint of the folder can be used though there are some.
+        ValueError: when no checkpoint of the folder can be used though there are some, or another
+            process is at work on the run.
         OSError: when the run folder cannot be written.
     """
     is_main = job.task.layout.is_main
@@ -213,17 +214,19 @@ def train_to_end(
     Raises:
         As `run`.
     """
-    config, path = job.config, job.folder / "metrics.jsonl"
-    last, best = checkpoints_of(job)
-    progress, best_row = job.progress, None
-    if last.steps():
-        step, progress, record = last.restore_newest(job.progress, say)
-        best_row = record["best"]
-        say(f"{job.folder}: goes on from step {step}")
-    is_main, step = job.task.layout.is_main, int(progress.state.step)
-    rows = metrics_log.rewind(path, step) if is_main else []
-    writing = metrics_log.opened(path, tensorboard=config.tensorboard)
-    with writing if is_main else contextlib.nullcontext() as log:
+    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.layout.is_main
+    with contextlib.ExitStack() as stack:
+        if is_main:
+            stack.enter_context(only_writer(job.folder))
+        last, best = checkpoints_of(job)
+        progress, best_row = job.progress, None
+        if last.steps():
+            step, progress, record = last.restore_newest(job.progress, say)
+            best_row = record["best"]
+            say(f"{job.folder}: goes on from step {step}")
+        rows = metrics_log.rewind(path, int(progress.state.step)) if is_main else []
+        opened = metrics_log.opened(path, tensorboard=config.tensorboard)
+        log = stack.enter_context(opened) if is_main else None
 
         def on_epoch(row: Row) -> None:
             rows.append(row)
@@ -235,54 +238,19 @@ def train_to_end(
         progress, best_row = fit(
             job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
         )
-    results = _results(job, rows, best_row, command)
-    if is_main:
-        assert progress.history
-        evidence = concluded(
-            progress.history,
-            index=job.dataset.train_index,
-            labels=job.noisy.labels,
-            true_labels=job.noisy.true_labels,
-            held=job.held,
-        )
-        write_evidence(job.folder, evidence)
-        run_folder.write_json(job.folder / "results.json", results)
+        results = _results(job, rows, best_row, command)
+        if is_main:
+            assert progress.history
+            evidence = concluded(
+                progress.history,
+                index=job.dataset.train_index,
+                labels=job.noisy.labels,
+                true_labels=job.noisy.true_labels,
+                held=job.held,
+            )
+            write_evidence(job.folder, evidence)
+            run_folder.write_json(job.folder / "results.json", results)
     return results
-
-
-def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
-    """Evaluate a checkpoint of a run: what `saner-jax evaluate` does.
-
-    Args:
-        folder: a run folder of `saner-jax train`.
-        which: "last", or "best" by the held-out noisy labels.
-
-    Returns:
-        For "train", "validation" (where examples were held out) and "test", the shares by name:
-        `accuracy` on true labels, `fit` on given ones, `memorised`, `corrected`, `clean_fit`, and
-        the mean `loss` on given labels. And "checkpoint", with its `step`.
-
-    Raises:
-        ValueError: for a folder that holds no run, or no such checkpoint that can be used.
-    """
-    job = reopen(folder, TrainConfig(devices=1))
-    checkpoints = checkpoints_of(job, to_resume=False)[("last", "best").index(which)]
-    sentences: list[str] = []
-    try:
-        step, progress, _ = checkpoints.restore_newest(job.progress, sentences.append)
-    except CheckpointError as error:
-        raise ValueError("; ".join([*sentences, str(error)])) from error
-    parts = {"train": job.task.train, "validation": job.task.validation, "test": job.task.test}
-    predict = make_predict(job.task)
-    measured: dict[str, dict[str, float]] = {
-        name: {
-            key: float(value)
-            for key, value in shares(predict(progress.state, part)[0])._asdict().items()
-        }
-        for name, part in parts.items()
-        if len(part.labels)
-    }
-    return {"checkpoint": {"step": step}, **measured}
 
 
 def checkpoints_of(job: Job, *, to_resume: bool = True) -> tuple[Checkpoints, Checkpoints]:

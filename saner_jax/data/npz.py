@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         # Opened here, since numpy forgets to close a file that is no archive.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds one bare array")
             wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
             sizes = {info.filename: info.file_size for info in archive.zip.infolist()}
