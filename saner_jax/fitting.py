@@ -48,8 +48,7 @@ class Stopped(KeyboardInterrupt):
     """Say in one sentence what a signal left behind.
 
     Args:
-        signum: the signal's number; also an attribute.
-        sentence: what the exception says.
+        signum, sentence: the signal's number, kept as an attribute, and what is said.
     """
 
     def __init__(self, signum: int, sentence: str) -> None:
