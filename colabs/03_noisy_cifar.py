@@ -48,9 +48,9 @@ from saner_jax.presets import PRESETS
 
 # %% [markdown]
 # Where things lie. A Colab machine forgets its disk when it disconnects; Google Drive does not.
-# CIFAR-10 is downloaded once. The files of [CIFAR-N](https://github.com/UCSC-REAL/cifar-10-100n)
-# are for non-commercial use and not downloaded here: put `CIFAR-10_human.pt` and
-# `image_order_c10.npy` into `NOISE_DIR` yourself.
+# CIFAR-10 is downloaded once for each machine. The files of
+# [CIFAR-N](https://github.com/UCSC-REAL/cifar-10-100n) are for non-commercial use and not
+# downloaded here: put `CIFAR-10_human.pt` and `image_order_c10.npy` into `NOISE_DIR` yourself.
 
 # %%
 HOME = Path()
@@ -63,10 +63,11 @@ DATA_DIR, NOISE_DIR = Path("data"), HOME / "cifar_n"
 FOLDER = HOME / "runs" / f"noisy_cifar-{METHOD}-{NOISE.replace(':', '-')}"
 
 # %% [markdown]
-# What is affordable depends on the device. Accelerators get the set-up of SANER's paper: a
-# ResNet-18 on all 50,000 images. CPUs get a net of eight layers, 5,000 images and 30 epochs.
-# Batches are spread over all devices, as many as divide 128; the perturbation is that of the whole
-# batch, so the number of devices does not change the method.
+# What is affordable depends on the device. Accelerators get the set-up of SANER's paper, a
+# ResNet-18, 200 epochs and all images but a tenth, which is held out. CPUs get a net of eight
+# layers, 30 epochs and 5,000 images, of which a tenth is held out too. Batches are spread over all
+# devices if their number divides 128, or else as many of them as do; the perturbation is that of
+# the whole batch, so their number does not change the method.
 
 # %%
 backend, found = jax.default_backend(), jax.local_device_count()

@@ -94,8 +94,8 @@ print(f"{num_wrong} of {len(rows)} labels are wrong")
 print(f"precision at the noise rate {precision:.1%}, AUROC {measured['auroc']:.3f}")
 
 # %% [markdown]
-# On a CPU it is 97.7 %: of the 574 first ones, 13 have a right label. In practice nobody knows where
-# to stop; the scores and the sheet have to tell.
+# On a CPU it is 97.7 %: of the 574 first ones, 13 have a right label. In practice nobody knows
+# where to stop; the scores and the sheet have to tell.
 #
 # ## Relabel
 #
@@ -156,9 +156,9 @@ for name in labels:
 # | true | 97.5 ± 0.3 | 97.8 ± 0.0 | 97.8 ± 0.0 |
 #
 # Most of the loss is won back, not all. On the new labels the methods are alike: the wrong ones
-# that are left are those that a model believes, and SANER does not resist them. Nor is it all the
-# merit of new labels: on those given, the best epochs of SGD, SAM and SANER reached 93.7 %, 94.4 %
-# and 94.5 %, but only the true test labels can tell which epochs those were.
+# that are left are those that a model believes, and all three memorise at least 97 % of them.
+# Nor is it all the merit of new labels: on those given, the best epochs of SGD, SAM and SANER
+# reached 93.7 %, 94.4 % and 94.5 %, but only the true test labels can tell which epochs those were.
 #
 # It is one draw of noise, symmetric and easy to find, on small images. On CIFAR-10 the ranking is
 # far less sure: see [benchmarks](../benchmarks/README.md).
