@@ -42,7 +42,7 @@ from pathlib import Path
 import jax
 import matplotlib.pyplot as plt
 
-from saner_jax import cli, train
+from saner_jax import cli, evaluation, train
 from saner_jax.options import TrainConfig
 from saner_jax.presets import PRESETS
 
@@ -126,7 +126,7 @@ plt.show()
 # you could choose it on data of your own.
 
 # %%
-evaluations = {which: train.evaluate_run(FOLDER, which) for which in ("last", "best")}
-for which, evaluation in evaluations.items():
+evaluations = {which: evaluation.evaluate_run(FOLDER, which) for which in ("last", "best")}
+for which, shares in evaluations.items():
     for name in ("train", "validation", "test"):
-        print(which, name, json.dumps({k: round(v, 3) for k, v in evaluation[name].items()}))
+        print(which, name, json.dumps({k: round(v, 3) for k, v in shares[name].items()}))
