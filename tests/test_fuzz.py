@@ -292,7 +292,9 @@ def test_images_that_do_not_fit_into_memory_together_are_refused(capsys):
     large.write_bytes(png(9000, 9000))
     for number in range(2, 2000):
         os.link(large, large.with_name(f"{number}.png"))
-    assert "images: its 2002 images take 486,486,000,000 bytes" in main_err([*SHOW, "images"], capsys)
+    assert "images: its 2002 images take 486,486,000,000 bytes" in main_err(
+        [*SHOW, "images"], capsys
+    )
 
 
 def replaced(how):
