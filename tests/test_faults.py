@@ -248,5 +248,5 @@ def test_many_epochs_of_the_trainer_take_no_more_memory_than_few(record_property
     (first, arrays), (last, arrays_last) = seen[1], seen[-1]
     record_property("tried", rows_of("run")[-1]["step"])
     record_property("megabytes", f"{first / 2**20:.1f} to {last / 2**20:.1f}")
-    assert arrays == arrays_last
+    assert arrays_last <= arrays
     assert last - first < 20 * 2**20
