@@ -15,10 +15,9 @@ test:  ## slow tests included
 long:  ## what takes minutes each: runs killed again and again
 	pytest -q -m long
 
-nightly: export SANER_JAX_NIGHTLY = 1
-nightly:  ## tens of thousands of drawn examples and damaged files, full disks, 50 kills; hours
-	pytest -q -m "" tests/test_properties.py tests/test_fuzz.py tests/test_faults.py
-	pytest -q -m long tests/test_train.py -k killed
+nightly:  ## tens of thousands of drawn examples and damaged files, full disks, 50 kills: an hour
+	python benchmarks/it_survives_faults.py
+	python benchmarks/_tables.py
 
 # The others need the folder of CIFAR-10, PyTorch or a GPU, and are run one by one.
 CLAIMS = saner_costs_what_sam_costs sam_is_as_fast_as_optax_contribs many_seeds_at_once_are_faster \

@@ -67,6 +67,14 @@ def times(*results: dict[str, Any]) -> list[str]:
     return lines + [f"| {name} | {told(ratio)} |" for name, ratio in rows.items()]
 
 
+def faults(result: dict[str, Any]) -> list[str]:
+    """Tell what was done to runs and files, how often, and what came of it."""
+    lines = ["| what happens | times | what comes of it |", "|---|---|---|"]
+    return lines + [
+        f"| {row['fault']} | {row['tried']:,} | {row['outcome']} |" for row in result["faults"]
+    ]
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     "costs": (("methods_cost_their_gradients",), costs),
     "models": (("saner_costs_what_sam_costs",), models),
@@ -77,6 +85,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
         ),
         times,
     ),
+    "faults": (("it_survives_faults",), faults),
 }
 
 
