@@ -1,4 +1,4 @@
-.PHONY: check test long bench clean
+.PHONY: check test long nightly bench clean
 
 # Tests compile thousands of small programs and run each a few times. CI also runs them with 0.
 export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
@@ -14,6 +14,10 @@ test:  ## slow tests included
 
 long:  ## what takes minutes each: runs killed again and again
 	pytest -q -n 2 --dist worksteal -m long
+
+nightly:  ## tens of thousands of drawn examples and damaged files, full disks, 50 kills: an hour
+	python benchmarks/it_survives_faults.py
+	python benchmarks/_tables.py
 
 # The others need the folder of CIFAR-10, PyTorch or a GPU, and are run one by one.
 CLAIMS = saner_costs_what_sam_costs sam_is_as_fast_as_optax_contribs many_seeds_at_once_are_faster \

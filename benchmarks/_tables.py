@@ -67,6 +67,14 @@ def times(*results: dict[str, Any]) -> list[str]:
     return lines + [f"| {name} | {told(ratio)} |" for name, ratio in rows.items()]
 
 
+def faults(result: dict[str, Any]) -> list[str]:
+    """Tell what was done to runs and files, how often, and what came of it."""
+    lines = ["| what happens | times | what comes of it |", "|---|---|---|"]
+    return lines + [
+        f"| {row['fault']} | {row['tried']:,} | {row['outcome']} |" for row in result["faults"]
+    ]
+
+
 def results(*every: dict[str, Any]) -> list[str]:
     """Tell last test accuracy, and the wrong labels memorised, of SGD, SAM and SANER."""
     digits, best, cifar, same = every
@@ -148,6 +156,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
         ("saner_finds_the_wrong_labels", "saner_finds_wrong_labels_on_cifar"),
         suspects,
     ),
+    "faults": (("it_survives_faults",), faults),
 }
 
 

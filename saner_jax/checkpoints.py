@@ -8,6 +8,8 @@ killed leaves the previous one; the digest tells one that was damaged later.
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,9 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: dict[str, Any], *, keep: int) -> None:
         self._folder = folder
         self._identity = identity
-        # Orbax reports every save on the root logger, and warns of what is meant here.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax reports every save on the root logger, warns of what is meant here, and prints the
+        # stacks of what it raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=False, **_alone()
         )
@@ -84,12 +87,15 @@ class Checkpoints:
             return
         tree = jax.device_get(tree)
         about = {"identity": self._identity, "digest": _digest(tree, record), "record": record}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about)
-            ),
-        )
+        items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about))
+        try:
+            self._manager.save(step, args=items)
+        # For a full disk TensorStore raises ValueError, and Orbax what it meets first.
+        except Exception as error:
+            raise OSError(
+                f"{self._folder / str(step)}: the checkpoint cannot be written: {_reason(error)};"
+                " those before it are left as they were"
+            ) from error
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """Load the checkpoint of a step.
@@ -166,6 +172,12 @@ def _alone() -> dict[str, Any]:
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone_{index}"
     )
     return {"multiprocessing_options": alone, "create": False}
+
+
+def _reason(error: Exception) -> str:
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    return os.strerror(number) if number else " ".join(str(error).split())[:200]
 
 
 def _digest(tree: Any, record: dict[str, Any]) -> str:

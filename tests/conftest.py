@@ -1,14 +1,21 @@
 """Settings of the whole suite: strict types, eight CPU devices, warnings as errors."""
 
+import functools
+
 import hypothesis
 import jax
 import pytest
+from nightly import NIGHTLY
 
 # How long an example takes tells how busy the machine is.
 hypothesis.settings.register_profile(
     "undisturbed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("undisturbed")
+# For `make nightly`: other examples every time.
+hypothesis.settings.register_profile(
+    "nightly", hypothesis.settings.get_profile("undisturbed"), max_examples=1000
+)
+hypothesis.settings.load_profile("nightly" if NIGHTLY else "undisturbed")
 
 # Before the first use of a device. Steps with collectives must be waited for one by one: jax 0.10
 # deadlocks when several of them wait for eight threads of two cores.
@@ -16,6 +23,27 @@ jax.config.update("jax_num_cpu_devices", 8)
 # Nothing is promoted or broadcast by accident.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Note how many examples a property is tried with, for benchmarks/it_survives_faults.py."""
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if handle is None:
+        return (yield)
+    inner, tried = handle.inner_test, []
+
+    @functools.wraps(inner)
+    def counted(*arguments, **options):
+        tried.append(None)
+        return inner(*arguments, **options)
+
+    handle.inner_test = counted
+    try:
+        return (yield)
+    finally:
+        handle.inner_test = inner
+        item.user_properties.append(("examples", len(tried)))
 
 
 @pytest.fixture

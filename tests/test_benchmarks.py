@@ -70,6 +70,14 @@ SMALL = {
         *("--methods", "sgd", "saner", "--precision", "float32"),
     ],
     "a_step_is_faster_than_pytorchs": ["--rounds", "2", "--batch-size", "2"],
+    "it_survives_faults": [
+        *(
+            "--no-nightly",
+            "--tests",
+            "tests/test_fuzz.py::test_a_damaged_log_is_refused_or_cut_back",
+        ),
+        "tests/test_properties.py::test_saner_damps_what_shrank_by_alpha_and_nothing_else",
+    ],
 }
 NEEDS = {"a_step_is_faster_than_pytorchs": "torch", "saner_trains_at_half_sgds_speed": None}
 ON_CIFAR = {

@@ -58,7 +58,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds one bare array")
             wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
-            sizes = {info.filename: info.file_size for info in archive.zip.infolist()}
+            members = archive.zip.infolist() if archive.zip else ()
+            sizes = {info.filename: info.file_size for info in members}
             check_fits("its arrays", sum(sizes.get(f"{name}.npy", 0) for name in wanted))
             arrays = {name: archive[name] for name in wanted}
             # numpy hands out the bytes of a member that has no header.
