@@ -25,6 +25,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Those that compile a model, or a program per group, are not for `make check`.
+SLOW_DOCTESTS = ("models.", "training.", "scoring.", "per_group.", "clean_split.", "data.augment")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark doctests that are slow, before marks are selected by."""
+    for item in items:
+        is_doctest = isinstance(item, pytest.DoctestItem)
+        if is_doctest and item.name.removeprefix("saner_jax.").startswith(SLOW_DOCTESTS):
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Note how many examples a property is tried with, for benchmarks/it_survives_faults.py."""

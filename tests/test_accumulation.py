@@ -38,6 +38,7 @@ def over_micro_batches(tx):
 
 
 # A linear combine, both nonlinear ones, and a part that remembers.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam", "gsam", "saner", "vasso_saner"])
 @pytest.mark.usefixtures("standard_promotion")
 def test_microbatching_both_passes_equals_the_full_batch(name):

@@ -208,6 +208,7 @@ def test_scaling_the_parameters_scales_the_layerwise_step_and_keeps_its_effect()
     )
 
 
+@pytest.mark.slow
 def test_outliers_are_kept_by_tensor_and_ordinary_coordinates_dropped():
     rng = np.random.default_rng(1)
     g = {

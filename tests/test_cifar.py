@@ -141,6 +141,7 @@ def test_damaged_data_are_refused_in_a_sentence(damage, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_neither_tensorflow_nor_a_word_comes_with_it(tmp_path):
     layout, _ = small_archive(tmp_path / "a.tar.gz", "cifar10")
     prepare_cifar("cifar10", tmp_path / "data", archive=tmp_path / "a.tar.gz", layout=layout)

@@ -44,6 +44,7 @@ def test_averages_agree_with_a_loop_over_examples():
     assert jax.eval_shape(lambda: history) == jax.eval_shape(lambda: init_history(7, 3))
 
 
+@pytest.mark.slow
 def test_outputs_that_are_not_finite_are_not_recorded():
     rows, labels = jnp.arange(4), jnp.zeros(4, jnp.int32)
     record = jax.jit(record_outputs)
@@ -87,6 +88,7 @@ def test_the_smallest_losses_are_low_whatever_the_widths():
     assert np.all(np.diff(found[order].astype(int)) <= 0)
 
 
+@pytest.mark.slow
 def test_a_higher_threshold_selects_less():
     losses = np.abs(np.random.default_rng(0).normal(size=200))
     sizes = [
@@ -123,6 +125,7 @@ def test_a_minibatch_without_a_clean_example_weighs_all_alike():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_weighted_mean_and_its_gradient(dtype):
     losses, weights = jnp.asarray([1.0, 2.0, 6.0], dtype), jnp.asarray([0.0, 1.0, 3.0])
@@ -146,6 +149,7 @@ def problem():
     return params, ascent_grads, jax.jit(jax.grad(lambda w: jnp.mean(losses(w))))
 
 
+@pytest.mark.slow
 def test_sam_looks_where_the_clean_examples_point_and_descends_on_all():
     params, ascent_grads, grad_fn = problem()
     tx = sam(0.3)
@@ -154,6 +158,7 @@ def test_sam_looks_where_the_clean_examples_point_and_descends_on_all():
     np.testing.assert_allclose(grads, grad_fn(params + 0.3 * direction), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_phases_compare_with_the_gradient_of_the_whole_minibatch():
     params, ascent_grads, grad_fn = problem()
     tx = saner(0.3, alpha=1.0)
@@ -179,6 +184,7 @@ def test_quality_counts_the_selected_and_the_right():
     assert np.isnan(split_quality([True], [True]).recall)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_on_digits_the_selection_is_far_purer_than_the_labels():
     digits = datasets.load("digits")

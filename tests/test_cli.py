@@ -105,6 +105,7 @@ def test_a_bad_file_is_refused_in_a_sentence(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_code_2_and_without_traceback(tmp_path):
     ended = python("-m", "saner_jax.cli", "compare", "--rate", "1.5", cwd=tmp_path)
     assert ended.returncode == 2
@@ -126,6 +127,7 @@ sys.exit(main(["compare"]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("flax", "tyro", "rich"), ("sklearn",)])
 def test_a_missing_extra_is_told_with_its_remedy(names, tmp_path):
     ended = python("-c", BLOCKED.format(names=names), cwd=tmp_path)
@@ -136,6 +138,7 @@ def test_a_missing_extra_is_told_with_its_remedy(names, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_importing_the_library_loads_none_of_the_commands(tmp_path):
     code = (
         "import sys, saner_jax, saner_jax.cli; print(sorted(m for m in sys.modules if "

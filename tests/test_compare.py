@@ -44,6 +44,7 @@ def small(tmp_path_factory):
     return run, read(run), out.getvalue(), err.getvalue()
 
 
+@pytest.mark.slow
 def test_a_run_prints_progress_and_a_table(small):
     _, _, out, err = small
     assert [line.split()[0] for line in out.splitlines()[4:7]] == ["sgd", "sam", "saner"]
@@ -110,6 +111,7 @@ def test_a_radius_of_zero_makes_every_method_sgd(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_options_reach_the_optimizer():
     config = CompareConfig(
         alpha=1.0, alpha_warmup_fraction=0.0, learning_rate=0.5, momentum=0.0, weight_decay=0.1

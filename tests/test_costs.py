@@ -92,6 +92,7 @@ def test_a_step_costs_two_gradients_and_under_sam_ons_mask_what_it_must(
     assert flops["sam_on"] <= 1.001 * inevitable
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_perturbed_parameters():
     params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([3.0])}
     grad_fn = jax.grad(lambda p: jnp.sum(p["a"] ** 4) + jnp.sum(p["b"] ** 2) * jnp.sum(p["a"]))

@@ -129,6 +129,7 @@ def assert_close(one, other):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), one, other)
 
 
+@pytest.mark.slow
 @each_recipe
 @pytest.mark.parametrize("meaning", ["synchronised", "per device"])
 @pytest.mark.parametrize("form", ["jit", "shard_map", "shard_map unchecked", "pmap"])
@@ -152,6 +153,7 @@ def test_the_two_meanings_differ():
     assert np.abs(together["first"] - each["first"]).max() > 1e-2
 
 
+@pytest.mark.slow
 @each_recipe
 def test_parameters_sharded_over_the_devices_come_out_the_same(name, mesh):
     params = {"first": PARAMS["first"].T, "last": PARAMS["last"]}  # 8 rows each
@@ -180,6 +182,7 @@ def collectives(step, *arguments):
     return {name: found.count(name) for name in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["jit", "shard_map", "shard_map unchecked"])
 @pytest.mark.parametrize(
     "recipe",

@@ -27,6 +27,7 @@ INF, NAN = np.inf, np.nan
 # Shares by layer.
 
 
+@pytest.mark.slow
 def test_shares_by_layer_add_up_to_those_of_the_step():
     problem, tx = ripples(), saner_jax.saner(0.3, metrics=True)
     grads, seen = problem.grad_fn(problem.params), []
@@ -80,6 +81,7 @@ gradients = st.lists(floats, min_size=SIZE, max_size=SIZE)
 diagnose = jax.jit(noise_diagnostics)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(gradients, gradients, gradients)
 # Where the difference to the clean part rounds, and where a product of the parts underflows.
@@ -94,6 +96,7 @@ def test_shares_agree_with_rational_numbers(origin, perturbed, noisy):
     assert np.isfinite(float(got.cosine))
 
 
+@pytest.mark.slow
 def test_the_cosine_is_that_with_the_shrunk_part():
     g, gs, q = RNG.normal(size=(3, 40))
     u = np.where((g * gs > 0) & (abs(gs) < abs(g)), g, 0)
@@ -132,6 +135,7 @@ def test_without_coordinates_there_are_no_shares():
     )
 
 
+@pytest.mark.slow
 def test_layers_are_diagnosed_each_by_itself():
     trees = [
         {"a": {"w": rows[0]}, "b": rows[1]} for rows in jnp.asarray(RNG.normal(size=(3, 2, 9)))
@@ -164,6 +168,7 @@ def close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [losses, normalised_losses])
 @pytest.mark.parametrize("is_noisy", [IS_NOISY, np.zeros(11, bool), np.ones(11, bool)])
 def test_both_gradients_are_those_taken_apart(model, is_noisy):
@@ -178,6 +183,7 @@ def test_both_gradients_are_those_taken_apart(model, is_noisy):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(got[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 4, 20])
 def test_microbatches_add_up_to_the_batch(size):
     got = separate_noisy_gradient(losses, NET, (X, Y), IS_NOISY, microbatch_size=size)
@@ -191,6 +197,7 @@ def test_it_works_inside_a_compiled_step():
     close(step(NET, IS_NOISY), separate_noisy_gradient(losses, NET, (X, Y), IS_NOISY))
 
 
+@pytest.mark.slow
 def test_one_forward_pass_is_compiled_once_and_dtypes_stay():
     calls = []
     half = jax.tree.map(lambda w: w.astype(jnp.bfloat16), NET)
@@ -201,6 +208,7 @@ def test_one_forward_pass_is_compiled_once_and_dtypes_stay():
     assert jax.eval_shape(lambda: got) == jax.eval_shape(lambda: (half, half))
 
 
+@pytest.mark.slow
 def test_half_precision_is_added_up_in_float32():
     ones = jnp.ones(2048, jnp.bfloat16)
     linear = lambda w, x: w * x
@@ -244,6 +252,7 @@ def toy_by_hand(w, inputs, labels, is_noisy, rho):
     return g, slopes(w)[is_noisy].sum(axis=0), perturbed
 
 
+@pytest.mark.slow
 def test_sam_on_the_toy_is_diagnosed_step_by_step():
     toy, rho = two_gaussians(), 3.0
     is_noisy, labels = toy.labels != toy.true_labels, toy.labels.astype(np.float64)

@@ -34,6 +34,7 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_every_python_block_of_the_readme_runs_in_order(capsys):
     rng = np.random.default_rng(0)

@@ -11,6 +11,7 @@ from saner_jax.explain import logit_paths, two_digits
 from saner_jax.theory import shrinkage_ratio
 
 
+@pytest.mark.slow
 def test_a_linear_model_crosses_the_line_when_it_begins_to_memorise():
     digits = two_digits()
     assert (digits.labels != digits.true_labels).sum() == 18

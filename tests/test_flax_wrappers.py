@@ -25,6 +25,7 @@ def expected():
     return optax.apply_updates(params, updates)["kernel"]
 
 
+@pytest.mark.slow
 def test_nnx_optimizer_passes_the_closure_on():
     model = nnx.Linear(3, 2, use_bias=False, rngs=nnx.Rngs(0))
     model.kernel[...] = jnp.asarray(KERNEL)

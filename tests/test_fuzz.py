@@ -86,6 +86,7 @@ def save_images(suffix="png", size=(8, 8)):
     return Path(f"images/train/ant/1.{suffix}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_damaged_npz_is_refused_or_read_as_it_was(save, fuzz, capsys):
     path = save_arrays(save)
@@ -116,6 +117,7 @@ def test_a_damaged_label_file_is_refused_or_gives_labels(fuzz, capsys):
     fuzz(path, take, times(30, 2000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
 def test_a_damaged_image_is_refused_or_read(suffix, fuzz, capsys):
     def take():
@@ -280,6 +282,7 @@ def png(width, height):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60_000, 60_000), (12_000, 9000), (2**31 - 1, 1)])
 def test_an_image_that_claims_too_many_pixels_is_refused(size, capsys):
     save_images().write_bytes(png(*size))

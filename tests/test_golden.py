@@ -159,6 +159,7 @@ def error(ours, truth):
     return np.max(np.abs(ours - truth)) / np.max(np.abs(truth))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "run"), all_runs(FILES))
 def test_recipe_walks_the_golden_path(file, run):
     golden, (ours, shrunk) = read(file), our_run(file, run)

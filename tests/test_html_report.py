@@ -50,6 +50,7 @@ def many(tmp_path):
     return runs
 
 
+@pytest.mark.slow
 def test_a_page_is_nested_and_holds_all_that_it_shows(page_of, many):
     page = page_of(*many)
     assert page.tags[:5] == ["html", "head", "meta", "meta", "meta"]
@@ -63,6 +64,7 @@ def test_a_page_is_nested_and_holds_all_that_it_shows(page_of, many):
     assert page.targets == ["run-1", "run-2", "run-3"]
 
 
+@pytest.mark.slow
 def test_a_page_says_its_language_letters_and_that_nothing_may_be_loaded(tmp_path, many):
     write_report(many, tmp_path / "page.html")
     head = (tmp_path / "page.html").read_text("utf-8").split("<style>")[0]
@@ -102,6 +104,7 @@ def test_one_seed_has_no_deviation(page_of, tmp_path):
     assert page.images == []
 
 
+@pytest.mark.slow
 def test_an_unfinished_comparison_says_what_is_missing(page_of, tmp_path):
     folder = make_compare(tmp_path / "half", TWO_SEEDS, complete=False)
     options = json.loads((folder / "config.json").read_text())
@@ -115,6 +118,7 @@ def test_an_unfinished_comparison_says_what_is_missing(page_of, tmp_path):
     assert page.tables[0][2][0] == "no numbers yet"
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_told_from_its_log(page_of, tmp_path):
     folder = make_train(tmp_path / "killed", [epoch(3), epoch(1), {"epoch": 3}, epoch(2)])
     with (folder / "metrics.jsonl").open("a") as file:

@@ -74,6 +74,7 @@ def test_state_keeps_structure_shapes_and_dtypes_and_so_can_be_scanned(name, dty
     assert end == jax.eval_shape(lambda: start)
 
 
+@pytest.mark.slow
 @recipes
 def test_runs_inside_a_scan_as_outside(name):
     problem = bowl()
@@ -85,6 +86,7 @@ def test_runs_inside_a_scan_as_outside(name):
     np.testing.assert_allclose(scanned, looped, rtol=1e-6)
 
 
+@pytest.mark.slow
 @recipes
 def test_parameters_and_state_can_be_donated_from_the_first_step_on(name):
     problem = ripples()
@@ -115,6 +117,7 @@ def test_map_params_reaches_the_trees_in_the_state_and_nothing_else(name):
     assert jax.tree.leaves(mapped) == num_trees * jax.tree.leaves(specs)
 
 
+@pytest.mark.slow
 @recipes
 def test_unknown_extra_arguments_are_accepted_and_passed_on(name):
     problem = bowl()
@@ -163,6 +166,7 @@ def test_calls_grad_fn_once_and_counts_one_step(name):
     assert all(int(count) == 1 for _, count in counts)
 
 
+@pytest.mark.slow
 @recipes
 def test_works_in_named_chain_inject_hyperparams_and_apply_if_finite(name):
     problem = bowl()
@@ -184,6 +188,7 @@ def test_works_in_named_chain_inject_hyperparams_and_apply_if_finite(name):
     assert float(state[0].hyperparams["rho"]) == np.float32(0.1)
 
 
+@pytest.mark.slow
 def test_masks_that_are_functions_are_static_arguments_of_injected_hyperparameters():
     only_first = lambda params: {"a": True, "b": False}
     injected = optax.inject_hyperparams(saner_jax.asaner, static_args=("scaled", "perturb_mask"))(
@@ -198,6 +203,7 @@ def test_masks_that_are_functions_are_static_arguments_of_injected_hyperparamete
     assert bool(jnp.all(seen[0]["a"] > 1.0))
 
 
+@pytest.mark.slow
 @recipes
 @pytest.mark.usefixtures("standard_promotion")
 def test_works_inside_schedule_free(name):
@@ -224,6 +230,7 @@ def test_any_tree_will_do(name, params):
     assert jax.eval_shape(step, params) == jax.eval_shape(lambda: params)
 
 
+@pytest.mark.slow
 @recipes
 def test_odd_leaves_stay_finite(name):
     params = {
@@ -237,6 +244,7 @@ def test_odd_leaves_stay_finite(name):
     assert all_finite((end, state))
 
 
+@pytest.mark.slow
 @each_recipe(name for name in RECIPES if name != "zsharp")  # which filters tensor by tensor
 def test_nesting_does_not_matter(name):
     flat = jnp.asarray([1.0, -2.0, 0.5, 3.0])
@@ -249,6 +257,7 @@ def test_nesting_does_not_matter(name):
     np.testing.assert_allclose(jax.jit(join)(other), one, rtol=1e-6)
 
 
+@pytest.mark.slow
 @recipes
 def test_vmap_over_seeds_equals_one_seed_after_another(name):
     tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
@@ -271,6 +280,7 @@ def test_vmap_over_seeds_equals_one_seed_after_another(name):
         np.testing.assert_allclose(params, expected, rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @recipes
 def test_pmap_with_averaged_gradients_equals_the_whole_batch(name):
     tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05))
@@ -292,6 +302,7 @@ def test_pmap_with_averaged_gradients_equals_the_whole_batch(name):
     np.testing.assert_allclose(parallel[0], whole, rtol=1e-5)
 
 
+@pytest.mark.slow
 @recipes
 def test_the_step_can_be_differentiated_twice(name):
     tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.1))
@@ -325,6 +336,7 @@ def test_two_phases_equal_one_bitwise(name):
         params, state = params - 0.1 * two[0], two[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["saner", "friendly_saner"])
 def test_two_compiled_phases_equal_one_bitwise_where_parameters_enter_products(name):
     sharp = RECIPES[name](0.1)

@@ -137,6 +137,7 @@ def test_every_strength_zero_is_sam_bitwise(name):
     assert_bitwise_equal(ours, sam_alone())
 
 
+@pytest.mark.slow
 @with_sam_as_a_limit
 @pytest.mark.usefixtures("standard_promotion")
 def test_every_scheduled_strength_zero_is_sam_bitwise(name):

@@ -41,6 +41,7 @@ def test_normalization_only_selects_scales_and_offsets_and_nothing_else(norm):
     assert len(names) + len(rest) == len(jax.tree.leaves(params))
 
 
+@pytest.mark.slow
 def test_a_model_without_normalisation_has_nothing_to_perturb():
     model, shapes = small("none")
     assert not selected_names(normalization_only(shapes))
@@ -50,6 +51,7 @@ def test_a_model_without_normalisation_has_nothing_to_perturb():
     jax.tree.map(np.testing.assert_array_equal, perturbed, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"), [("resnet8", "Dense_0"), ("mlp", "Dense_2"), ("vit_tiny", "Dense_1")]
 )
@@ -94,6 +96,7 @@ def test_nnx_states_have_the_same_masks():
         assert nnx.to_pure_dict(last_layer(params))["head"] == {"bias": True, "kernel": True}
 
 
+@pytest.mark.slow
 @each_recipe(saner_jax.RECIPES)
 def test_every_recipe_perturbs_normalisation_alone_at_full_length(name):
     rng = np.random.default_rng(0)

@@ -54,6 +54,7 @@ def told():
 PAIRS = [i for i, block in enumerate(BLOCKS) if re.search(r"^before = ", block, re.MULTILINE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", PAIRS)
 def test_before_and_after_stay_at_the_same_parameters(told, index):
     before, after = told[index]["paths"]
@@ -66,6 +67,7 @@ def test_a_pair_stands_for_every_way_of_using_optaxs():
     assert len(PAIRS) == text.count("\nbefore = ") == 4
 
 
+@pytest.mark.slow
 def test_radii_of_groups_share_one_norm(told):
     names = next(n for n, block in zip(told, BLOCKS, strict=True) if "radii = " in block)
     with jax.enable_x64(True):
@@ -85,6 +87,7 @@ def golden_name(run):
     return f"{run['cls']}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
 
 
+@pytest.mark.slow
 def test_what_is_told_of_the_authors_classes_walks_their_paths(told):
     golden, names = read("p4"), told[-1]
     runs = {golden_name(run): run for run in golden.runs.values() if run["config"] == "base"}
@@ -135,6 +138,7 @@ OURS = optax.chain(saner_jax.sam(0.1), optax.sgd(0.1))
 identity = lambda w, *_: w
 
 
+@pytest.mark.slow
 @as_measured
 def test_a_zero_gradient_gives_nan_there_and_nothing_here():
     w = jnp.zeros(2)
@@ -144,6 +148,7 @@ def test_a_zero_gradient_gives_nan_there_and_nothing_here():
     np.testing.assert_array_equal(here, [0, 0])
 
 
+@pytest.mark.slow
 @as_measured
 @pytest.mark.usefixtures("standard_promotion")
 def test_a_schedule_behind_the_transparent_mode_counts_twice():
@@ -170,6 +175,7 @@ def test_other_keywords_are_refused_there_and_passed_on_here():
     assert float(optax.tree.get(state, "scale")) == 0.5
 
 
+@pytest.mark.slow
 @as_measured
 def test_the_radius_in_half_precision_is_right_here_alone():
     grads = [jnp.ones(2**12, jnp.bfloat16)] * 400

@@ -33,6 +33,7 @@ def some_labels(num_classes, num_examples):
     return np.random.default_rng(0).integers(0, num_classes, size=num_examples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOISE_TYPES)
 @settings(max_examples=60)
 @given(problem=problems)
@@ -56,6 +57,7 @@ def test_every_record_agrees_with_its_labels(name, problem):
     np.testing.assert_array_equal(noisy.labels, again.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 @settings(max_examples=60)
 @given(problem=problems)

@@ -73,6 +73,7 @@ ALL, FIRST = np.ones(5, bool), np.array([True, True, False, False, False])
 AS_THE_CODE = optax.chain(scale_to_radius(RHO), add_direction(RAMP))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "projects", "selected"),
     [
@@ -116,6 +117,7 @@ def two_steps(tx, strength=None):
     return params
 
 
+@pytest.mark.slow
 def test_a_kappa_of_zero_is_sam_bitwise():
     expected = two_steps(sam(0.3))
     assert_bitwise_equal(two_steps(ncsam(0.3, 0.0)), expected)
@@ -218,6 +220,7 @@ def test_the_ramp_is_the_cubic_of_the_paper_up_to_its_end():
     assert np.all(np.diff(found) >= 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.58, 1.0])
 def test_flips_are_as_many_as_asked_and_go_to_the_likeliest_other_class(share):
     rng = np.random.default_rng(0)
@@ -255,6 +258,7 @@ def test_flips_are_drawn_in_turn_in_proportion_to_how_unsure_the_model_is():
     assert changed[:, 0].mean() > 2 * changed[:, 4].mean()
 
 
+@pytest.mark.slow
 def test_flips_of_logits_that_are_not_finite_are_flips_all_the_same():
     logits = jnp.asarray([[jnp.nan] * 3, [jnp.inf, 0.0, -jnp.inf], [-jnp.inf] * 3, [0.0, 1.0, 2.0]])
     labels = jnp.asarray([0, 0, 0, 2])

@@ -30,6 +30,7 @@ def test_d2_nan_in_the_branch_not_chosen_does_not_leak():
     np.testing.assert_array_equal(kept, [0.5, 3.0, np.nan, 1.0])
 
 
+@pytest.mark.slow
 def test_d4_the_radius_is_right_in_half_precision():
     cases = {
         "many bfloat16 leaves": [jnp.ones(2**14, jnp.bfloat16)] * 12,
@@ -97,6 +98,7 @@ def test_d12_decay_behind_decays_and_decay_in_front_only_turns_the_perturbation(
     np.testing.assert_allclose(step_with(in_front, grads, grads, params)[0], -grads)
 
 
+@pytest.mark.slow
 def test_d15_per_device_gradients_perturb_per_device_and_a_missing_mean_shows():
     batch = np.asarray([[1.0, 0.0], [0.0, 2.0]], np.float32)
     slope = lambda w, x: jax.grad(lambda w: jnp.sum(jnp.sin(x * w)))(w)

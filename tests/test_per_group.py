@@ -70,6 +70,7 @@ def damped(g, gs):
     return np.where((ratio > 0) & (ratio < 1), (1 - ALPHA) * gs, gs)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("m", [1, pytest.param(2, marks=pytest.mark.slow), 7])
 def test_sam_and_saner_on_either_side_of_the_mean_follow_their_oracles(m):
@@ -106,6 +107,7 @@ def test_vasso_averages_over_steps_and_groups():
         w = w - np.asarray(updates)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "name", ["vasso_saner", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sam", "gsaner"))]
@@ -145,6 +147,7 @@ def all_at_once():
 
 
 # 7 groups: a remainder of three, one by one, three pairs and one, six and one, all, too many.
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("unroll", [False, True])
 @pytest.mark.parametrize(
@@ -162,6 +165,7 @@ def test_without_a_radius_it_is_the_mean_gradient():
     assert_close(one_step(tx, grouped(2))[0], slope(W, X, Y))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_the_order_of_the_groups_does_not_matter():
     tx, groups = per_group(saner(RHO, ALPHA), chunk_groups=4), grouped(2)
@@ -198,6 +202,7 @@ def test_trains_in_a_chain_under_jit_with_one_structure_of_state():
     assert num_traces == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_groups", [None, 2])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_state_and_updates_keep_structure_shapes_and_dtypes(chunk_groups, dtype):
@@ -237,6 +242,7 @@ def test_metrics_recover_from_a_gradient_that_was_not_finite():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_groups", [None, 1, 300])
 def test_sums_of_many_groups_in_half_precision_do_not_stall(chunk_groups):
     # Adding ones in bfloat16 ends at 256.
@@ -246,6 +252,7 @@ def test_sums_of_many_groups_in_half_precision_do_not_stall(chunk_groups):
     assert updates.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_groups_may_hold_a_key_each():
     keys = jax.random.split(jax.random.key(0), 5)
     dropped = lambda w, group: jnp.where(jax.random.bernoulli(group["key"], 0.5, w.shape), w, 0)
@@ -282,6 +289,7 @@ def lowered(tx: Any, params: Any, groups: Any, updates_of=lambda params: params)
     return jax.jit(update).lower(params, groups)
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_chunk_and_not_with_the_number_of_groups():
     w = np.zeros((64, 64), np.float32)
 
@@ -297,6 +305,7 @@ def test_memory_grows_with_the_chunk_and_not_with_the_number_of_groups():
     assert trees(64, None) > 60
 
 
+@pytest.mark.slow
 def test_only_chunks_run_in_a_loop_and_only_unless_unrolled():
     w, groups = np.zeros((3, 2), np.float32), np.zeros((6, 1, 3), np.float32)
     loops = lambda **how: ".while" in lowered(per_group(sam(RHO), **how), w, groups).as_text()
@@ -318,6 +327,7 @@ def test_updates_that_nothing_reads_are_not_computed():
     assert flops(damp_shrunk(ALPHA), updates_of=costly) > flops(damp_shrunk(ALPHA)) + 1000
 
 
+@pytest.mark.slow
 def test_chunks_of_a_sharded_axis_stay_on_their_devices():
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     place = lambda x, *axes: jax.device_put(x, jax.NamedSharding(mesh, jax.P(*axes)))

@@ -32,6 +32,7 @@ def level(value):
     return {"test_accuracy": [[value, value]], "memorised": [[value, value]]}
 
 
+@pytest.mark.slow
 def test_methods_beyond_the_colours_are_drawn_and_named():
     names = [f"m{k}" for k in range(len(COLOURS) + 1)]
     curves = {name: level(k / len(names)) for k, name in enumerate(names)}
@@ -44,6 +45,7 @@ def test_methods_beyond_the_colours_are_drawn_and_named():
     assert drawn({**curves, **swapped}) != picture
 
 
+@pytest.mark.slow
 def test_what_is_missing_leaves_a_gap():
     accuracy = [[0.5, 0.5, NAN, 0.5, 0.5]]
     whole = drawn({"sam": {"test_accuracy": accuracy, "memorised": [[NAN] * 5]}})
@@ -62,6 +64,7 @@ def test_what_is_missing_leaves_a_gap():
     assert drawn({"sam": {**epochs, "test_accuracy": accuracy}}) == whole
 
 
+@pytest.mark.slow
 def test_a_method_without_curves_is_named():
     curves = {"sam": level(0.5)}
     unfinished = drawn({**curves, "saner": {}})
@@ -69,6 +72,7 @@ def test_a_method_without_curves_is_named():
     assert unfinished != drawn(curves)
 
 
+@pytest.mark.slow
 def test_names_are_text_as_they_are():
     curves = {"sam": level(0.25), "saner": level(0.5)}
     # Read as a formula, it would be refused; a letter without a glyph would be a warning.

@@ -44,12 +44,14 @@ def shares(front, params, grad_fn):
     return float(state[1].metrics.shrunk), float(state[1].metrics.reversed)
 
 
+@pytest.mark.slow
 def test_first_in_the_chain_a_moderate_share_is_shrunk(trained):
     shrunk, reversed_ = shares(optax.identity(), *trained)
     assert 0.05 < shrunk < 0.5
     assert reversed_ < 0.1
 
 
+@pytest.mark.slow
 def test_behind_a_clip_that_bites_almost_nothing_counts_as_shrunk(trained):
     params, grad_fn = trained
     half = float(optax.tree.norm(grad_fn(params))) / 2
@@ -57,6 +59,7 @@ def test_behind_a_clip_that_bites_almost_nothing_counts_as_shrunk(trained):
     assert shrunk < 0.5 * shares(optax.identity(), params, grad_fn)[0]
 
 
+@pytest.mark.slow
 def test_behind_adam_almost_everything_counts_as_shrunk(trained):
     with jax.numpy_dtype_promotion("standard"):
         shrunk, _ = shares(optax.scale_by_adam(), *trained)
@@ -68,6 +71,7 @@ def test_a_loss_scale_on_the_first_gradient_alone_shrinks_everything(trained):
     assert shrunk > 0.9
 
 
+@pytest.mark.slow
 def test_behind_weight_decay_more_coordinates_count_as_reversed(trained):
     _, plain = shares(optax.identity(), *trained)
     _, decayed = shares(optax.add_decayed_weights(5e-3), *trained)

@@ -43,6 +43,7 @@ def counting(grad_fn):
     return counted, calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam", "saner", "vasso_saner", "wsam"])
 def test_always_looking_is_the_recipe(name):
     tx = look_if(RECIPES[name](0.3), every_steps(1))
@@ -76,6 +77,7 @@ def test_the_second_pass_runs_on_the_steps_that_look_and_on_no_other():
     assert seen == [1, 0, 0, 1, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_a_step_skipped_by_the_host_costs_no_more_than_sgd():
     """Counted by XLA, in the program for skipped steps: no second pass, and no branch."""
     x = jnp.ones((1024, 32))
@@ -100,6 +102,7 @@ def test_a_step_skipped_by_the_host_costs_no_more_than_sgd():
         assert flops(tx, looked=True) > 1.9 * sgd
 
 
+@pytest.mark.slow
 def test_the_host_s_decision_moves_every_state_as_the_policy_s_would():
     problem = ripples()
     tx = optax.chain(look_sam(0.3, period=2), optax.sgd(0.1, momentum=0.9))
@@ -121,6 +124,7 @@ def test_the_host_s_decision_moves_every_state_as_the_policy_s_would():
     )
 
 
+@pytest.mark.slow
 def test_look_sam_follows_its_rule():
     rng = np.random.default_rng(3)
     a = rng.normal(size=(6, 6))
@@ -179,6 +183,7 @@ def test_a_non_finite_gradient_neither_looks_nor_moves_the_moments():
     assert (after.mean, after.variance) == (state.mean, state.variance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SELECTIVE_RECIPES)
 @pytest.mark.parametrize("metrics", [False, True])
 def test_selective_recipes_are_recipes(name, metrics):

@@ -125,6 +125,7 @@ def small(name, **options):
     return model, variables["params"], statistics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -160,6 +161,7 @@ def test_every_model_ends_in_a_dense_layer(name):
     assert outputs.last_layer_weights.shape == (outputs.activations.shape[1], 10)
 
 
+@pytest.mark.slow
 def test_the_trainers_step_descends_the_penalised_loss():
     model, params, statistics = small("mlp", hidden_widths=(16,))
     tx = optax.sgd(0.5)

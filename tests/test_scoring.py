@@ -9,6 +9,7 @@ from saner_jax.scoring import Counts, evaluate, shares
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
+@pytest.mark.slow
 def test_counts_agree_with_a_loop_over_examples():
     rng = np.random.default_rng(1)
     logits = jnp.asarray(rng.normal(size=(50, 4)), jnp.float32)
@@ -29,6 +30,7 @@ def test_counts_agree_with_a_loop_over_examples():
     assert {k: float(v) for k, v in counts._asdict().items()} == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_counts_of_two_halves_add_up():
     rng = np.random.default_rng(1)
     logits = jnp.asarray(rng.normal(size=(50, 4)), jnp.float32)

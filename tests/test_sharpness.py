@@ -80,6 +80,7 @@ def test_eigenvalues_are_those_of_the_dense_hessian(model, precision):
                 np.testing.assert_allclose(got, largest_of(every, k, largest), rtol=rtol)
 
 
+@pytest.mark.slow
 def test_the_two_kinds_of_largest_differ_here():
     every = dense_eigenvalues("mlp")
     assert largest_of(every, 5, "magnitude")[-1] < 0 < largest_of(every, 5, "algebraic")[-1]
@@ -103,6 +104,7 @@ def test_eigenvalues_are_those_of_matfree(model):
         np.testing.assert_allclose(got, np.sort(theirs[0])[:-5:-1], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [17, 35, 36, 100])
 def test_all_eigenvalues_can_be_asked_for(k):
     every = dense_eigenvalues("convolutional")
@@ -147,6 +149,7 @@ def test_what_does_not_converge_is_not_returned(monkeypatch):
         hessian_eigenvalues(lambda w, d: (d @ w**2) / 2, jnp.ones(400), crowd, k=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 40])
 def test_a_hessian_of_zeros_and_one_that_is_not_finite(n):
     w, x = jnp.ones(n), jnp.ones((3, n))
@@ -241,6 +244,7 @@ def test_m_sharpness_is_that_of_numpy(rho, m):
     )
 
 
+@pytest.mark.slow
 @models
 def test_m_sharpness_of_the_batch_is_what_sam_sees(model):
     losses, params, batch = problem(model)
@@ -258,12 +262,14 @@ def test_m_sharpness_of_the_batch_is_what_sam_sees(model):
     assert got > 0
 
 
+@pytest.mark.slow
 def test_without_radius_or_gradient_nothing_changes():
     losses, params, batch = problem("mlp")
     assert m_sharpness(losses, params, batch, rho=0, m=3) == 0
     assert m_sharpness(lambda w, x: x * w**2, jnp.zeros(()), jnp.ones(4), rho=1, m=2) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_group_that_is_not_finite_is_not_taken_for_flat(bad):
     x = jnp.ones((4, 2)).at[3, 0].set(bad)
@@ -282,6 +288,7 @@ MEASURES = {
 }
 
 
+@pytest.mark.slow
 @models
 @pytest.mark.parametrize("measure", MEASURES)
 def test_microbatches_add_up_to_the_batch(model, measure):
@@ -293,12 +300,14 @@ def test_microbatches_add_up_to_the_batch(model, measure):
             np.testing.assert_allclose(got, whole, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_microbatches_add_up_in_float32():
     arguments = problem("convolutional")
     got = hessian_eigenvalues(*arguments, k=2, microbatch_size=3)
     np.testing.assert_allclose(got, hessian_eigenvalues(*arguments, k=2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_function_is_compiled_once():
     losses, params, batch = problem("mlp")
     calls = []
@@ -314,6 +323,7 @@ def test_a_function_is_compiled_once():
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_half_precision_is_taken():
     losses, params, batch = problem("mlp")
     half = {**params, "v": params["v"].astype(jnp.bfloat16)}

@@ -17,6 +17,7 @@ def flat(tree):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparsity", [0.0, 0.01, 0.5, 0.83, 0.99, 1.0])
 @pytest.mark.parametrize("traced", [False, True])
 def test_the_smallest_squares_are_left_alone_and_no_others(sparsity, traced):
@@ -30,6 +31,7 @@ def test_the_smallest_squares_are_left_alone_and_no_others(sparsity, traced):
     np.testing.assert_allclose(flat(e)[moved], flat(unmasked)[moved], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_is_exact_across_forty_orders_of_magnitude():
     values = np.float32(10.0) ** np.linspace(-30, 30, 101, dtype=np.float32)
     tree = [jnp.asarray(np.random.default_rng(1).permutation(values))]

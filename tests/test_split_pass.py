@@ -81,6 +81,7 @@ def gradient_by_hand(method):
 
 
 # With both points at w, what is shrunk by SANER's mask would be a matter of rounding.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "alpha"),
     [
@@ -123,6 +124,7 @@ def test_dtypes_stay_and_the_logits_are_computed_twice():
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_a_compiled_step_costs_no_more_than_sams():
     def flops(method):
         def step(w):
@@ -157,6 +159,7 @@ def per_example(method, logit, w, ascent_of=sam, rho=RHO):
     return jax.jit(step)(w)
 
 
+@pytest.mark.slow
 def test_in_a_linear_model_l_sam_is_1_sam_and_j_sam_is_sgd():
     l_sam, one_sam, j_sam, sgd = (
         per_example(method, lambda w, x: x @ w, LINE, rho=2.0)

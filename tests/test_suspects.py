@@ -227,6 +227,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_suspects_are_ranked_written_and_shown(found):
     record = json.loads((found / "suspects.json").read_text())
     rows = rows_of(found / "suspects.csv")
@@ -251,6 +252,7 @@ def test_suspects_are_ranked_written_and_shown(found):
     assert (record["cleanlab"] is not None) == has_cleanlab
 
 
+@pytest.mark.slow
 def test_what_was_ranked_is_not_written_over(found, capsys):
     assert run("suspects", found / "run") == 0
     before = (found / "run" / "suspects.csv").read_bytes()
@@ -274,6 +276,7 @@ def test_folds_judge_what_they_were_not_trained_on_and_can_be_ranked_again(tmp_p
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_review_becomes_a_file_to_train_on(found, tmp_path):
     rows = rows_of(found / "suspects.csv")
     rows[0]["decision"], rows[1]["decision"] = "suggested", rows[1]["given_name"]
@@ -298,6 +301,7 @@ def test_a_review_becomes_a_file_to_train_on(found, tmp_path):
     assert trained_on.labels.tolist() == [int(written[index]) for index in trained_on.index]
 
 
+@pytest.mark.slow
 def test_files_are_named_where_the_dataset_has_them(tmp_path):
     rng = np.random.default_rng(0)
     for split, number in (("train", 8), ("test", 2)):
@@ -374,6 +378,7 @@ def test_names_that_are_numbers_of_other_classes_are_names(tmp_path):
     assert [row["label"] for row in rows_of(tmp_path / "labels.csv")] == ["0", "1", "0"]
 
 
+@pytest.mark.slow
 def test_a_refused_command_leaves_no_folder(found, tmp_path, capsys):
     other = tmp_path / "other"
     assert run("train", *QUICK, "--seed", 1, "--output-folder", other) == 0

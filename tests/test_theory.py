@@ -102,6 +102,7 @@ AT_100 = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", RECIPES)
 def test_the_toy_takes_the_authors_path(method):
     examples = two_gaussians()

@@ -339,6 +339,7 @@ def test_the_other_commands_refuse_in_a_sentence_too(arguments, words, tmp_path,
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_dataset_is_shown_with_its_noise(capsys):
     assert main(["data", "show", "--noise", "pair", "--picture", "a.png"]) == 0
     out = capsys.readouterr().out

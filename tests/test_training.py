@@ -27,6 +27,7 @@ def problem():
     return {"kernel": jnp.ones((3, 4)) / 7}, inputs, labels
 
 
+@pytest.mark.slow
 def test_a_step_of_sgd_is_the_formula():
     params, inputs, labels = problem()
     tx = optax.sgd(0.5)
@@ -140,6 +141,7 @@ def assert_close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("tx", [optax.sgd(0.1), optax.chain(saner(rho=0.5), optax.sgd(0.1))])
 def test_running_statistics_move_once_and_from_the_origin(tx):
