@@ -197,7 +197,8 @@ def read_evidence(folder: Path) -> Evidence:
         raise ValueError(f"{folder}: holds no {_FILE}, as a finished run of saner-jax train does")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            evidence = Evidence(*(archive[name] for name in Evidence._fields))
+            # numpy hands out the bytes of a member that has no header.
+            evidence = Evidence(*(np.asanyarray(archive[name]) for name in Evidence._fields))
     # Zip and npy each raise errors of their own for a damaged file.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from saner_jax._counts import check_count, is_count
+from saner_jax._counts import check_count, is_count, is_number
 from saner_jax.data import NOISE_TYPES
 from saner_jax.masks import MASKS
 from saner_jax.models import MODELS
@@ -375,7 +376,8 @@ def _check_choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
 
 def _check_number(config: Any, name: str, most: float = math.inf, *, below: bool = False) -> None:
     value = getattr(config, name)
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= most):
+    # A whole number may be too large for a float; NaN is not below anything.
+    if not (is_number(value) and 0 <= value <= min(most, sys.float_info.max)):
         bound = "of at least 0" if most == math.inf else f"from 0 to {most}"
         raise ValueError(f"{name} must be a number {bound}, not {value!r}")
     if below and value == most:

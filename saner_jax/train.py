@@ -104,7 +104,12 @@ def prepare(config: TrainConfig, dataset: Dataset | None = None) -> Job:
     if layout.is_main:
         folder = run_folder.make_folder(config.output_folder, "train")
         kept = dataclasses.asdict(config) | dict.fromkeys(PROCESS_OPTIONS)
-        run_folder.write_json(folder / "config.json", kept)
+        try:
+            run_folder.write_json(folder / "config.json", kept)
+        except OSError:
+            # Without its options a folder is no run.
+            folder.rmdir()
+            raise
         name = str(folder)
     return Job(config, Path(layout.tell(name)), *parts)
 
@@ -153,7 +158,7 @@ def read_options(folder: Path) -> TrainConfig:
         for name in ("data_dir", "noise_dir", "labels_file", "output_folder", "resume"):
             options[name] = None if options[name] is None else Path(options[name])
         return TrainConfig(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(
             f"{path}: not the options of a run of saner-jax train: {reason}"
@@ -177,8 +182,8 @@ def run(job: Job, command: str | None = None) -> dict[str, Any]:
     Raises:
         Diverged: when the loss stops being finite.
         Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
-        ValueError: when no checkpoint of the folder can be used though there are some, or another
-            process is at work on the run.
+        ValueError: when no checkpoint of the folder can be used though there are some, its log is
+            damaged, or another process is at work on the run.
         OSError: when the run folder cannot be written.
     """
     is_main = job.task.layout.is_main

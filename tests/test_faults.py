@@ -170,6 +170,26 @@ def test_a_run_has_one_writer_until_that_one_is_dead(signum, tmp_path):
 
 
 @pytest.mark.slow
+def test_of_two_that_go_on_with_a_run_one_is_refused(tmp_path, capsys):
+    assert train("--output-folder", "run") == 0
+    shutil.rmtree("run/checkpoints")
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with only_writer(Path("run")):
+        assert main(["train", "--resume", "run"]) == 2
+    assert "another process is at work on this run" in refused(capsys)
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+    assert main(["train", "--resume", "run"]) == 0
+
+
+def test_a_disk_without_room_for_the_options_leaves_nothing_behind(disk, capsys):
+    fill(disk, but=0)
+    assert train("--output-folder", str(disk / "run")) == 1
+    assert f"No space left on device: '{disk}/run/config.json'" in refused(capsys)
+    assert not (disk / "run").exists()
+
+
+@pytest.mark.slow
 def test_a_clock_that_does_not_go_on_stops_no_run(monkeypatch):
     few = ("--epochs", "2", "--output-folder")
     assert train(*few, "whole") == 0

@@ -24,6 +24,7 @@ from saner_jax.checkpoints import Checkpoints
 from saner_jax.cli import main
 from saner_jax.data import read_human_labels
 from saner_jax.data.label_file import from_file
+from saner_jax.history import Evidence
 from saner_jax.metrics_log import rewind
 
 LABELS = np.arange(30) % 3
@@ -343,3 +344,17 @@ def test_nothing_is_written_outside_by_names_in_an_archive(tmp_path, capsys):
     assert told([*SHOW, "a.npz"], capsys)[0] == 0
     assert [path.name for path in tmp_path.rglob("*")] == ["a.npz"]
     assert not (tmp_path.parents[1] / "outside.npy").exists()
+
+
+def test_options_of_a_run_nested_too_deeply_are_refused(capsys):
+    Path("run").mkdir()
+    Path("run/config.json").write_text("[" * 100_000)
+    assert "not the options of a run of saner-jax train" in main_err(["evaluate", "run"], capsys)
+
+
+def test_a_history_of_bare_bytes_is_refused(capsys):
+    Path("run").mkdir()
+    with zipfile.ZipFile("run/history.npz", "w") as archive:
+        for name in Evidence._fields:
+            archive.writestr(name, b"no array")
+    assert "run/history.npz: " in main_err(["suspects", "run"], capsys)

@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,6 +198,14 @@ BAD_LABELS = {
     'index,label\n0,"1': "not a readable CSV file",
     "\x00\xff": "not a readable CSV file",
 }
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_file_is_not_waited_for(make, tmp_path):
+    path = tmp_path / "labels.csv"
+    make(path)
+    with pytest.raises(ValueError, match="not a readable CSV file: it is no file"):
+        from_file([0, 1, 2], path, num_classes=3)
 
 
 @pytest.mark.parametrize("content", BAD_LABELS)

@@ -26,7 +26,6 @@ from saner_jax.checkpoints import CheckpointError, Checkpoints
 from saner_jax.cli import main
 from saner_jax.options import TrainConfig
 from saner_jax.presets import PRESETS
-from saner_jax.run_lock import only_writer
 from saner_jax.train import checkpoints_of, reopen
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -440,12 +439,3 @@ def test_killed_at_random_a_run_ends_as_if_it_had_not_been(
     assert right == len(codes) == kills, f"the run was over after {codes}"
     assert {-signal.SIGKILL, 128 + signal.SIGTERM} <= set(codes)
     assert_same_end("whole", "run")
-
-
-@pytest.mark.slow
-def test_a_run_is_taken_up_by_one_process_at_a_time(capsys):
-    assert train("--epochs", "1") == 0
-    with only_writer(Path("run")):
-        assert main(["train", "--resume", "run"]) == 2
-    assert "run: another process is at work on this run" in capsys.readouterr().err
-    assert main(["train", "--resume", "run"]) == 0

@@ -101,6 +101,9 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, s
             line with fewer or more cells than the first.
     """
     try:
+        # Opening a pipe would wait for ever, and a device has no end.
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
         # Spreadsheets write a mark before the first header.
