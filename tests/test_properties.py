@@ -148,7 +148,9 @@ def test_the_order_of_leaves_means_nothing(shapes):
         )
     for one, other in zip(*ends, strict=True):
         for a, b in zip(one, other[::-1], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6)
+            # A parameter may cancel against its perturbation: both are rounded at their own size, at
+            # most 2, where float32 has steps of 2.4e-7.
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=5e-7)
 
 
 INVARIANT = ("sam", "asam", "saner", "asaner", "vasso", "vasso_saner", "friendly_sam", "gsam")
