@@ -7,7 +7,7 @@ import pytest
 
 # One of each kind of part; the other rows are slow tests, and those of methods that are simple
 # products of well-tested parts long ones.
-QUICK = {"sam", "saner", "vasso_saner"}
+QUICK = {"saner", "vasso_saner"}
 LONG = {"wsam", "stable_sam", "zsharp", "sparse_sam", "sam_only", "sam_without"}
 
 # What makes a recipe plain SAM: its strengths at zero (theta weights the new gradient, so its zero

@@ -54,6 +54,7 @@ def test_a_run_prints_progress_and_a_table(small):
     assert "saner: epoch 2 of 2, loss " in err
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_options_curves_and_results(small):
     folder, results, _, _ = small
     names = sorted(path.name for path in folder.iterdir())
@@ -67,6 +68,7 @@ def test_a_run_keeps_its_options_curves_and_results(small):
     assert results["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_results_say_which_labels_software_and_device_they_came_from(small):
     results = small[1]
     assert results["seeds"] == [0, 1]
@@ -77,6 +79,7 @@ def test_results_say_which_labels_software_and_device_they_came_from(small):
     assert results["provenance"]["device"]["kind"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sgd", "sam", "saner"])
 def test_final_values_are_the_end_and_the_top_of_the_curves(small, method):
     entry = small[1]["methods"][method]

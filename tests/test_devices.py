@@ -147,6 +147,7 @@ def test_eight_devices_do_what_one_does(name, meaning, form, mesh):
     assert_close(jax.tree.leaves(state), jax.tree.leaves(expected_state))
 
 
+@pytest.mark.slow
 def test_the_two_meanings_differ():
     together, _ = on_one_device(QUICK, "synchronised")
     each, _ = on_one_device(QUICK, "per device")
@@ -213,6 +214,7 @@ def test_gradients_that_are_no_devices_own_are_refused(mesh):
         jax.jit(parallel)(PARAMS, BATCH)
 
 
+@pytest.mark.slow
 def test_the_first_phase_alone_gives_every_device_its_point(mesh):
     sharp = per_device(saner_jax.sam(0.5), "data")
 

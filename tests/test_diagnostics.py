@@ -42,6 +42,7 @@ def test_shares_by_layer_add_up_to_those_of_the_step():
     assert 0 < float(layers["kernel"].shrunk) < 1
 
 
+@pytest.mark.slow
 def test_what_is_missing_to_one_is_not_finite_layer_by_layer():
     origin = {"a": jnp.array([1.0, 1.0, 0.0, INF]), "b": jnp.array([NAN, 1.0]), "c": jnp.zeros(0)}
     perturbed = {"a": jnp.array([0.5, -1.0, 2.0, 1.0]), "b": jnp.ones(2), "c": jnp.zeros(0)}
@@ -190,6 +191,7 @@ def test_microbatches_add_up_to_the_batch(size):
     close(got, separate_noisy_gradient(losses, NET, (X, Y), IS_NOISY), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_works_inside_a_compiled_step():
     step = jax.jit(
         lambda p, mask: separate_noisy_gradient(losses, p, (X, Y), mask, microbatch_size=4)

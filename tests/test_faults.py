@@ -150,6 +150,7 @@ with only_writer(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_has_one_writer_until_that_one_is_dead(signum, tmp_path):
     (tmp_path / "config.json").write_text("{}")
@@ -182,6 +183,7 @@ def test_of_two_that_go_on_with_a_run_one_is_refused(tmp_path, capsys):
     assert main(["train", "--resume", "run"]) == 0
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_for_the_options_leaves_nothing_behind(disk, capsys):
     fill(disk, but=0)
     assert train("--output-folder", str(disk / "run")) == 1

@@ -40,6 +40,7 @@ def test_nnx_optimizer_passes_the_closure_on():
     np.testing.assert_allclose(model.kernel[...], expected(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_linen_train_state_drops_it_and_its_transformation_takes_it():
     params = {"kernel": jnp.asarray(KERNEL)}
     state = TrainState.create(apply_fn=None, params=params, tx=chain())

@@ -9,6 +9,7 @@ from PIL import Image
 from saner_jax import html_pictures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2, 40])
 def test_areas_are_as_high_as_the_shares(epochs):
     shares = {"shrunk": 0.1, "grown": 0.2, "reversed": 0.3, "zero": 0.35}

@@ -73,6 +73,7 @@ def test_a_page_says_its_language_letters_and_that_nothing_may_be_loaded(tmp_pat
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in head
 
 
+@pytest.mark.slow
 def test_hostile_text_is_shown_as_text(page_of, many):
     page = page_of(many[2])
     # The control character and the half of a pair have no place in a page.
@@ -156,6 +157,7 @@ def test_methods_beyond_the_colours_are_in_the_picture(page_of, tmp_path):
     assert [alt for alt, _ in page.images] == [f"{start}{', '.join(names)}."]
 
 
+@pytest.mark.slow
 def test_suspects_are_tabled_by_their_own_columns(page_of, tmp_path):
     folder = make_train(tmp_path / "run", [])
     with (folder / "suspects.csv").open("w", newline="") as file:

@@ -74,6 +74,7 @@ def test_the_table_of_laws_covers_every_recipe():
     assert AS_SAM.keys() == RECIPES.keys()
 
 
+@pytest.mark.slow
 @recipes
 @pytest.mark.parametrize(
     "dtypes",
@@ -123,6 +124,7 @@ def test_rho_zero_is_the_base_optimizer_bitwise(name):
     assert_bitwise_equal(ours, bases_alone())
 
 
+@pytest.mark.slow
 @recipes
 @pytest.mark.usefixtures("standard_promotion")
 def test_a_scheduled_rho_of_zero_is_the_base_optimizer_bitwise(name):
@@ -183,6 +185,7 @@ def test_a_zero_gradient_perturbs_nothing_and_moves_nothing(name):
     assert float(state[0].metrics.zero) == 1.0
 
 
+@pytest.mark.slow
 @recipes
 def test_a_leaf_without_gradient_does_not_move(name):
     problem = Problem(
@@ -195,6 +198,7 @@ def test_a_leaf_without_gradient_does_not_move(name):
     assert bool(jnp.all(end["steep"] < 1.0))
 
 
+@pytest.mark.slow
 @recipes
 def test_a_non_finite_gradient_shows_and_is_forgotten(name):
     params = jnp.ones(3)

@@ -9,6 +9,7 @@ from problems import ripples
 from saner_jax import gsaner, saner, step_metrics
 
 
+@pytest.mark.slow
 def test_metrics_agree_with_numpy():
     problem = ripples()
     tx = saner(0.3, metrics=True)

@@ -109,6 +109,7 @@ def test_what_is_told_of_the_authors_classes_walks_their_paths(told):
         assert error(np.stack(path), golden.arrays["full_params"][rows]) < 1e-10, name
 
 
+@pytest.mark.slow
 def test_the_authors_warm_up_rises_by_the_epoch_and_ours_by_the_update(told):
     theirs, ours = told[-1]["their_alpha"], told[-1]["our_alpha"]
     # Epochs from 1, in the paper's units: one minus the factors .99, .98, .90, .75, .51, .50.
@@ -162,6 +163,7 @@ def test_a_schedule_behind_the_transparent_mode_counts_twice():
     assert int(here.update(w, here.init(w), w, grad_fn=identity)[1][-1].count) == 1
 
 
+@pytest.mark.slow
 @as_measured
 @pytest.mark.usefixtures("standard_promotion")
 def test_other_keywords_are_refused_there_and_passed_on_here():

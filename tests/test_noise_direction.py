@@ -134,6 +134,7 @@ def test_a_rho_of_zero_looks_at_the_parameters_themselves():
     assert_bitwise_equal(at, problem.params)
 
 
+@pytest.mark.slow
 def test_the_first_phase_is_where_the_update_looks():
     w, noise_grads = jnp.asarray([3.0, 4.0]), jnp.asarray([2.0, -1.0])
     tx, looked = ncsam(1.0, 0.5, metrics=True), []
@@ -159,6 +160,7 @@ def test_a_scale_that_is_zero_now_adds_nothing_of_whatever_there_is():
     assert_bitwise_equal(tx.update(e, tx.init(e), noise_grads=noise_grads)[0], e)
 
 
+@pytest.mark.slow
 def test_dtypes_are_kept():
     w = {"x": jnp.ones(2, jnp.bfloat16), "y": jnp.ones(3, jnp.float16), "z": jnp.ones(1)}
     ascent = optax.chain(add_direction(0.5), project_to_radius(0.1))
@@ -235,6 +237,7 @@ def test_flips_are_as_many_as_asked_and_go_to_the_likeliest_other_class(share):
     np.testing.assert_array_equal(flipped[changed], logits.argmax(axis=1)[changed])
 
 
+@pytest.mark.slow
 def test_flips_are_drawn_in_turn_in_proportion_to_how_unsure_the_model_is():
     """The chances of all pairs of five, enumerated, against 20,000 draws."""
     gaps = np.array([0.0, 0.5, 1.0, 3.0, 8.0])

@@ -197,6 +197,7 @@ def test_recipe_follows_its_oracle_in_float64(name):
 
 
 # A step rounds at 6e-8; forty of them with momentum on a curved loss arrive at 1e-6 to 1e-5.
+@pytest.mark.slow
 @each_recipe(STRENGTHS)
 def test_recipe_with_its_defaults_follows_its_oracle_in_float32(name):
     # WSAM weighs what it finds ninefold: at the large radius forty steps amplify any rounding.

@@ -232,6 +232,7 @@ def test_what_no_group_moves_stays_to_the_bit():
     assert state.inside.hyperparams["rho"] == np.float32(0.1)
 
 
+@pytest.mark.slow
 def test_metrics_recover_from_a_gradient_that_was_not_finite():
     tx: Any = per_group(sam(RHO, metrics=True))
     step = jax.jit(lambda s, g: tx.update(W, s, W, grad_fn=gradient, groups=g)[1])

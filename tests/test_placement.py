@@ -66,6 +66,7 @@ def test_behind_adam_almost_everything_counts_as_shrunk(trained):
     assert shrunk > 0.9
 
 
+@pytest.mark.slow
 def test_a_loss_scale_on_the_first_gradient_alone_shrinks_everything(trained):
     shrunk, _ = shares(optax.scale(1024.0), *trained)
     assert shrunk > 0.9

@@ -52,6 +52,7 @@ def test_always_looking_is_the_recipe(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam", "saner", "gsam", "stable_sam"])
 def test_a_skipped_step_is_the_base_optimizer_s(name):
     problem = ripples()
@@ -150,6 +151,7 @@ def test_look_sam_follows_its_rule():
             np.testing.assert_allclose(params, w, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_random_looks_are_a_share_and_the_same_in_every_run():
     gradients = [None] * 400
     seen = decisions(at_random(0.25, seed=1), gradients)

@@ -113,6 +113,7 @@ def test_structure_and_types_are_kept_and_numbers_finite(tree, name, rho):
     assert all_finite((at, updates))
 
 
+@pytest.mark.slow
 @few
 @given(trees(), st.sampled_from([n for n, limit in AS_SAM.items() if limit and "alpha" in limit]))
 def test_alpha_zero_is_the_recipe_without_saner(tree, name):
@@ -121,6 +122,7 @@ def test_alpha_zero_is_the_recipe_without_saner(tree, name):
     assert_bitwise_equal(ours, update(saner_jax.sam(0.3), grads, perturbed, params))
 
 
+@pytest.mark.slow
 @few
 @given(trees(), strengths)
 def test_saner_damps_what_shrank_by_alpha_and_nothing_else(tree, alpha):
@@ -135,6 +137,7 @@ def test_saner_damps_what_shrank_by_alpha_and_nothing_else(tree, alpha):
         assert (u * p >= 0).all()
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(st.tuples(st.sampled_from(SHAPES), st.integers(0, 99)), min_size=1, max_size=4))
 def test_the_order_of_leaves_means_nothing(shapes):
@@ -148,14 +151,15 @@ def test_the_order_of_leaves_means_nothing(shapes):
         )
     for one, other in zip(*ends, strict=True):
         for a, b in zip(one, other[::-1], strict=True):
-            # A parameter may cancel against its perturbation: both are rounded at their own size, at
-            # most 2, where float32 has steps of 2.4e-7.
+            # A parameter may cancel against its perturbation: both are rounded at their own size,
+            # at most 2, where float32 has steps of 2.4e-7.
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=5e-7)
 
 
 INVARIANT = ("sam", "asam", "saner", "asaner", "vasso", "vasso_saner", "friendly_sam", "gsam")
 
 
+@pytest.mark.slow
 @few
 @given(trees(WIDE), st.sampled_from(INVARIANT), st.integers(-20, 20))
 def test_a_loss_scale_moves_no_perturbation_and_multiplies_the_update(tree, name, power):
@@ -244,6 +248,7 @@ def test_options_are_taken_or_refused_in_one_sentence(config_type, check, data):
     assert "\n" not in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=["float16", "bfloat16"])
 @pytest.mark.parametrize("name", ["sam", "saner", "vasso_saner"])
 def test_an_overflow_of_the_loss_scale_skips_a_step_and_is_forgotten(name, dtype):

@@ -159,6 +159,7 @@ def test_a_hessian_of_zeros_and_one_that_is_not_finite(n):
     assert not np.isfinite(hessian_trace(squares, w, x, num_samples=2)).any()
 
 
+@pytest.mark.slow
 def test_the_seed_decides():
     runs = [
         hessian_eigenvalues(*problem("mlp"), k=3, seed=seed, tolerance=0.3) for seed in (0, 0, 1)
@@ -176,6 +177,7 @@ def test_the_trace_of_a_diagonal_hessian_is_exact():
     assert got.standard_error == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 @models
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_trace_lies_within_its_error(model, seed):

@@ -39,6 +39,7 @@ def test_the_bound_is_exact_across_forty_orders_of_magnitude():
         assert float(_quantile(tree, share)) == pytest.approx(values[int(share * 101)], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_importance_is_remembered():
     tx = sparsify(scale_to_radius(1.0), 0.5, decay=0.5)
     state = tx.init(jnp.zeros(2))

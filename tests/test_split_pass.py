@@ -201,6 +201,7 @@ def test_in_a_deep_linear_network_j_sam_is_sgd_with_weight_decay_and_small_activ
     assert_close(per_example("j_sam", logit, w, ascent_of, rho), expected)
 
 
+@pytest.mark.slow
 def test_on_the_batch_j_sam_is_another_method_than_per_example():
     groups = (X[:, None], LABELS[:, None])
 

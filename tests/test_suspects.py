@@ -363,6 +363,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(kind, tmp_path, monkeypatch, 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_a_decision_that_is_none_is_refused(found, tmp_path, capsys):
     text = (found / "suspects.csv").read_text().splitlines()
     bad = tmp_path / "reviewed.csv"

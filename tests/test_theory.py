@@ -119,6 +119,7 @@ def test_the_toy_takes_the_authors_path(method):
     np.testing.assert_allclose(got, AT_100[method], atol=6e-3)
 
 
+@pytest.mark.slow
 def test_the_toy_leaves_the_callers_precision_alone():
     descend(RECIPES["sam"], two_gaussians(20), (1, 1), learning_rate=1.0, num_steps=2)
     assert jax.numpy.zeros(1).dtype == np.float32

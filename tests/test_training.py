@@ -40,6 +40,7 @@ def test_a_step_of_sgd_is_the_formula():
     assert int(state.step) == 1
 
 
+@pytest.mark.slow
 def test_a_step_hands_the_transformation_the_gradient_of_the_same_minibatch():
     params, inputs, labels = problem()
     tx = optax.chain(sam(rho=0.3), optax.sgd(0.5))
@@ -102,6 +103,7 @@ def test_a_batch_must_fit_the_training_set(batch_size):
         batch_order(23, batch_size, seed=0, epoch=0)
 
 
+@pytest.mark.slow
 def test_no_hidden_widths_make_a_linear_classifier():
     model = MLP(num_classes=3, hidden_widths=())
     variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 2, 1)))
