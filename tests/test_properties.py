@@ -148,7 +148,8 @@ def test_the_order_of_leaves_means_nothing(shapes):
         )
     for one, other in zip(*ends, strict=True):
         for a, b in zip(one, other[::-1], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6)
+            # A parameter may cancel against its perturbation.
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
 INVARIANT = ("sam", "asam", "saner", "asaner", "vasso", "vasso_saner", "friendly_sam", "gsam")
