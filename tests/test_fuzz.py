@@ -102,6 +102,14 @@ def test_a_damaged_npz_is_refused_or_read_as_it_was(save, fuzz, capsys):
     fuzz(path, take, times(30, 2000))
 
 
+def test_a_member_with_a_damaged_name_is_not_taken_for_a_missing_one(capsys):
+    path = save_arrays()
+    content = path.read_bytes()
+    at = content.rindex(b"class_names.npy")  # in the table at the end
+    path.write_bytes(content[:at] + b"C" + content[at + 1 :])
+    assert "differ" in main_err([*SHOW, path], capsys)
+
+
 def test_a_damaged_label_file_is_refused_or_gives_labels(fuzz, capsys):
     path = Path("labels.csv")
     path.write_text("index,label\n" + "".join(f"{i},{i % 3}\n" for i in range(30)))

@@ -58,7 +58,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds one bare array")
             wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
-            members = archive.zip.infolist() if archive.zip else ()
+            assert archive.zip is not None
+            members = archive.zip.infolist()
+            for member in members:
+                # Refuses one whose two names differ: a damaged name would be a missing array.
+                archive.zip.open(member).close()
             sizes = {info.filename: info.file_size for info in members}
             check_fits("its arrays", sum(sizes.get(f"{name}.npy", 0) for name in wanted))
             arrays = {name: archive[name] for name in wanted}
