@@ -36,7 +36,7 @@ from saner_jax.training import (
     run_steps,
 )
 
-# Large enough to keep a device busy, small enough for a CPU's memory with any of the models.
+# Large enough for a device, small enough for a CPU's memory with any of the models.
 _EVALUATION_BATCH = 500
 
 
@@ -238,7 +238,6 @@ def fit(
     step = int(progress.state.step)
     whole = lambda: progress._replace(history=history)
     save = lambda: last.save(step, whole(), {"best": best_so_far})
-
     with _signals() as signum:
         while step < task.epochs * steps_per_epoch:
             epoch, offset = divmod(step, steps_per_epoch)
@@ -374,8 +373,8 @@ def _refuse_divergence(progress: Progress, last: Checkpoints) -> None:
 
 
 def _stopped(signum: int, step: int) -> Stopped:
-    name = signal.Signals(signum).name
-    return Stopped(signum, f"stopped at step {step} by {name}, which a checkpoint keeps")
+    by = signal.Signals(signum).name
+    return Stopped(signum, f"stopped at step {step} by {by}, which a checkpoint keeps")
 
 
 @contextlib.contextmanager

@@ -58,7 +58,6 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds one bare array")
             wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
-            assert archive.zip is not None
             members = archive.zip.infolist()
             for member in members:
                 # Refuses one whose two names differ: a damaged name would be a missing array.
