@@ -3,6 +3,7 @@
 Only the standard library is imported here, so that a missing extra is told in a sentence.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 when done, 1 when a file could not be written or a run diverged, 2 for a
         command line that cannot be run (one sentence on standard error, nothing written), 128 and
-        the signal's number after a signal: 130 after Ctrl-C.
+        the signal's number after a signal: 130 after Ctrl-C, 141 when nobody reads on.
 
     Example:
         >>> main(["--version"])
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except UsageError as error:
         return _fail(prog, str(error), 2)
+    except BrokenPipeError:
+        # Nobody reads on, as behind `| head`: what is left to print goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 and the number of SIGPIPE, which Windows has not
     except (CommandError, OSError) as error:
         return _fail(prog, str(error), 1)
     except KeyboardInterrupt as error:

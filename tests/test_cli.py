@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -111,6 +112,16 @@ def test_a_process_ends_with_code_2_and_without_traceback(tmp_path):
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == "saner-jax compare: rate must be a number from 0 to 1, not 1.5\n"
+
+
+@pytest.mark.slow
+def test_nobody_is_told_that_nobody_reads_on(tmp_path):
+    command = [sys.executable, "-m", "saner_jax.cli", "suspects", "--help"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 128 + signal.SIGPIPE
 
 
 BLOCKED = """
