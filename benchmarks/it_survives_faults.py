@@ -64,7 +64,18 @@ def tested(config: Config) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         # Properties of tests are of the older kind of report.
-        options = ["-q", "-m", "", "-o", "junit_family=xunit1", f"--junitxml={report}"]
+        options = [
+            "-q",
+            "-n",
+            "2",
+            "--dist",
+            "worksteal",
+            "-m",
+            "",
+            "-o",
+            "junit_family=xunit1",
+            f"--junitxml={report}",
+        ]
         command = [sys.executable, "-m", "pytest", *options, *config.tests]
         if subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr).returncode:
             raise SystemExit("a test failed: there is no result")
