@@ -92,6 +92,8 @@ class Checkpoints:
             self._manager.save(step, args=items)
         # For a full disk TensorStore raises ValueError, and Orbax what it meets first.
         except Exception as error:
+            # Its other writes fail too, and asyncio would print the stack of each at the end.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
             raise OSError(
                 f"{self._folder / str(step)}: the checkpoint cannot be written: {_reason(error)};"
                 " those before it are left as they were"
