@@ -119,6 +119,16 @@ def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(disk, capsys, 
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_told_in_one_sentence_and_nothing_after_it(disk, tmp_path):
+    fill(disk, but=40_000)
+    process = run_process(*TINY, "--output-folder", str(disk / "run"), cache=tmp_path / "cache")
+    assert process.wait() == 1
+    err = Path("stderr").read_text()
+    assert "Traceback" not in err
+    assert "the checkpoint cannot be written: No space left on device" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told_and_can_be_evaluated(disk, capsys):
     run = str(disk / "run")
     assert train("--output-folder", run, "--epochs", "1") == 0
