@@ -5,11 +5,13 @@ both. Orbax writes it under another name and renames it when it is whole, so a r
 killed leaves the previous one; the digest tells one that was damaged later.
 """
 
+import functools
 import hashlib
 import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ class Checkpoints:
         # Orbax reports every save on the root logger, warns of what is meant here, and prints the
         # stacks of what it raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+        _hush_late_writes()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=False, **_alone()
         )
@@ -163,6 +166,18 @@ class Checkpoints:
                 self._refused.append(step)
                 refuse(str(error))
         raise CheckpointError(f"{self._folder}: no checkpoint here can be used")
+
+
+@functools.cache
+def _hush_late_writes() -> None:
+    """Leave out the stacks that TensorStore's threads print of writes that outlive a failed one."""
+    former = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            former(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _alone() -> dict[str, Any]:
