@@ -6,8 +6,7 @@ export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 check:  ## what every change must pass, in under 90 seconds
 	ruff check .
 	ruff format --check .
-	pyright
-	pytest -q -n 2 --dist loadfile
+	pyright & types=$$!; pytest -q -n 2 --dist worksteal && wait $$types
 
 test:  ## slow tests included
 	pytest -q -n 2 --dist worksteal -m "not long"
