@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from _record import ROOT, mean_and_spread
 
-from saner_jax.fitting import Stopped
+from saner_jax.errors import Stopped
 from saner_jax.options import TrainConfig
 from saner_jax.train import prepare, reopen, train_to_end
 

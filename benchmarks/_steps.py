@@ -8,8 +8,9 @@ import numpy as np
 import optax
 
 from saner_jax.models import build
+from saner_jax.models.forward import forward_of
 from saner_jax.scoring import cross_entropy
-from saner_jax.training import forward_of, init_state, make_train_step
+from saner_jax.training import init_state, make_train_step
 
 NUM_CLASSES, IMAGE_SHAPE = 10, (32, 32, 3)
 

@@ -31,8 +31,9 @@ from saner_jax.experiment import (
 from saner_jax.fitting import Examples, Task, fit, start
 from saner_jax.history import no_history
 from saner_jax.layout import make_layout
+from saner_jax.models.forward import forward_of
 from saner_jax.options import TrainConfig
-from saner_jax.training import batch_order, forward_of, init_state
+from saner_jax.training import batch_order, init_state
 
 
 @dataclasses.dataclass(frozen=True)

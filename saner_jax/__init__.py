@@ -12,15 +12,17 @@ An *ascent* says where to look, a *combine* what to keep, any Optax optimizer wh
 """
 
 from saner_jax.ascent import AverageState as AverageState
+from saner_jax.ascent import add_direction as add_direction
 from saner_jax.ascent import average_directions as average_directions
-from saner_jax.ascent import climb as climb
 from saner_jax.ascent import keep_outliers as keep_outliers
 from saner_jax.ascent import subtract_trend as subtract_trend
+from saner_jax.balls import project_to_radius as project_to_radius
 from saner_jax.balls import scale_to_adaptive_linf_radius as scale_to_adaptive_linf_radius
 from saner_jax.balls import scale_to_adaptive_radius as scale_to_adaptive_radius
 from saner_jax.balls import scale_to_layerwise_radius as scale_to_layerwise_radius
 from saner_jax.balls import scale_to_linf_radius as scale_to_linf_radius
 from saner_jax.balls import scale_to_radius as scale_to_radius
+from saner_jax.climbing import climb as climb
 from saner_jax.combine import damp_shrunk as damp_shrunk
 from saner_jax.combine import restore_origin as restore_origin
 from saner_jax.devices import per_device as per_device
@@ -34,11 +36,8 @@ from saner_jax.masks import last_layer as last_layer
 from saner_jax.masks import normalization_only as normalization_only
 from saner_jax.metrics import StepMetrics as StepMetrics
 from saner_jax.metrics import step_metrics as step_metrics
-from saner_jax.noise_direction import add_direction as add_direction
 from saner_jax.noise_direction import ncsam as ncsam
-from saner_jax.noise_direction import project_to_radius as project_to_radius
 from saner_jax.noise_direction import simulate_flips as simulate_flips
-from saner_jax.noise_direction import smooth_ramp as smooth_ramp
 from saner_jax.per_group import PerGroupState as PerGroupState
 from saner_jax.per_group import per_group as per_group
 from saner_jax.policies import Policy as Policy
@@ -67,6 +66,7 @@ from saner_jax.saner_recipes import saner as saner
 from saner_jax.saner_recipes import vasso_saner as vasso_saner
 from saner_jax.schedules import alpha_warmup as alpha_warmup
 from saner_jax.schedules import rho_tied_to_learning_rate as rho_tied_to_learning_rate
+from saner_jax.schedules import smooth_ramp as smooth_ramp
 from saner_jax.selective_recipes import ae_sam as ae_sam
 from saner_jax.selective_recipes import look_sam as look_sam
 from saner_jax.sharpness_aware import SharpnessAware as SharpnessAware

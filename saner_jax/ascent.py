@@ -14,6 +14,7 @@ import optax
 
 from saner_jax._precision import wide_dtype, widely
 from saner_jax._strengths import Strength, check_strength, counted, is_off, value_at
+from saner_jax._trees import check_like
 
 
 class AverageState(NamedTuple):
@@ -170,70 +171,6 @@ def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtr
     return counted(keep, quantile, when_off=lambda updates: updates)
 
 
-def climb(
-    ascent: optax.GradientTransformation, num_steps: int
-) -> optax.GradientTransformationExtraArgs:
-    r"""Climb in several steps, each along the gradient where the last one ended.
-
-    .. math:: e_1 = A(g), \quad e_{k+1} = e_k + A(\nabla L(w + e_k))
-
-    A: ``ascent``; the last e comes out. Every step after the first costs a gradient.
-
-    Args:
-        ascent: one step, such as ``scale_to_radius(rho / num_steps)``, with which all of it stays
-            within rho. Its state moves with the first step alone, so that schedules count updates
-            and averages the gradients at the parameters.
-        num_steps: at least 1; 1 is ``ascent`` itself.
-
-    Returns:
-        An Optax transformation from gradients to a perturbation, with ``ascent``'s state; with two
-        steps or more its ``update`` needs ``params`` and ``grad_fn``.
-
-    Raises:
-        ValueError: at build, for a number of steps below 1; at update, without ``params``.
-        TypeError: at update, without ``grad_fn``.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from saner_jax import scale_to_radius
-        >>> tx, w = climb(scale_to_radius(0.5), 2), jnp.array([0.3, 0.4])
-        >>> e, _ = tx.update(w, tx.init(w), w, grad_fn=jax.grad(lambda w: jnp.sum(w**2) / 2))
-        >>> [round(x, 3) for x in e.tolist()]
-        [0.6, 0.8]
-
-    Source:
-        Foret et al., ICLR 2021, arXiv 2010.01412, on inner maximisations of several steps.
-
-    Differences:
-        1. Nothing is projected: the radius of the steps bounds the sum.
-    """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(f"climb: num_steps must be a whole number, at least 1, got {num_steps!r}.")
-    step = optax.with_extra_args_support(ascent)
-
-    def update(
-        updates: optax.Updates,
-        state: Any,
-        params: Any = None,
-        *,
-        grad_fn: Any = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, Any]:
-        if num_steps > 1 and params is None:
-            raise ValueError("climb: update needs params; call update(grads, state, params, ...).")
-        if num_steps > 1 and grad_fn is None:
-            raise TypeError("climb: update needs the keyword grad_fn, params -> gradients.")
-        extra_args = {**extra_args, "grad_fn": grad_fn}
-        total, new_state = step.update(updates, state, params, **extra_args)
-        for _ in range(num_steps - 1):
-            there = jax.tree.map(lambda w, e: w + e.astype(jnp.result_type(w)), params, total)
-            more, _ = step.update(grad_fn(there), state, params, **extra_args)
-            total = jax.tree.map(jnp.add, total, more)
-        return total, new_state
-
-    return optax.GradientTransformationExtraArgs(ascent.init, update)
-
-
 def _init_average(params: optax.Params) -> AverageState:
     zeros = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=wide_dtype(w)), params)
     return AverageState(count=jnp.zeros((), jnp.int32), average=zeros)
@@ -250,3 +187,55 @@ def _average(grads: optax.Updates, state: AverageState, decay: Strength) -> Aver
 
     average = jax.tree.map(widely(step), state.average, grads)
     return AverageState(count=optax.safe_increment(state.count), average=average)
+
+
+def add_direction(scale: Strength) -> optax.GradientTransformationExtraArgs:
+    r"""Add a multiple of another gradient to the perturbation coming in.
+
+    .. math:: e \leftarrow e + s \, g_n
+
+    e: ``updates``; g_n: the extra argument ``noise_grads``; s: ``scale``. As an ascent, or the
+    part of one; what it adds is not limited in length, see :func:`project_to_radius`.
+
+    Args:
+        scale: in parameter units per unit of gradient, at least 0; 0 adds nothing.
+
+    Returns:
+        An Optax transformation of perturbations; its state is the count of updates, and its
+        ``update`` needs ``noise_grads``.
+
+    Raises:
+        TypeError: at update, without ``noise_grads``.
+        ValueError: at update, for ``noise_grads`` that do not match ``updates``.
+
+    Limits:
+        Non-finite coordinates pass to the sum, unless the scale is 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tx, e = add_direction(0.5), jnp.array([1.0, 0.0])
+        >>> tx.update(e, tx.init(e), noise_grads=jnp.array([2.0, -4.0]))[0].tolist()
+        [2.0, -2.0]
+
+    Source:
+        Xu et al. 2026, arXiv 2601.19947: there e - Delta with Delta = -s g_n.
+    """
+    check_strength("add_direction", "scale", scale, meaning="0 adds nothing")
+
+    def add(updates: Any, scale: Any, *, noise_grads: Any = None, **_: Any) -> optax.Updates:
+        if noise_grads is None:
+            raise TypeError(
+                "add_direction: update needs the keyword noise_grads, the gradient on the flipped "
+                "labels: tx.update(grads, state, params, grad_fn=..., noise_grads=...)."
+            )
+        advice = "Differentiate with respect to the same params."
+        check_like(updates, noise_grads, "add_direction: noise_grads", advice)
+
+        def add_leaf(e: jax.Array, g: jax.Array) -> jax.Array:
+            step = jnp.asarray(scale, e.dtype)
+            # Selected, so that a scale of 0 adds nothing whatever the gradient holds.
+            return jnp.where(step == 0, e, e + step * g)
+
+        return jax.tree.map(widely(add_leaf), updates, noise_grads)
+
+    return counted(add, scale, when_off=lambda updates: updates)

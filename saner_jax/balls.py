@@ -292,3 +292,41 @@ def _is_weight(path: tuple[Any, ...], leaf: jax.typing.ArrayLike) -> bool:
     if not names:
         return True
     return jnp.ndim(leaf) > 1 if names[-1].isdigit() else not _BIAS_NAME.fullmatch(names[-1])
+
+
+def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
+    r"""Draw a perturbation back into the l2 ball, if it has left it.
+
+    .. math:: e \leftarrow e \, \min(1, \rho / \lVert e \rVert_2)
+
+    e: ``updates``; the norm runs over all leaves together.
+
+    Args:
+        rho: radius in parameter units, at least 0; 0 perturbs nothing.
+
+    Returns:
+        An Optax transformation of perturbations; its state is the count of updates.
+
+    Limits:
+        A length within 1e-6 of the radius counts as inside, so that what :func:`scale_to_radius`
+        made passes bit for bit. Zero and non-finite perturbations give zero, and so does a norm
+        whose square leaves float32. Schedules are not checked.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tx, e = project_to_radius(5.0), jnp.array([6.0, 8.0])
+        >>> tx.update(e, tx.init(e))[0].tolist(), tx.update(e / 4, tx.init(e))[0].tolist()
+        ([3.0, 4.0], [1.5, 2.0])
+
+    Source:
+        Xu et al. 2026, arXiv 2601.19947.
+    """
+    check_strength("project_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
+
+    def project(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
+        norm = global_norm(updates)
+        radius = jnp.asarray(radius, norm.dtype)
+        length = jnp.where(norm <= radius * (1 + 1e-6), norm, radius)
+        return scale_tree(safe_ratio(length, norm), updates)
+
+    return counted(project, rho, when_off=optax.tree.zeros_like)

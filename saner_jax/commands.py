@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from saner_jax.arguments import Config, UsageError, parse, require_extra
+from saner_jax.arguments import CommandError, Config, UsageError, parse, require_extra
 
 
 class Command(NamedTuple):
@@ -156,10 +156,14 @@ def _act(
 
 @contextmanager
 def _refusals() -> Iterator[None]:
+    from saner_jax.errors import Diverged
+
     try:
         yield
     except ValueError as error:
         raise UsageError(str(error)) from error
+    except Diverged as error:
+        raise CommandError(str(error)) from error
 
 
 def _take_option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from saner_jax import report, run_folder
+from saner_jax.errors import Diverged
 from saner_jax.experiment import build_model, draw_noise, load_data
-from saner_jax.fitting import Diverged
 from saner_jax.options import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.paired_runs import EpochRecord, Job, initial_params, train
 from saner_jax.pictures import draw_curves

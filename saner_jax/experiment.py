@@ -5,7 +5,7 @@ run can resume.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from saner_jax.data.human_noise import human
 from saner_jax.data.instance_noise import instance
 from saner_jax.data.label_file import from_file
 from saner_jax.devices import per_device
+from saner_jax.fitting import Optimizer
 from saner_jax.masks import MASKS
 from saner_jax.models import build
 from saner_jax.options import RunConfig
@@ -30,22 +31,6 @@ from saner_jax.training import Prepare
 # Streams of random numbers apart from those of `default_rng(seed)`, which noise uses, and from the
 # orders of epochs, whose spawn keys have one number.
 _SUBSET, _VALIDATION = (0, 0), (0, 1)
-
-
-class Optimizer(NamedTuple):
-    """Hold a transformation, and what it follows: schedules are functions of the updates so far.
-
-    Attributes:
-        tx: the recipe and the base optimizer in one chain.
-        learning_rate: of the base optimizer.
-        rho: radius; 0 for SGD.
-        alpha: SANER's strength; constantly 0 for methods without.
-    """
-
-    tx: optax.GradientTransformation
-    learning_rate: optax.Schedule
-    rho: float
-    alpha: optax.Schedule
 
 
 def load_data(config: RunConfig) -> Dataset:

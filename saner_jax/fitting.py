@@ -16,44 +16,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from saner_jax.arguments import CommandError
 from saner_jax.checkpoints import Checkpoints
-from saner_jax.experiment import Optimizer
+from saner_jax.errors import Diverged, Stopped
 from saner_jax.history import History, heard
 from saner_jax.layout import AXIS, Layout
-from saner_jax.metrics import StepMetrics
+from saner_jax.metrics import StepMetrics, metrics_in
+from saner_jax.models.forward import Forward
 from saner_jax.scoring import Counts, cross_entropy, evaluate, shares
-from saner_jax.training import (
-    Forward,
-    Prepare,
-    TrainState,
-    batch_order,
-    make_train_step,
-    metrics_in,
-    run_steps,
-)
+from saner_jax.training import Prepare, TrainState, batch_order, make_train_step, run_steps
 
 # Large enough for a device, small enough for a CPU's memory with any of the models.
 _EVALUATION_BATCH = 500
-
-
-class Diverged(CommandError):
-    """Say in one sentence where the loss stopped being finite, and what is left."""
-
-
-class Stopped(KeyboardInterrupt):
-    """Say in one sentence what a signal left behind.
-
-    Args:
-        signum, sentence: the signal's number, kept as an attribute, and what is said.
-    """
-
-    def __init__(self, signum: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.signum = signum
 
 
 class Examples(NamedTuple):
@@ -67,6 +44,22 @@ class Examples(NamedTuple):
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     true_labels: NDArray[np.int32]
+
+
+class Optimizer(NamedTuple):
+    """Hold a transformation, and what it follows: schedules are functions of the updates so far.
+
+    Attributes:
+        tx: the recipe and the base optimizer in one chain.
+        learning_rate: of the base optimizer.
+        rho: radius; 0 for SGD.
+        alpha: SANER's strength; constantly 0 for methods without.
+    """
+
+    tx: optax.GradientTransformation
+    learning_rate: optax.Schedule
+    rho: float
+    alpha: optax.Schedule
 
 
 class Task(NamedTuple):

@@ -8,8 +8,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from saner_jax.metrics import StepMetrics
-from saner_jax.training import metrics_in
+from saner_jax.metrics import StepMetrics, metrics_in
 
 
 class TwoClasses(NamedTuple):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from saner_jax._precision import global_dot, global_norm, safe_ratio
 from saner_jax.groups import is_grown, is_reversed, is_shrunk
@@ -97,3 +98,21 @@ def _share(test: Any, origin_grads: Any, perturbed_grads: Any) -> jax.Array:
     size = sum(g.size for g in jax.tree.leaves(origin_grads))
     total = sum((count.astype(jnp.float32) for count in counts), start=jnp.zeros((), jnp.float32))
     return total / max(size, 1)
+
+
+def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:
+    """Find the step metrics that a transformation keeps, however deep in a chain.
+
+    Args:
+        opt_state: the state of any Optax transformation.
+
+    Returns:
+        The first `StepMetrics` in it, or `()`.
+
+    Example:
+        >>> metrics_in(optax.adam(0.1).init(jnp.zeros(2)))
+        ()
+    """
+    is_metrics = lambda node: isinstance(node, StepMetrics)
+    leaves = jax.tree.leaves(opt_state, is_leaf=is_metrics)
+    return next((leaf for leaf in leaves if is_metrics(leaf)), ())

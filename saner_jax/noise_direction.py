@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._precision import global_norm, safe_ratio, scale_tree, widely
-from saner_jax._strengths import Strength, check_strength, counted, is_off
-from saner_jax._trees import Mask, check_like, resolve_mask
-from saner_jax.balls import scale_to_radius
+from saner_jax._strengths import Strength, check_strength, is_off
+from saner_jax._trees import Mask, resolve_mask
+from saner_jax.ascent import add_direction
+from saner_jax.balls import project_to_radius, scale_to_radius
 from saner_jax.sharpness_aware import SharpnessAware, sharpness_aware
 
 
@@ -86,144 +86,6 @@ def ncsam(
     only_selected = optax.identity() if perturb_mask is None else optax.stateless(select)
     ascent = optax.chain(edge, add_direction(kappa), only_selected, project_to_radius(rho))
     return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
-
-
-def add_direction(scale: Strength) -> optax.GradientTransformationExtraArgs:
-    r"""Add a multiple of another gradient to the perturbation coming in.
-
-    .. math:: e \leftarrow e + s \, g_n
-
-    e: ``updates``; g_n: the extra argument ``noise_grads``; s: ``scale``. As an ascent, or the
-    part of one; what it adds is not limited in length, see :func:`project_to_radius`.
-
-    Args:
-        scale: in parameter units per unit of gradient, at least 0; 0 adds nothing.
-
-    Returns:
-        An Optax transformation of perturbations; its state is the count of updates, and its
-        ``update`` needs ``noise_grads``.
-
-    Raises:
-        TypeError: at update, without ``noise_grads``.
-        ValueError: at update, for ``noise_grads`` that do not match ``updates``.
-
-    Limits:
-        Non-finite coordinates pass to the sum, unless the scale is 0.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> tx, e = add_direction(0.5), jnp.array([1.0, 0.0])
-        >>> tx.update(e, tx.init(e), noise_grads=jnp.array([2.0, -4.0]))[0].tolist()
-        [2.0, -2.0]
-
-    Source:
-        Xu et al. 2026, arXiv 2601.19947: there e - Delta with Delta = -s g_n.
-    """
-    check_strength("add_direction", "scale", scale, meaning="0 adds nothing")
-
-    def add(updates: Any, scale: Any, *, noise_grads: Any = None, **_: Any) -> optax.Updates:
-        if noise_grads is None:
-            raise TypeError(
-                "add_direction: update needs the keyword noise_grads, the gradient on the flipped "
-                "labels: tx.update(grads, state, params, grad_fn=..., noise_grads=...)."
-            )
-        advice = "Differentiate with respect to the same params."
-        check_like(updates, noise_grads, "add_direction: noise_grads", advice)
-
-        def add_leaf(e: jax.Array, g: jax.Array) -> jax.Array:
-            step = jnp.asarray(scale, e.dtype)
-            # Selected, so that a scale of 0 adds nothing whatever the gradient holds.
-            return jnp.where(step == 0, e, e + step * g)
-
-        return jax.tree.map(widely(add_leaf), updates, noise_grads)
-
-    return counted(add, scale, when_off=lambda updates: updates)
-
-
-def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
-    r"""Draw a perturbation back into the l2 ball, if it has left it.
-
-    .. math:: e \leftarrow e \, \min(1, \rho / \lVert e \rVert_2)
-
-    e: ``updates``; the norm runs over all leaves together.
-
-    Args:
-        rho: radius in parameter units, at least 0; 0 perturbs nothing.
-
-    Returns:
-        An Optax transformation of perturbations; its state is the count of updates.
-
-    Limits:
-        A length within 1e-6 of the radius counts as inside, so that what :func:`scale_to_radius`
-        made passes bit for bit. Zero and non-finite perturbations give zero, and so does a norm
-        whose square leaves float32. Schedules are not checked.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> tx, e = project_to_radius(5.0), jnp.array([6.0, 8.0])
-        >>> tx.update(e, tx.init(e))[0].tolist(), tx.update(e / 4, tx.init(e))[0].tolist()
-        ([3.0, 4.0], [1.5, 2.0])
-
-    Source:
-        Xu et al. 2026, arXiv 2601.19947.
-    """
-    check_strength("project_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
-
-    def project(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        norm = global_norm(updates)
-        radius = jnp.asarray(radius, norm.dtype)
-        length = jnp.where(norm <= radius * (1 + 1e-6), norm, radius)
-        return scale_tree(safe_ratio(length, norm), updates)
-
-    return counted(project, rho, when_off=optax.tree.zeros_like)
-
-
-def smooth_ramp(kappa: float, *, num_epochs: float, steps_per_epoch: float) -> optax.Schedule:
-    r"""Raise NCSAM's strength smoothly from 0 to ``kappa``, reached half-way, then hold it.
-
-    .. math:: s_t = \kappa \min(1, 2 (3 - 2 t) t^2)
-
-    t: share of the training done, the updates so far over ``num_epochs * steps_per_epoch``.
-
-    Args:
-        kappa: final strength, at least 0.
-        num_epochs: length of the training, above 0; the paper's value is 200.
-        steps_per_epoch: updates in an epoch, above 0.
-
-    Returns:
-        A schedule: the updates so far to the strength, for ``kappa`` of :func:`ncsam`.
-
-    Raises:
-        ValueError: for numbers out of range.
-        TypeError: for other things.
-
-    Limits:
-        Holds ``kappa`` when the training goes on beyond its end.
-
-    Example:
-        >>> schedule = smooth_ramp(0.1, num_epochs=10, steps_per_epoch=10)
-        >>> [round(float(schedule(count)), 4) for count in (0, 25, 50, 100, 1000)]
-        [0.0, 0.0312, 0.1, 0.1, 0.1]
-
-    Source:
-        Xu et al. 2026, arXiv 2601.19947.
-
-    Differences:
-        1. The authors' code raises the strength once per epoch; here it rises with every update.
-    """
-    check_strength("smooth_ramp", "kappa", kappa, meaning="the final strength")
-    for argument, value in (("num_epochs", num_epochs), ("steps_per_epoch", steps_per_epoch)):
-        check_strength("smooth_ramp", argument, value, meaning="above 0")
-        if not value > 0:
-            raise ValueError(f"smooth_ramp: {argument} must be above 0, got {value:g}.")
-    num_steps = num_epochs * steps_per_epoch
-
-    def ramp(count: jax.typing.ArrayLike) -> jax.Array:
-        # Beyond the end of the training the cubic falls again.
-        t = jnp.minimum(jnp.asarray(count, float) / num_steps, 1.0)
-        return kappa * jnp.minimum(2 * (3 - 2 * t) * t**2, 1.0)
-
-    return ramp
 
 
 def simulate_flips(key: jax.Array, logits: jax.Array, labels: jax.Array, share: float) -> jax.Array:

@@ -15,16 +15,10 @@ import numpy as np
 
 from saner_jax.data import Dataset, NoisyLabels
 from saner_jax.experiment import build_model, build_optimizer, pixel_functions
+from saner_jax.models.forward import forward_of
 from saner_jax.options import CompareConfig
 from saner_jax.scoring import Counts, cross_entropy, evaluate, shares
-from saner_jax.training import (
-    TrainState,
-    batch_order,
-    forward_of,
-    init_state,
-    make_train_step,
-    run_steps,
-)
+from saner_jax.training import TrainState, batch_order, init_state, make_train_step, run_steps
 
 
 class Job(NamedTuple):

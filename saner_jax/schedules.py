@@ -126,3 +126,51 @@ def rho_tied_to_learning_rate(
         return jnp.maximum(rho_min + slope * (learning_rate(count) - learning_rate_min), 0.0)
 
     return rho
+
+
+def smooth_ramp(kappa: float, *, num_epochs: float, steps_per_epoch: float) -> optax.Schedule:
+    r"""Raise NCSAM's strength smoothly from 0 to ``kappa``, reached half-way, then hold it.
+
+    .. math:: s_t = \kappa \min(1, 2 (3 - 2 t) t^2)
+
+    t: share of the training done, the updates so far over ``num_epochs * steps_per_epoch``.
+
+    Args:
+        kappa: final strength, at least 0.
+        num_epochs: length of the training, above 0; the paper's value is 200.
+        steps_per_epoch: updates in an epoch, above 0.
+
+    Returns:
+        A schedule: the updates so far to the strength, for ``kappa`` of :func:`ncsam`.
+
+    Raises:
+        ValueError: for numbers out of range.
+        TypeError: for other things.
+
+    Limits:
+        Holds ``kappa`` when the training goes on beyond its end.
+
+    Example:
+        >>> schedule = smooth_ramp(0.1, num_epochs=10, steps_per_epoch=10)
+        >>> [round(float(schedule(count)), 4) for count in (0, 25, 50, 100, 1000)]
+        [0.0, 0.0312, 0.1, 0.1, 0.1]
+
+    Source:
+        Xu et al. 2026, arXiv 2601.19947.
+
+    Differences:
+        1. The authors' code raises the strength once per epoch; here it rises with every update.
+    """
+    check_strength("smooth_ramp", "kappa", kappa, meaning="the final strength")
+    for argument, value in (("num_epochs", num_epochs), ("steps_per_epoch", steps_per_epoch)):
+        check_strength("smooth_ramp", argument, value, meaning="above 0")
+        if not value > 0:
+            raise ValueError(f"smooth_ramp: {argument} must be above 0, got {value:g}.")
+    num_steps = num_epochs * steps_per_epoch
+
+    def ramp(count: jax.typing.ArrayLike) -> jax.Array:
+        # Beyond the end of the training the cubic falls again.
+        t = jnp.minimum(jnp.asarray(count, float) / num_steps, 1.0)
+        return kappa * jnp.minimum(2 * (3 - 2 * t) * t**2, 1.0)
+
+    return ramp

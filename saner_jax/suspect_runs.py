@@ -17,8 +17,8 @@ import tyro
 from saner_jax import report, run_folder
 from saner_jax._counts import check_count
 from saner_jax.data import Dataset
+from saner_jax.errors import Stopped
 from saner_jax.experiment import load_data
-from saner_jax.fitting import Stopped
 from saner_jax.history import Evidence, read_evidence
 from saner_jax.options import TrainConfig, check_train
 from saner_jax.pictures import image_grid

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from saner_jax import metrics_log, report, run_folder
 from saner_jax.checkpoints import Checkpoints
 from saner_jax.data import Dataset, NoisyLabels
+from saner_jax.errors import Stopped
 from saner_jax.experiment import (
     build_model,
     build_optimizer,
@@ -32,13 +33,14 @@ from saner_jax.experiment import (
     load_data,
     pixel_functions,
 )
-from saner_jax.fitting import Examples, Progress, Row, Stopped, Task, fit, start
+from saner_jax.fitting import Examples, Progress, Row, Task, fit, start
 from saner_jax.history import concluded, no_history, write_evidence
 from saner_jax.layout import AXIS, join, make_layout
+from saner_jax.models.forward import forward_of
 from saner_jax.options import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.pictures import draw_curves
-from saner_jax.run_lock import only_writer
-from saner_jax.training import forward_of, init_state
+from saner_jax.run_folder import only_writer
+from saner_jax.training import init_state
 
 # Where a run lies does not change what it computes.
 _PLACES = (

@@ -5,7 +5,7 @@ functions in `jax.jit`, to `jax.vmap` them over seeds, or to dispatch them one b
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,23 +14,14 @@ import optax
 from numpy.typing import NDArray
 
 from saner_jax.devices import varying
-from saner_jax.metrics import StepMetrics
+from saner_jax.metrics import StepMetrics, metrics_in
+from saner_jax.models.forward import Forward
 
 Loss = Callable[[Any, jax.Array], jax.Array]
 Prepare = Callable[[jax.Array, jax.Array], jax.Array]
 
 STATISTICS = ("origin", "perturbed")
 """Which pass of a step the running statistics of normalisation layers may come from."""
-
-
-class Forward(Protocol):
-    """Run a model: parameters, running statistics and inputs to logits and new statistics."""
-
-    def __call__(
-        self, params: Any, statistics: Any, inputs: jax.Array, *, train: bool
-    ) -> tuple[Any, Any]:
-        """Return logits `(n, c)`, and the statistics as this pass leaves them."""
-        ...
 
 
 class TrainState(NamedTuple):
@@ -63,36 +54,6 @@ class StepRecord(NamedTuple):
 
 
 TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepRecord]]
-
-
-def forward_of(model: Any) -> Forward:
-    """Make a `Forward` of a Flax Linen module whose call takes `train`.
-
-    Args:
-        model: the module. All collections of its variables but "params" are its statistics.
-
-    Returns:
-        The function. Statistics come back changed with `train=True` only.
-
-    Example:
-        >>> from saner_jax.models import MLP
-        >>> model = MLP(num_classes=3)
-        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 2, 1)))
-        >>> logits, statistics = forward_of(model)(
-        ...     variables["params"], {}, jnp.zeros((5, 2, 2, 1)), train=True)
-        >>> logits.shape, statistics
-        ((5, 3), {})
-    """
-
-    def forward(
-        params: Any, statistics: Any, inputs: jax.Array, *, train: bool
-    ) -> tuple[jax.Array, Any]:
-        variables = {"params": params, **statistics}
-        if not (train and statistics):
-            return model.apply(variables, inputs, train=train), statistics
-        return model.apply(variables, inputs, train=True, mutable=list(statistics))
-
-    return forward
 
 
 def init_state(params: Any, tx: optax.GradientTransformation, statistics: Any = None) -> TrainState:
@@ -193,24 +154,6 @@ def make_train_step(
         return next_state, StepRecord(value, metrics_in(opt_state))
 
     return step
-
-
-def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:
-    """Find the step metrics that a transformation keeps, however deep in a chain.
-
-    Args:
-        opt_state: the state of any Optax transformation.
-
-    Returns:
-        The first `StepMetrics` in it, or `()`.
-
-    Example:
-        >>> metrics_in(optax.adam(0.1).init(jnp.zeros(2)))
-        ()
-    """
-    is_metrics = lambda node: isinstance(node, StepMetrics)
-    leaves = jax.tree.leaves(opt_state, is_leaf=is_metrics)
-    return next((leaf for leaf in leaves if is_metrics(leaf)), ())
 
 
 def run_steps(

@@ -7,8 +7,9 @@ import pytest
 
 from saner_jax import normalization_only, sam, saner, step_metrics
 from saner_jax.models import build
+from saner_jax.models.forward import forward_of
 from saner_jax.scoring import cross_entropy
-from saner_jax.training import forward_of, init_state, make_train_step
+from saner_jax.training import init_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 

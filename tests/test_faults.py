@@ -23,7 +23,7 @@ import saner_jax
 from saner_jax.checkpoints import Checkpoints
 from saner_jax.cli import main
 from saner_jax.options import TrainConfig
-from saner_jax.run_lock import only_writer
+from saner_jax.run_folder import only_writer
 from saner_jax.train import prepare, train_to_end
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -161,7 +161,7 @@ def test_of_two_runs_into_one_folder_one_is_refused(tmp_path, record_property):
 HOLD = """
 import sys, time
 from pathlib import Path
-from saner_jax.run_lock import only_writer
+from saner_jax.run_folder import only_writer
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

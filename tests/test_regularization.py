@@ -8,10 +8,11 @@ import optax
 import pytest
 
 from saner_jax.models import MODELS, build
+from saner_jax.models.forward import forward_of
 from saner_jax.models.penultimate import with_penultimate
 from saner_jax.regularization import penalised_loss
 from saner_jax.scoring import cross_entropy
-from saner_jax.training import forward_of, init_state, make_train_step
+from saner_jax.training import init_state, make_train_step
 
 
 def arrays(seed=0):

@@ -8,12 +8,12 @@ from saner_jax.data.human_noise import human as human
 from saner_jax.data.human_noise import read_human_labels as read_human_labels
 from saner_jax.data.instance_noise import instance as instance
 from saner_jax.data.instance_noise import pmd as pmd
-from saner_jax.data.noise import NoisyLabels as NoisyLabels
 from saner_jax.data.noise import pair as pair
 from saner_jax.data.noise import symmetric as symmetric
 from saner_jax.data.noise import symmetric_inclusive as symmetric_inclusive
 from saner_jax.data.noise import transition as transition
 from saner_jax.data.noise_types import NOISE_TYPES as NOISE_TYPES
+from saner_jax.data.noisy_labels import NoisyLabels as NoisyLabels
 from saner_jax.data.reference_noise import reference_asymmetric as reference_asymmetric
 from saner_jax.data.reference_noise import reference_dependent as reference_dependent
 from saner_jax.data.reference_noise import reference_hash as reference_hash

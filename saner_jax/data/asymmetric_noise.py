@@ -5,15 +5,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saner_jax.data.noise import (
-    NoisyLabels,
-    begin,
-    choose,
-    flip_to,
-    map_transition,
-    next_class,
-    record,
-)
+from saner_jax.data.noise import next_class
+from saner_jax.data.noisy_labels import NoisyLabels, begin, choose, flip_to, map_transition, record
 
 # Truck to automobile, bird to airplane, deer to horse, cat to dog and dog to cat.
 CIFAR10_TARGETS = np.array([0, 1, 0, 5, 7, 3, 6, 7, 8, 1], np.int32)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saner_jax.data.asymmetric_noise import CIFAR100_SUPERCLASSES
-from saner_jax.data.noise import NoisyLabels, checked_labels, record
+from saner_jax.data.noisy_labels import NoisyLabels, checked_labels, record
 
 # The largest official file has 2.4 MB.
 _MAX_BYTES = 64 * 2**20

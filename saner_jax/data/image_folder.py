@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saner_jax.data.dataset import Dataset
-from saner_jax.data.memory import check_fits
+from saner_jax.data.dataset import Dataset, check_fits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 TEST_SPLITS = ("test", "val")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saner_jax.data.dataset import channel_statistics
-from saner_jax.data.noise import (
+from saner_jax.data.noisy_labels import (
     NoisyLabels,
     checked_labels,
     checked_rows,

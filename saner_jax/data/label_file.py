@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saner_jax.data.noise import NoisyLabels, checked_labels, record
+from saner_jax.data.noisy_labels import NoisyLabels, checked_labels, record
 
 _MAX_BYTES = 2**28
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from saner_jax.data.asymmetric_noise import asymmetric_cifar10, asymmetric_cifar100
-from saner_jax.data.noise import NoisyLabels, pair, symmetric, symmetric_inclusive
+from saner_jax.data.noise import pair, symmetric, symmetric_inclusive
+from saner_jax.data.noisy_labels import NoisyLabels
 
 NOISE_TYPES: dict[str, Callable[..., NoisyLabels]] = {
     "symmetric": symmetric,

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saner_jax.data.dataset import Dataset
-from saner_jax.data.memory import check_fits
+from saner_jax.data.dataset import Dataset, check_fits
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 

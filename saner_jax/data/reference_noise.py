@@ -16,14 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from saner_jax.data.asymmetric_noise import CIFAR10_TARGETS
 from saner_jax.data.instance_noise import target_rows
-from saner_jax.data.noise import (
+from saner_jax.data.noise import next_class, symmetric_transition
+from saner_jax.data.noisy_labels import (
     NoisyLabels,
     checked_labels,
     checked_setting,
     map_transition,
-    next_class,
     record,
-    symmetric_transition,
 )
 
 

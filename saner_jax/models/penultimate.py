@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import flax.linen as nn
 import jax
 
-from saner_jax.training import forward_of
+from saner_jax.models.forward import forward_of
 
 
 class Penultimate(NamedTuple):
