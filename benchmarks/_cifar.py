@@ -17,9 +17,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from _record import ROOT, mean_and_spread
 
-from saner_jax.errors import Stopped
-from saner_jax.options import TrainConfig
-from saner_jax.train import prepare, reopen, train_to_end
+from saner_jax.experiments import TrainConfig, train_to_end
+from saner_jax.experiments import prepare_training as prepare
+from saner_jax.experiments import reopen_training as reopen
+from saner_jax.training import Stopped
 
 # Small enough for two CPU cores: two to five minutes a run on one. No augmentation, since a net of
 # this size then memorises little.

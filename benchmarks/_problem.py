@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from saner_jax.data import load
-from saner_jax.data.dataset import channel_statistics
+from saner_jax.data import channel_statistics, load
 from saner_jax.data.noise import symmetric
-from saner_jax.scoring import cross_entropy, evaluate, shares
+from saner_jax.training import cross_entropy, evaluate, shares
 
 
 class Problem(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from saner_jax.run_folder import provenance, write_json
+from saner_jax.runs import provenance, write_json
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,10 +22,8 @@ import tyro
 from _record import ROOT, spread, write_result
 
 import saner_jax
-from saner_jax.models import build
-from saner_jax.models.forward import forward_of
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import init_state, make_train_step
+from saner_jax.models import build, forward_of
+from saner_jax.training import cross_entropy, init_state, make_train_step
 
 METHODS = ("sgd", "sam", "saner")
 

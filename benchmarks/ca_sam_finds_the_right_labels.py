@@ -20,7 +20,8 @@ from _problem import make_measure, problem_of
 from _record import ROOT, mean_and_spread, write_result
 
 import saner_jax
-from saner_jax.clean_split import (
+from saner_jax.models import build
+from saner_jax.objectives import (
     ascent_weights,
     init_history,
     likely_clean,
@@ -28,9 +29,7 @@ from saner_jax.clean_split import (
     split_quality,
     weighted_mean,
 )
-from saner_jax.models import build
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import batch_order
+from saner_jax.training import batch_order, cross_entropy
 
 RATE, RHO, ALPHA, BATCH_SIZE, LEARNING_RATE = 0.4, 0.1, 0.5, 64, 0.05
 

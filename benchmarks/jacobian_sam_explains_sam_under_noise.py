@@ -23,11 +23,9 @@ from _problem import make_measure, problem_of
 from _record import ROOT, mean_and_spread, write_result
 
 import saner_jax
-from saner_jax.models import build
-from saner_jax.models.penultimate import with_penultimate
-from saner_jax.regularization import penalised_loss
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import batch_order
+from saner_jax.models import build, with_penultimate
+from saner_jax.objectives import penalised_loss
+from saner_jax.training import batch_order, cross_entropy
 
 SWEEP_SEED = 100
 SWEEPS = {"1-SAM": (0.02, 0.05, 0.1, 0.2), "regularised SGD": (1e-3, 1e-2, 1e-1)}

@@ -14,8 +14,7 @@ import numpy as np
 import tyro
 from _record import ROOT, spread, write_result
 
-from saner_jax import compare
-from saner_jax.options import CompareConfig
+from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,7 @@ def seconds_and_accuracy(config: Config, seeds: int, first_seed: int) -> tuple[f
             epochs=config.epochs,
             output_folder=Path(folder, "run"),
         )
-        entry = compare.run(compare.prepare(options))["methods"]["saner"]
+        entry = run_comparison(prepare_comparison(options))["methods"]["saner"]
     return entry["seconds"], list(entry["final"]["test_accuracy_last"])
 
 

@@ -23,11 +23,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from saner_jax.data import Dataset
-from saner_jax.experiment import load_data
-from saner_jax.history import Evidence, read_evidence
-from saner_jax.suspect_runs import SuspectsConfig, beside_cleanlab, prepare
-from saner_jax.suspects import measure, pooled, rank
-from saner_jax.train import train_to_end
+from saner_jax.experiments import load_data, train_to_end
+from saner_jax.label_errors import SuspectsConfig, beside_cleanlab, pooled, rank
+from saner_jax.label_errors import measure_ranking as measure
+from saner_jax.label_errors import prepare_suspects as prepare
+from saner_jax.training import Evidence, read_evidence
 
 NOISE = {"symmetric 0.2": ("symmetric", 0.2), "symmetric 0.4": ("symmetric", 0.4)}
 NOISE |= {"pair 0.3": ("pair", 0.3)}

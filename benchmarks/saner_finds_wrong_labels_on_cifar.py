@@ -20,9 +20,9 @@ from _cifar import Run, common_options, make_run, results_of, train_all
 from _record import write_result
 from saner_finds_the_wrong_labels import tell
 
-from saner_jax.history import read_evidence
-from saner_jax.suspect_runs import SuspectsConfig, beside_cleanlab
-from saner_jax.suspects import measure, rank
+from saner_jax.label_errors import SuspectsConfig, beside_cleanlab, rank
+from saner_jax.label_errors import measure_ranking as measure
+from saner_jax.training import read_evidence
 
 METHODS = ("sgd", "sam", "saner")
 NOISE = {"symmetric": 0.4, "human:worse": 0.0}

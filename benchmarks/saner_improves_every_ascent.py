@@ -16,8 +16,7 @@ import numpy as np
 import tyro
 from _record import ROOT, mean_and_spread, write_result
 
-from saner_jax import compare
-from saner_jax.options import CompareConfig
+from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
 
 PAIRS = {
     "sam": "saner",
@@ -48,7 +47,7 @@ def final_values(methods: tuple[str, ...], rho: float, **options: Any) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "run")
         config = CompareConfig(methods=methods, rho=rho, output_folder=output, **options)
-        results = compare.run(compare.prepare(config))
+        results = run_comparison(prepare_comparison(config))
     return {method: entry["final"] for method, entry in results["methods"].items()}
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import tyro
 from _record import ROOT, mean_and_spread, write_result
 
-from saner_jax import compare
-from saner_jax.options import CompareConfig
+from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +31,7 @@ def main(config: Config) -> None:
     """Compare and write."""
     with tempfile.TemporaryDirectory() as folder:
         options = CompareConfig(epochs=config.epochs, output_folder=Path(folder, "run"))
-        results = compare.run(compare.prepare(options))
+        results = run_comparison(prepare_comparison(options))
     final = {method: entry["final"] for method, entry in results["methods"].items()}
     last = {method: np.asarray(values["test_accuracy_last"]) for method, values in final.items()}
     gains = {

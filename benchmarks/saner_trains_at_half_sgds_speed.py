@@ -23,11 +23,9 @@ import optax
 from _record import ROOT, write_result
 
 import saner_jax
-from saner_jax.data.augmentation import augment
-from saner_jax.models import build
-from saner_jax.models.forward import forward_of
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import batch_order, init_state, make_train_step, run_steps
+from saner_jax.data import augment
+from saner_jax.models import build, forward_of
+from saner_jax.training import batch_order, cross_entropy, init_state, make_train_step, run_steps
 
 RHO = 0.1
 METHODS: dict[str, Any] = {

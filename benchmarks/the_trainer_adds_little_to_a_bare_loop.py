@@ -1,7 +1,7 @@
 """The trainer's steps cost at most 3 % more than a bare loop of jitted gradient steps.
 
 The same net, minibatches, normalisation and SGD, epoch by epoch in turn: first an epoch of
-`saner_jax.fitting.fit` (its own clock: steps alone, no evaluation, no checkpoint), then the same
+`saner_jax.training.fit` (its own clock: steps alone, no evaluation, no checkpoint), then the same
 number of steps of a loop written out below. The ratio of each pair of epochs is one sample.
 
     python benchmarks/the_trainer_adds_little_to_a_bare_loop.py
@@ -20,20 +20,26 @@ import optax
 import tyro
 from _record import ROOT, spread, write_result
 
-from saner_jax.checkpoints import Checkpoints
 from saner_jax.data import Dataset
-from saner_jax.experiment import (
+from saner_jax.experiments import (
+    TrainConfig,
     build_model,
     build_optimizer,
     initial_variables,
     pixel_functions,
 )
-from saner_jax.fitting import Examples, Task, fit, start
-from saner_jax.history import no_history
-from saner_jax.layout import make_layout
-from saner_jax.models.forward import forward_of
-from saner_jax.options import TrainConfig
-from saner_jax.training import batch_order, init_state
+from saner_jax.models import forward_of
+from saner_jax.training import (
+    Checkpoints,
+    Examples,
+    Task,
+    batch_order,
+    fit,
+    init_state,
+    make_layout,
+    no_history,
+    start,
+)
 
 
 @dataclasses.dataclass(frozen=True)

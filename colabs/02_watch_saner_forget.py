@@ -40,7 +40,7 @@ import matplotlib.pyplot as plt
 import optax
 
 import saner_jax
-from saner_jax import data, models, scoring, training
+from saner_jax import data, models, training
 
 # %% [markdown]
 # The library's own parts: data, the noise by its published definition (with the truth kept beside
@@ -48,7 +48,7 @@ from saner_jax import data, models, scoring, training
 
 # %%
 digits = data.load("digits")
-noisy = data.symmetric(digits.train_labels[:NUM_TRAIN], RATE, num_classes=10, seed=SEED)
+noisy = data.noise.symmetric(digits.train_labels[:NUM_TRAIN], RATE, num_classes=10, seed=SEED)
 mean = digits.train_images.mean() / 255
 images = jnp.asarray(digits.train_images[:NUM_TRAIN] / 255 - mean, jnp.float32)
 test_images = jnp.asarray(digits.test_images / 255 - mean, jnp.float32)
@@ -56,7 +56,7 @@ labels = jnp.asarray(noisy.labels)
 print(f"{len(images)} training images, {noisy.is_flipped.sum()} of them with a wrong label")
 
 model = models.MLP(num_classes=10, hidden_widths=(256, 256))
-forward = training.forward_of(model)
+forward = models.forward_of(model)
 params = model.init(jax.random.key(SEED), images[:1])["params"]
 
 # %% [markdown]
@@ -83,7 +83,7 @@ base = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(learning_rate, mom
 # %%
 def make_epoch(tx):
     """Compile one epoch: its steps, and then what the model says of training and test images."""
-    step = training.make_train_step(forward, scoring.cross_entropy, tx)
+    step = training.make_train_step(forward, training.cross_entropy, tx)
 
     @jax.jit
     def epoch(state, order):
@@ -91,9 +91,9 @@ def make_epoch(tx):
         logits, test_logits = (
             forward(state.params, {}, x, train=False)[0] for x in (images, test_images)
         )
-        seen = scoring.evaluate(logits, labels, noisy.true_labels, scoring.cross_entropy)
-        test = scoring.evaluate(
-            test_logits, digits.test_labels, digits.test_labels, scoring.cross_entropy
+        seen = training.evaluate(logits, labels, noisy.true_labels, training.cross_entropy)
+        test = training.evaluate(
+            test_logits, digits.test_labels, digits.test_labels, training.cross_entropy
         )
         return state, seen, test, jax.tree.map(jnp.mean, record.metrics)
 
@@ -139,8 +139,8 @@ for number in range(EPOCHS):
     for name, epoch in epochs.items():
         states[name], seen, test, metrics = epoch(states[name], order)
         curve = curves[name]
-        curve["test accuracy"].append(float(scoring.shares(test).accuracy))
-        curve["memorised"].append(float(scoring.shares(seen).memorised))
+        curve["test accuracy"].append(float(training.shares(test).accuracy))
+        curve["memorised"].append(float(training.shares(seen).memorised))
         for group in ("shrunk", "grown", "reversed", "zero"):
             curve[group].append(float(getattr(metrics, group)))
     redraw()

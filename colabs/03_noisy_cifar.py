@@ -42,9 +42,15 @@ from pathlib import Path
 import jax
 import matplotlib.pyplot as plt
 
-from saner_jax import cli, evaluation, train
-from saner_jax.options import TrainConfig
-from saner_jax.presets import PRESETS
+from saner_jax import cli
+from saner_jax.experiments import (
+    PRESETS,
+    TrainConfig,
+    evaluate_run,
+    prepare_training,
+    reopen_training,
+    run_training,
+)
 
 # %% [markdown]
 # Where things lie. A Colab machine forgets its disk when it disconnects; Google Drive does not.
@@ -108,10 +114,10 @@ if config.dataset == "cifar10" and not is_prepared:
 
 # %%
 if (FOLDER / "config.json").exists():
-    job = train.reopen(FOLDER, TrainConfig(devices=num_devices))
+    job = reopen_training(FOLDER, TrainConfig(devices=num_devices))
 else:
-    job = train.prepare(config)
-results = train.run(job)
+    job = prepare_training(config)
+results = run_training(job)
 
 # %%
 plt.figure(figsize=(12, 4))
@@ -126,7 +132,7 @@ plt.show()
 # you could choose it on data of your own.
 
 # %%
-evaluations = {which: evaluation.evaluate_run(FOLDER, which) for which in ("last", "best")}
+evaluations = {which: evaluate_run(FOLDER, which) for which in ("last", "best")}
 for which, shares in evaluations.items():
     for name in ("train", "validation", "test"):
         print(which, name, json.dumps({k: round(v, 3) for k, v in shares[name].items()}))

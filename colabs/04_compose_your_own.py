@@ -41,7 +41,7 @@ import optax
 from flax import nnx
 
 import saner_jax
-from saner_jax import data, scoring, training
+from saner_jax import data, models, training
 
 # %% [markdown]
 # ## A new ascent
@@ -94,7 +94,7 @@ np.testing.assert_allclose(as_linf, step_on_toy(linf), rtol=1e-6)
 
 # %%
 digits = data.load("digits")
-noisy = data.symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
+noisy = data.noise.symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
 mean = digits.train_images.mean() / 255
 flat = lambda images: jnp.asarray(images / 255 - mean, jnp.float32).reshape(len(images), 64)
 images, test_images = flat(digits.train_images), flat(digits.test_images)
@@ -125,7 +125,7 @@ class Twin(nnx.Module):
 
 
 params = Linen().init(jax.random.key(0), images[:1])["params"]
-forward = training.forward_of(Linen())
+forward = models.forward_of(Linen())
 
 graph, twin_params, twin_rest = nnx.split(Twin(nnx.Rngs(0)), nnx.Param, ...)
 twin_params, twin_rest = nnx.as_pure(twin_params), nnx.as_pure(twin_rest)
@@ -141,7 +141,7 @@ def twin_forward(params, rest, inputs, *, train):
 # %%
 def train(tx, forward=forward, params=params, rest=None):
     """Train with any transformation, and return test accuracy and share of noise memorised."""
-    step = training.make_train_step(forward, scoring.cross_entropy, tx)
+    step = training.make_train_step(forward, training.cross_entropy, tx)
     epoch = jax.jit(lambda state, order: training.run_steps(step, state, images, labels, order)[0])
     state = training.init_state(params, tx, rest)
     for number in range(EPOCHS):
@@ -149,8 +149,8 @@ def train(tx, forward=forward, params=params, rest=None):
 
     def score(inputs, labels, true_labels):
         logits = forward(state.params, state.statistics, inputs, train=False)[0]
-        counts = scoring.evaluate(logits, labels, true_labels, scoring.cross_entropy)
-        return scoring.shares(counts)
+        counts = training.evaluate(logits, labels, true_labels, training.cross_entropy)
+        return training.shares(counts)
 
     test = score(test_images, digits.test_labels, digits.test_labels)
     seen = score(images, labels, noisy.true_labels)

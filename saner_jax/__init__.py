@@ -11,72 +11,149 @@ An *ascent* says where to look, a *combine* what to keep, any Optax optimizer wh
     updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
 """
 
-from saner_jax.ascent import AverageState as AverageState
-from saner_jax.ascent import add_direction as add_direction
-from saner_jax.ascent import average_directions as average_directions
-from saner_jax.ascent import keep_outliers as keep_outliers
-from saner_jax.ascent import subtract_trend as subtract_trend
-from saner_jax.balls import project_to_radius as project_to_radius
-from saner_jax.balls import scale_to_adaptive_linf_radius as scale_to_adaptive_linf_radius
-from saner_jax.balls import scale_to_adaptive_radius as scale_to_adaptive_radius
-from saner_jax.balls import scale_to_layerwise_radius as scale_to_layerwise_radius
-from saner_jax.balls import scale_to_linf_radius as scale_to_linf_radius
-from saner_jax.balls import scale_to_radius as scale_to_radius
-from saner_jax.climbing import climb as climb
-from saner_jax.combine import damp_shrunk as damp_shrunk
-from saner_jax.combine import restore_origin as restore_origin
-from saner_jax.devices import per_device as per_device
-from saner_jax.devices import synchronised as synchronised
-from saner_jax.groups import is_grown as is_grown
-from saner_jax.groups import is_reversed as is_reversed
-from saner_jax.groups import is_shrunk as is_shrunk
-from saner_jax.masks import all_but_normalization as all_but_normalization
-from saner_jax.masks import is_normalization as is_normalization
-from saner_jax.masks import last_layer as last_layer
-from saner_jax.masks import normalization_only as normalization_only
-from saner_jax.metrics import StepMetrics as StepMetrics
-from saner_jax.metrics import step_metrics as step_metrics
-from saner_jax.noise_direction import ncsam as ncsam
-from saner_jax.noise_direction import simulate_flips as simulate_flips
-from saner_jax.per_group import PerGroupState as PerGroupState
-from saner_jax.per_group import per_group as per_group
-from saner_jax.policies import Policy as Policy
-from saner_jax.policies import at_random as at_random
-from saner_jax.policies import every_steps as every_steps
-from saner_jax.policies import look_if as look_if
-from saner_jax.policies import where_steep as where_steep
-from saner_jax.recipes import RECIPES as RECIPES
-from saner_jax.recipes import SELECTIVE_RECIPES as SELECTIVE_RECIPES
-from saner_jax.regularization import penalised_loss as penalised_loss
-from saner_jax.sam_recipes import asam as asam
-from saner_jax.sam_recipes import friendly_sam as friendly_sam
-from saner_jax.sam_recipes import gsam as gsam
-from saner_jax.sam_recipes import sam as sam
-from saner_jax.sam_recipes import sparse_sam as sparse_sam
-from saner_jax.sam_recipes import stable_sam as stable_sam
-from saner_jax.sam_recipes import vasso as vasso
-from saner_jax.sam_recipes import wsam as wsam
-from saner_jax.sam_recipes import zsharp as zsharp
-from saner_jax.saner_recipes import asaner as asaner
-from saner_jax.saner_recipes import friendly_saner as friendly_saner
-from saner_jax.saner_recipes import gsaner as gsaner
-from saner_jax.saner_recipes import sam_only as sam_only
-from saner_jax.saner_recipes import sam_without as sam_without
-from saner_jax.saner_recipes import saner as saner
-from saner_jax.saner_recipes import vasso_saner as vasso_saner
-from saner_jax.schedules import alpha_warmup as alpha_warmup
-from saner_jax.schedules import rho_tied_to_learning_rate as rho_tied_to_learning_rate
-from saner_jax.schedules import smooth_ramp as smooth_ramp
-from saner_jax.selective_recipes import ae_sam as ae_sam
-from saner_jax.selective_recipes import look_sam as look_sam
-from saner_jax.sharpness_aware import SharpnessAware as SharpnessAware
-from saner_jax.sharpness_aware import SharpnessAwareState as SharpnessAwareState
-from saner_jax.sharpness_aware import sharpness_aware as sharpness_aware
-from saner_jax.span import extrapolate as extrapolate
-from saner_jax.span import keep_origin_length as keep_origin_length
-from saner_jax.span import remove_orthogonal as remove_orthogonal
-from saner_jax.span import reuse_orthogonal as reuse_orthogonal
-from saner_jax.sparsity import sparsify as sparsify
-from saner_jax.split_pass import split_gradient as split_gradient
+from saner_jax.ascent import (
+    AverageState,
+    add_direction,
+    average_directions,
+    climb,
+    keep_outliers,
+    project_to_radius,
+    scale_to_adaptive_linf_radius,
+    scale_to_adaptive_radius,
+    scale_to_layerwise_radius,
+    scale_to_linf_radius,
+    scale_to_radius,
+    sparsify,
+    subtract_trend,
+)
+from saner_jax.combine import (
+    damp_shrunk,
+    extrapolate,
+    is_grown,
+    is_reversed,
+    is_shrunk,
+    keep_origin_length,
+    remove_orthogonal,
+    restore_origin,
+    reuse_orthogonal,
+)
+from saner_jax.objectives import penalised_loss, split_gradient
+from saner_jax.recipes import (
+    RECIPES,
+    SELECTIVE_RECIPES,
+    ae_sam,
+    asam,
+    asaner,
+    friendly_sam,
+    friendly_saner,
+    gsam,
+    gsaner,
+    look_sam,
+    ncsam,
+    sam,
+    sam_only,
+    sam_without,
+    saner,
+    simulate_flips,
+    sparse_sam,
+    stable_sam,
+    vasso,
+    vasso_saner,
+    wsam,
+    zsharp,
+)
+from saner_jax.step import (
+    PerGroupState,
+    Policy,
+    SharpnessAware,
+    SharpnessAwareState,
+    StepMetrics,
+    all_but_normalization,
+    alpha_warmup,
+    at_random,
+    every_steps,
+    is_normalization,
+    last_layer,
+    look_if,
+    normalization_only,
+    per_device,
+    per_group,
+    rho_tied_to_learning_rate,
+    sharpness_aware,
+    smooth_ramp,
+    step_metrics,
+    synchronised,
+    where_steep,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "RECIPES",
+    "SELECTIVE_RECIPES",
+    "AverageState",
+    "PerGroupState",
+    "Policy",
+    "SharpnessAware",
+    "SharpnessAwareState",
+    "StepMetrics",
+    "add_direction",
+    "ae_sam",
+    "all_but_normalization",
+    "alpha_warmup",
+    "asam",
+    "asaner",
+    "at_random",
+    "average_directions",
+    "climb",
+    "damp_shrunk",
+    "every_steps",
+    "extrapolate",
+    "friendly_sam",
+    "friendly_saner",
+    "gsam",
+    "gsaner",
+    "is_grown",
+    "is_normalization",
+    "is_reversed",
+    "is_shrunk",
+    "keep_origin_length",
+    "keep_outliers",
+    "last_layer",
+    "look_if",
+    "look_sam",
+    "ncsam",
+    "normalization_only",
+    "penalised_loss",
+    "per_device",
+    "per_group",
+    "project_to_radius",
+    "remove_orthogonal",
+    "restore_origin",
+    "reuse_orthogonal",
+    "rho_tied_to_learning_rate",
+    "sam",
+    "sam_only",
+    "sam_without",
+    "saner",
+    "scale_to_adaptive_linf_radius",
+    "scale_to_adaptive_radius",
+    "scale_to_layerwise_radius",
+    "scale_to_linf_radius",
+    "scale_to_radius",
+    "sharpness_aware",
+    "simulate_flips",
+    "smooth_ramp",
+    "sparse_sam",
+    "sparsify",
+    "split_gradient",
+    "stable_sam",
+    "step_metrics",
+    "subtract_trend",
+    "synchronised",
+    "vasso",
+    "vasso_saner",
+    "where_steep",
+    "wsam",
+    "zsharp",
+]

@@ -10,7 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from saner_jax.train import checkpoints_of, reopen
+from saner_jax.experiments import checkpoints_of
+from saner_jax.experiments import reopen_training as reopen
 
 
 def rows_of(folder):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saner_jax.data.augmentation import augment, cutout, random_crop, random_flip
+from saner_jax.data import augment, cutout, random_crop, random_flip
 
 # The other tests train with these; `make check` leaves the details to `make test`.
 pytestmark = pytest.mark.slow

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from real_data import TFDS, needs_cifar_10
 
-from saner_jax.data import load
-from saner_jax.data.cifar import CIFAR, prepare_cifar
+from saner_jax.data import CIFAR, load, prepare_cifar
 
 # Orbax, TFDS and their kin open files that they leave to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -111,7 +110,7 @@ def test_a_failed_preparation_leaves_nothing_that_looks_prepared(tmp_path, monke
 
 def test_without_a_network_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     # A closed port of this machine: refused at once, as a name that cannot be resolved is.
-    monkeypatch.setattr("saner_jax.data.cifar._SITE", "http://127.0.0.1:9/")
+    monkeypatch.setattr("saner_jax.data._cifar._SITE", "http://127.0.0.1:9/")
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"cannot be downloaded .* pass it with --archive"):
         prepare_cifar("cifar10", tmp_path)

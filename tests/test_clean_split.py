@@ -8,7 +8,8 @@ import pytest
 
 from saner_jax import damp_shrunk, sam, saner, scale_to_radius, sharpness_aware
 from saner_jax import data as datasets
-from saner_jax.clean_split import (
+from saner_jax.models import MLP
+from saner_jax.objectives import (
     OutputHistory,
     ascent_weights,
     init_history,
@@ -17,9 +18,7 @@ from saner_jax.clean_split import (
     split_quality,
     weighted_mean,
 )
-from saner_jax.models import MLP
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import batch_order
+from saner_jax.training import batch_order, cross_entropy
 
 
 def test_averages_agree_with_a_loop_over_examples():

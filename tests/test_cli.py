@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from saner_jax.cli import main
-from saner_jax.commands import COMMANDS
-from saner_jax.options import CompareConfig
+from saner_jax.cli import COMMANDS, main
+from saner_jax.experiments import CompareConfig
 
 
 def python(*arguments, cwd):

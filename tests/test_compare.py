@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saner_jax import RECIPES, compare, run_folder
+from saner_jax import RECIPES
 from saner_jax.cli import main
-from saner_jax.experiment import build_optimizer
-from saner_jax.options import CompareConfig
+from saner_jax.experiments import CompareConfig, build_optimizer
+from saner_jax.experiments import _compare as compare
+from saner_jax.runs import _folder as run_folder
 
 SMALL = ("--epochs", "2", "--seeds", "2", "--hidden-widths", "16")
 
@@ -177,7 +178,7 @@ def test_an_interrupt_loses_only_the_method_in_flight(tmp_path, monkeypatch, cap
             raise KeyboardInterrupt
         return {"final": {}}
 
-    monkeypatch.setattr(compare, "train", interrupted)
+    monkeypatch.setattr(compare, "train_all_seeds", interrupted)
     monkeypatch.setattr(compare, "initial_params", lambda job: None)
     assert main(["compare", *SMALL, "--output-folder", "mine"]) == 130
     results = read(tmp_path / "mine")
@@ -196,7 +197,7 @@ def test_a_default_folder_steps_aside_for_one_of_the_same_second(tmp_path, monke
 
 def test_an_existing_folder_is_refused_before_the_data_are_loaded(tmp_path):
     with pytest.raises(ValueError, match="exists"):
-        compare.prepare(CompareConfig(dataset="absent.npz", output_folder=tmp_path))
+        compare.prepare_comparison(CompareConfig(dataset="absent.npz", output_folder=tmp_path))
 
 
 def test_a_failed_write_keeps_the_former_file(tmp_path):

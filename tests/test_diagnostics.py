@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from problems import assert_bitwise_equal, ripples
 
 import saner_jax
-from saner_jax.diagnostics import (
+from saner_jax.analysis import (
     group_shares_by_layer,
     noise_diagnostics,
     noise_diagnostics_by_layer,
     separate_noisy_gradient,
+    two_gaussians,
 )
-from saner_jax.linear_toy import two_gaussians
 
 RNG = np.random.default_rng(0)
 INF, NAN = np.inf, np.nan

@@ -14,11 +14,10 @@ import optax
 import pytest
 
 import saner_jax
-from saner_jax import commands as own_commands
-from saner_jax.arguments import parse
-from saner_jax.cli import main
-from saner_jax.commands import COMMANDS
-from saner_jax.options import CompareConfig, TrainConfig, check_compare, check_train
+from saner_jax.cli import COMMANDS, main
+from saner_jax.cli import _commands as own_commands
+from saner_jax.cli._arguments import parse
+from saner_jax.experiments import CompareConfig, TrainConfig, check_compare, check_train
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

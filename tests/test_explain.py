@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saner_jax.analysis import shrinkage_ratio
 from saner_jax.cli import main
-from saner_jax.explain import logit_paths, two_digits
-from saner_jax.theory import shrinkage_ratio
+from saner_jax.experiments import logit_paths, two_digits
 
 
 @pytest.mark.slow

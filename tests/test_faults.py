@@ -20,11 +20,11 @@ from interrupted import assert_same_end, rows_of, run_process
 from nightly import times
 
 import saner_jax
-from saner_jax.checkpoints import Checkpoints
 from saner_jax.cli import main
-from saner_jax.options import TrainConfig
-from saner_jax.run_folder import only_writer
-from saner_jax.train import prepare, train_to_end
+from saner_jax.experiments import TrainConfig, train_to_end
+from saner_jax.experiments import prepare_training as prepare
+from saner_jax.runs import only_writer
+from saner_jax.training import Checkpoints
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 

@@ -20,12 +20,10 @@ from damage import damaged, damaged_json, told
 from nightly import times
 from PIL import Image
 
-from saner_jax.checkpoints import Checkpoints
 from saner_jax.cli import main
-from saner_jax.data import read_human_labels
-from saner_jax.data.label_file import from_file
-from saner_jax.history import Evidence
-from saner_jax.metrics_log import rewind
+from saner_jax.data.noise import from_file, read_human_labels
+from saner_jax.runs import rewind
+from saner_jax.training import Checkpoints, Evidence
 
 LABELS = np.arange(30) % 3
 SHOW = ["data", "show", "--noise", "pair", "--dataset"]

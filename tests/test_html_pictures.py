@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saner_jax import html_pictures
+from saner_jax.reports import _html_figures as html_pictures
 
 
 @pytest.mark.slow

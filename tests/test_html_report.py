@@ -14,10 +14,9 @@ import pytest
 from html_pages import Page
 from run_folders import HOSTILE, OPTIONS, TWO_SEEDS, entry, epoch, make_compare, make_train
 
-from saner_jax import html_pictures
 from saner_jax.cli import main
-from saner_jax.html_report import write_report
-from saner_jax.pictures import COLOURS
+from saner_jax.reports import COLOURS, write_report
+from saner_jax.reports import _html_figures as html_pictures
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from real_data import CIFAR_N, needs_cifar_n
 
-from saner_jax.data import human, read_human_labels
-from saner_jax.data.asymmetric_noise import CIFAR100_SUPERCLASSES
+from saner_jax.data.noise import CIFAR100_SUPERCLASSES, human, read_human_labels
 
 SHARES = {
     "aggre_label": 0.0901,

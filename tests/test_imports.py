@@ -1,8 +1,9 @@
-"""`import saner_jax` is light, and imports point one way."""
+"""`import saner_jax` is light, imports point one way, and what a package exports can be had."""
 
 import ast
-import graphlib
+import importlib
 import importlib.metadata
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -12,72 +13,82 @@ import pytest
 import saner_jax
 
 PACKAGE = pathlib.Path(saner_jax.__file__).parent
-CORE = {
-    "_precision": set(),
-    "_trees": set(),
-    "_strengths": set(),
-    "groups": {"_precision"},
-    "masks": set(),
-    "ascent": {"_precision", "_strengths"},
-    "balls": {"_precision", "_strengths", "_trees"},
-    "combine": {"_precision", "_strengths", "groups"},
-    "span": {"_precision", "_strengths", "combine"},
-    "metrics": {"_precision", "groups"},
-    "schedules": {"_strengths"},
-    "sharpness_aware": {"_trees", "metrics"},
-    "sparsity": {"_strengths"},
-    "sam_recipes": {
-        *("_strengths", "_trees", "ascent", "balls", "span", "sparsity", "sharpness_aware"),
-    },
-    "saner_recipes": {
-        *("_strengths", "_trees", "groups", "balls", "combine", "span", "sharpness_aware"),
-        "sam_recipes",
-    },
-    "policies": {"_precision", "_strengths", "sharpness_aware"},
-    "_averages": {"_precision"},
-    "devices": {"_averages", "_precision", "sharpness_aware"},
-    "per_group": {"_averages", "_trees", "sharpness_aware"},
-    "split_pass": set(),
-    "noise_direction": {"_precision", "_strengths", "_trees", "balls", "sharpness_aware"},
-    "regularization": {"_precision", "_strengths"},
-    "selective_recipes": {
-        *("_strengths", "_trees", "balls", "span", "sharpness_aware", "policies"),
-    },
-    "recipes": {"sam_recipes", "saner_recipes", "selective_recipes"},
+
+# Which packages a package may import, beside itself and `_core`.
+STEPS = {"ascent", "combine"}
+METHODS = {*STEPS, "step", "recipes"}
+ENGINE = {*METHODS, "objectives", "data", "models", "runs", "training"}
+MAY_IMPORT = {
+    "_core": set(),
+    "ascent": set(),
+    "combine": set(),
+    "objectives": set(),
+    "data": set(),
+    "models": set(),
+    "runs": set(),
+    "step": STEPS,
+    "recipes": {*STEPS, "step"},
+    "analysis": {*METHODS, "objectives"},
+    "training": ENGINE - {"training"},
+    "reports": {"runs"},
+    "experiments": {*ENGINE, "reports", "analysis"},
+    "label_errors": {*ENGINE, "reports", "experiments"},
+    "cli": {*ENGINE, "analysis", "reports", "experiments", "label_errors"},
 }
+LIGHT = ("_core", "ascent", "combine", "objectives", "step", "recipes")
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
+NAMES = {path: str(path.relative_to(PACKAGE)) for path in FILES}
 
 
-def name_of(path):
-    """The dotted name of a module, without that of the package."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
-
-
-def imported_modules(path):
-    """Modules of this package that a file imports, at its top or inside a function."""
-    found = set()
+def imports(path):
+    """Modules of this library that a file imports, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saner_jax"):
-            package = node.module.removeprefix("saner_jax").lstrip(".")
-            names = {f"{package}.{alias.name}".lstrip(".") for alias in node.names}
-            # `from package import module` or `from module import name`.
-            found |= names & MODULES.keys() or {package}
-    return found
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saner_jax."):
+            yield node.module.removeprefix("saner_jax.")
+        elif isinstance(node, ast.ImportFrom) and node.module == "saner_jax":
+            names = {alias.name for alias in node.names}
+            yield from names & MAY_IMPORT.keys()
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    graph = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
-    assert set().union(*graph.values()) <= graph.keys()
-    order = tuple(graphlib.TopologicalSorter(graph).static_order())
-    assert set(order) == graph.keys()
+def test_every_folder_has_its_line():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == MAY_IMPORT.keys()
+    assert [path.name for path in PACKAGE.glob("*.py")] == ["__init__.py"]
 
 
-@pytest.mark.parametrize("module", CORE)
-def test_the_core_imports_only_what_stands_below_it(module):
-    assert imported_modules(PACKAGE / f"{module}.py") <= CORE[module]
+@pytest.mark.parametrize("path", FILES, ids=NAMES.values())
+def test_a_package_imports_only_what_stands_below_it(path):
+    package = path.relative_to(PACKAGE).parts[0]
+    allowed = {package, "_core", *MAY_IMPORT[package]}
+    assert {module.partition(".")[0] for module in imports(path)} <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES.values())
+def test_only_a_package_itself_imports_its_modules(path):
+    package = path.relative_to(PACKAGE).parts[0]
+    foreign = {m for m in imports(path) if m.partition(".")[0] not in (package, "_core")}
+    assert not {module for module in foreign if "._" in module}
+    # Inside a package the modules themselves are named, so that none waits for its `__init__`.
+    assert path.stem in ("__init__", "__main__") or package not in imports(path)
+
+
+def packages():
+    """Every package that has a list of public names."""
+    folders = [path.parent for path in FILES if path.name == "__init__.py"]
+    dotted = [".".join(folder.relative_to(PACKAGE.parent).parts) for folder in folders]
+    return ["saner_jax", *(name for name in dotted if name != "saner_jax._core")]
+
+
+@pytest.mark.parametrize("name", packages())
+def test_a_packages_names_can_be_imported_and_are_documented(name):
+    package = importlib.import_module(name)
+    assert package.__doc__
+    assert len(set(package.__all__)) == len(package.__all__)
+    for public in package.__all__:
+        thing = getattr(package, public)
+        # Constants and types of functions have a text below them, which is not kept at run time.
+        if inspect.isclass(thing) or inspect.isroutine(thing):
+            assert thing.__doc__, public
 
 
 def test_a_bare_import_loads_the_core_and_nothing_else():
@@ -88,8 +99,9 @@ def test_a_bare_import_loads_the_core_and_nothing_else():
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert {name for name in loaded if not name.startswith("saner_jax")} == set()
-    assert {name.removeprefix("saner_jax.") for name in loaded} == CORE.keys() | {"saner_jax"}
+    assert {name.partition(".")[0] for name in loaded} <= {"saner_jax", "numpy"}
+    own = {name.split(".")[1] for name in loaded if name.startswith("saner_jax.")}
+    assert own == set(LIGHT)
 
 
 def test_every_recipe_is_a_public_name():

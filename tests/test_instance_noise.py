@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saner_jax.data import instance, pmd
-from saner_jax.data.instance_noise import target_rows
+from saner_jax.data.noise import instance, pmd, target_rows
 
 
 def some_images(num_images, seed=0):

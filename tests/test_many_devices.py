@@ -18,14 +18,20 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from saner_jax import per_device, saner
-from saner_jax.checkpoints import Checkpoints
 from saner_jax.cli import main
-from saner_jax.fitting import Examples, Optimizer, Task, make_dispatch, start
-from saner_jax.layout import make_layout
-from saner_jax.models import build
-from saner_jax.models.forward import forward_of
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import init_state, make_train_step
+from saner_jax.models import build, forward_of
+from saner_jax.training import (
+    Checkpoints,
+    Examples,
+    Optimizer,
+    Task,
+    cross_entropy,
+    init_state,
+    make_dispatch,
+    make_layout,
+    make_train_step,
+    start,
+)
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 

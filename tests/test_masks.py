@@ -9,8 +9,7 @@ from recipe_rows import each_recipe
 
 import saner_jax
 from saner_jax import all_but_normalization, last_layer, normalization_only, sam
-from saner_jax.models import build
-from saner_jax.models.resnet import ResNet
+from saner_jax.models import ResNet, build
 
 SHAPE = (4, 8, 8, 3)
 

@@ -125,7 +125,7 @@ def test_every_call_told_of_takes_its_arguments():
     seen = set()
     for name, inside in re.findall(r"`(\w+)\(([^`]*)\)`", TEXT):
         function = getattr(saner_jax, name, None)
-        if function is not None:
+        if callable(function):
             keywords = re.findall(r"(\w+)=", inside)
             assert set(keywords) <= inspect.signature(function).parameters.keys(), name
             seen.add(name)

@@ -8,21 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saner_jax.masks import is_normalization
 from saner_jax.models import (
     MLP,
     MODELS,
     NORMS,
+    BasicBlock,
+    Bottleneck,
+    PreActivationBlock,
     ResNet,
     ViT,
     WideResNet,
     build,
+    convolve,
+    normalise,
 )
-from saner_jax.models.layers import convolve
-from saner_jax.models.normalization import normalise
-from saner_jax.models.resnet import BasicBlock, Bottleneck
-from saner_jax.models.vit import _attend
-from saner_jax.models.wide_resnet import PreActivationBlock
+from saner_jax.models._vit import _attend
+from saner_jax.step import is_normalization
 
 # The other tests train with these; `make check` leaves the details to `make test`.
 pytestmark = pytest.mark.slow

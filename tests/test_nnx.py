@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import saner_jax
-from saner_jax.masks import is_normalization
+from saner_jax.step import is_normalization
 
 IMAGES = jax.random.normal(jax.random.key(1), (6, 5, 5, 2))
 LABELS = jnp.arange(6, dtype=jnp.int32) % 3

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saner_jax.data import (
+from saner_jax.data.noise import (
+    CIFAR100_SUPERCLASSES,
     NOISE_TYPES,
     asymmetric_cifar10,
     asymmetric_cifar100,
@@ -12,7 +13,6 @@ from saner_jax.data import (
     symmetric_inclusive,
     transition,
 )
-from saner_jax.data.asymmetric_noise import CIFAR100_SUPERCLASSES
 
 EXACT = [name for name in NOISE_TYPES if name == "symmetric" or "pair" in name or "100" in name]
 ANY_CLASSES = [name for name in NOISE_TYPES if "cifar" not in name]

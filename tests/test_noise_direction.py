@@ -11,10 +11,9 @@ import pytest
 from problems import assert_bitwise_equal, ripples
 
 from saner_jax import sam, scale_to_radius, sharpness_aware
-from saner_jax.ascent import add_direction
-from saner_jax.balls import project_to_radius
-from saner_jax.noise_direction import ncsam, simulate_flips
-from saner_jax.schedules import smooth_ramp
+from saner_jax.ascent import add_direction, project_to_radius
+from saner_jax.recipes import ncsam, simulate_flips
+from saner_jax.step import smooth_ramp
 
 RHO, KAPPA, NUM_STEPS = 0.5, 0.3, 12
 # Multiples of 1/64 are the same numbers in every precision.

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from saner_jax import RECIPES, damp_shrunk, sam, saner, vasso, vasso_saner
-from saner_jax.per_group import per_group
+from saner_jax.step import per_group
 
 RHO, ALPHA, THETA = 0.3, 0.6, 0.4
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from saner_jax.cli import main
-from saner_jax.pictures import COLOURS, draw_curves, image_grid
+from saner_jax.reports import COLOURS, draw_curves, image_grid
 
 NAN = math.nan
 # Neither a formula, nor letters that the font has.

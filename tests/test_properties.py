@@ -23,9 +23,8 @@ from recipe_rows import AS_SAM
 
 import saner_jax
 from saner_jax import RECIPES
-from saner_jax.data import symmetric
-from saner_jax.data.label_file import format_labels, from_file
-from saner_jax.options import CompareConfig, TrainConfig, check_compare, check_train
+from saner_jax.data.noise import format_labels, from_file, symmetric
+from saner_jax.experiments import CompareConfig, TrainConfig, check_compare, check_train
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_data import CIFAR_N, needs_cifar_n
 
-from saner_jax.data import (
+from saner_jax.data.noise import (
     asymmetric_cifar10,
     read_human_labels,
     reference_asymmetric,

@@ -7,12 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from saner_jax.models import MODELS, build
-from saner_jax.models.forward import forward_of
-from saner_jax.models.penultimate import with_penultimate
-from saner_jax.regularization import penalised_loss
-from saner_jax.scoring import cross_entropy
-from saner_jax.training import init_state, make_train_step
+from saner_jax.models import MODELS, build, forward_of, with_penultimate
+from saner_jax.objectives import penalised_loss
+from saner_jax.training import cross_entropy, init_state, make_train_step
 
 
 def arrays(seed=0):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from run_folders import NAN, TWO_SEEDS, epoch, make_compare, make_train
 
-from saner_jax.html_report import write_report
-from saner_jax.metrics_log import summary_of
+from saner_jax.reports import write_report
+from saner_jax.runs import summary_of
 
 
 def rewrite(name, **changes):

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from saner_jax.scoring import Counts, evaluate, shares
+from saner_jax.training import Counts, evaluate, shares
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 

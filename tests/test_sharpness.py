@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.sparse.linalg import ArpackNoConvergence
 
 import saner_jax
-from saner_jax.sharpness import hessian_eigenvalues, hessian_trace, m_sharpness
+from saner_jax.analysis import hessian_eigenvalues, hessian_trace, m_sharpness
 
 COUNT = 10
 PRECISIONS = {"float32": (jnp.float32, 1e-4), "float64": (jnp.float64, 1e-8)}
@@ -143,7 +143,7 @@ def test_an_eigenvalue_that_occurs_twice_is_told_twice(n):
 
 
 def test_what_does_not_converge_is_not_returned(monkeypatch):
-    monkeypatch.setattr("saner_jax.sharpness._MOST_RESTARTS", 1)
+    monkeypatch.setattr("saner_jax.analysis._sharpness._MOST_RESTARTS", 1)
     crowd = np.linspace(0, 1, 400)[None]
     with pytest.raises(ArpackNoConvergence):
         hessian_eigenvalues(lambda w, d: (d @ w**2) / 2, jnp.ones(400), crowd, k=3)

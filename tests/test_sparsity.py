@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saner_jax import scale_to_radius, sparsify
-from saner_jax.sparsity import _quantile
+from saner_jax.ascent._sparsity import _quantile
 
 GRADS = {"a": np.random.default_rng(0).normal(size=(7, 5)), "b": [np.linspace(-3.0, 3.0, 65)]}
 GRADS = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), GRADS)

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from saner_jax import sam, saner, sharpness_aware
-from saner_jax.per_group import per_group
-from saner_jax.split_pass import split_gradient
+from saner_jax.objectives import split_gradient
+from saner_jax.step import per_group
 
 RHO, ALPHA = 0.3, 0.6
 RNG = np.random.default_rng(0)

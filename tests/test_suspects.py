@@ -14,18 +14,11 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from saner_jax.cli import main
-from saner_jax.data import symmetric
-from saner_jax.data.label_file import format_labels, from_file
-from saner_jax.experiment import held_out_fold
-from saner_jax.history import (
-    Evidence,
-    concluded,
-    heard,
-    no_history,
-    read_evidence,
-    write_evidence,
-)
-from saner_jax.suspects import measure, pooled, rank
+from saner_jax.data.noise import format_labels, from_file, symmetric
+from saner_jax.experiments import held_out_fold
+from saner_jax.label_errors import measure_ranking as measure
+from saner_jax.label_errors import pooled, rank
+from saner_jax.training import Evidence, concluded, heard, no_history, read_evidence, write_evidence
 
 
 def evidence(num_examples=200, num_classes=4, rate=0.3, seed=0):

@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import saner_jax
-from saner_jax.linear_toy import descend, two_gaussians
-from saner_jax.theory import example_weight, ratio_of_parts, shrinkage_ratio, shrinking_dominance
+from saner_jax.analysis import (
+    descend,
+    example_weight,
+    ratio_of_parts,
+    shrinkage_ratio,
+    shrinking_dominance,
+    two_gaussians,
+)
 
 logits = st.floats(-30, 30)
 shifts = st.floats(0.01, 5)

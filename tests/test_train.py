@@ -21,12 +21,11 @@ from interrupted import (
 from nightly import times
 from real_data import CIFAR_N, TFDS, needs_cifar_10, needs_cifar_n
 
-from saner_jax import metrics_log
-from saner_jax.checkpoints import CheckpointError, Checkpoints
 from saner_jax.cli import main
-from saner_jax.options import TrainConfig
-from saner_jax.presets import PRESETS
-from saner_jax.train import checkpoints_of, reopen
+from saner_jax.experiments import PRESETS, TrainConfig, checkpoints_of
+from saner_jax.experiments import reopen_training as reopen
+from saner_jax.runs import _log as metrics_log
+from saner_jax.training import CheckpointError, Checkpoints
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -115,7 +114,7 @@ def test_a_signal_is_answered_by_a_checkpoint_and_the_end_is_the_same(
 ):
     assert train("--steps-per-dispatch", steps_per_dispatch) == 0
     shutil.move("run", "whole")
-    from saner_jax import fitting
+    from saner_jax.training import _loop as fitting
 
     steps = []
 
@@ -377,7 +376,7 @@ def test_tensorboard_gets_every_number(monkeypatch):
 
 
 def test_tensorboard_writes_events(tmp_path):
-    with metrics_log.opened(tmp_path / "metrics.jsonl", tensorboard=True) as log:
+    with metrics_log.open_log(tmp_path / "metrics.jsonl", tensorboard=True) as log:
         log({"step": 3, "loss": 0.5})
     events = next(tmp_path.glob("events.out.tfevents.*"))
     assert b"loss" in events.read_bytes()

@@ -6,8 +6,7 @@ import optax
 import pytest
 
 from saner_jax import sam, saner
-from saner_jax.models import MLP
-from saner_jax.models.forward import forward_of
+from saner_jax.models import MLP, forward_of
 from saner_jax.training import batch_order, init_state, make_train_step, run_steps
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels

@@ -1,23 +1,37 @@
 """Flax Linen models for images of shape `(n, h, w, channels)`."""
 
-from saner_jax.models.catalogue import MODELS as MODELS
-from saner_jax.models.catalogue import build as build
-from saner_jax.models.mlp import MLP as MLP
-from saner_jax.models.normalization import NORMS as NORMS
-from saner_jax.models.penultimate import Penultimate as Penultimate
-from saner_jax.models.penultimate import with_penultimate as with_penultimate
-from saner_jax.models.resnet import ResNet as ResNet
-from saner_jax.models.vit import ViT as ViT
-from saner_jax.models.wide_resnet import WideResNet as WideResNet
+from saner_jax.models._catalogue import MODELS, build
+from saner_jax.models._forward import Forward, forward_of
+from saner_jax.models._layers import (
+    convolve,
+    read_out,
+)
+from saner_jax.models._mlp import MLP
+from saner_jax.models._normalization import NORMS, checked_norm, normalise
+from saner_jax.models._penultimate import Penultimate, PenultimateForward, with_penultimate
+from saner_jax.models._resnet import BasicBlock, Bottleneck, ResNet
+from saner_jax.models._vit import EncoderBlock, ViT
+from saner_jax.models._wide_resnet import PreActivationBlock, WideResNet
 
 __all__ = [
     "MLP",
     "MODELS",
     "NORMS",
+    "BasicBlock",
+    "Bottleneck",
+    "EncoderBlock",
+    "Forward",
     "Penultimate",
+    "PenultimateForward",
+    "PreActivationBlock",
     "ResNet",
     "ViT",
     "WideResNet",
     "build",
+    "checked_norm",
+    "convolve",
+    "forward_of",
+    "normalise",
+    "read_out",
     "with_penultimate",
 ]

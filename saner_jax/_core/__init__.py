@@ -1,0 +1,1 @@
+"""What every part of a step rests on: strengths, trees, precision, counts."""

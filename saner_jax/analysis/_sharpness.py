@@ -1,0 +1,284 @@
+"""How sharp is the loss where training stands: one step up the gradient, and the Hessian.
+
+All functions take losses one per example and work on the host, microbatch by microbatch, because
+XLA for CPU runs gradients of convolutions tens of times slower inside a loop of its own. What runs
+on the device is compiled once for a function of losses and a shape: pass the same function object
+again, not a new lambda each time.
+"""
+
+import functools
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpy.typing import NDArray
+
+from saner_jax._core._microbatches import ExampleLosses, losses_of, microbatches, num_examples
+from saner_jax._core._numbers import check_count, is_number
+from saner_jax._core._precision import global_norm, safe_ratio, scale_tree, wide_dtype
+
+_KINDS = {"algebraic": "LA", "magnitude": "LM"}
+# Restarts of Lanczos' method; SciPy's default, ten per parameter, would be days of work.
+_MOST_RESTARTS = 300
+
+
+class TraceEstimate(NamedTuple):
+    """Hold an estimated trace.
+
+    Attributes:
+        mean: over the samples.
+        standard_error: of that mean; NaN for a single sample.
+    """
+
+    mean: float
+    standard_error: float
+
+
+def m_sharpness(
+    example_losses: ExampleLosses, params: Any, batch: Any, *, rho: float, m: int
+) -> float:
+    """Tell how far one step of length rho up the gradient raises the loss, m examples at a time.
+
+        sum_G |G|/B (L_G(w + rho g_G / ||g_G||) - L_G(w)),   g_G = grad L_G(w)
+
+    G: groups of m consecutive examples of the B; L_G: their mean loss; w: `params`. SAM's first
+    order stands for the maximum over the ball, as in SAM itself.
+
+    Args:
+        example_losses: parameters and a group, a pytree of arrays `(m, ...)`, to losses `(m,)`.
+        params: any pytree of real floating-point arrays.
+        batch: a pytree of arrays `(B, ...)`, in random order, since neighbours form a group.
+        rho: length of the step in parameter units, at least 0.
+        m: examples per group, at least 1. What is left over is a last, smaller group, which counts
+            by its size; from B on, the batch is one group.
+
+    Returns:
+        The mean change of the loss, below 0 where a step too long comes down again. A group with a
+        zero gradient changes by 0; NaN where a gradient or a loss is not finite.
+
+    Raises:
+        ValueError: for a rho or an m out of range, a batch without examples, arrays that count
+            them differently, and losses that are not one per example.
+
+    Limits:
+        Batch normalisation in training mode sees one group; evaluate with running statistics.
+
+    Example:
+        >>> losses = lambda w, x: (w - x) ** 2 / 2
+        >>> w, batch = jnp.array(0.0), jnp.array([1.0, 2.0, 3.0, -8.0])
+        >>> [m_sharpness(losses, w, batch, rho=1.0, m=m) for m in (2, 4)]
+        [2.5, 1.0]
+
+    Source:
+        Foret et al., ICLR 2021, arXiv 2010.01412, section 4.1; Andriushchenko and Flammarion, ICML
+        2022, arXiv 2206.06232.
+    """
+    check_count("m", m)
+    if not (is_number(rho) and 0 <= rho < math.inf):
+        raise ValueError(f"rho must be a finite number of at least 0, not {rho!r}")
+    groups = microbatches(batch, m)
+    # All are dispatched before the first is waited for.
+    changes = [_climb(example_losses, params, group, float(rho)) for group in groups]
+    sizes = [num_examples(group) for group in groups]
+    return float(np.average(np.asarray(jax.device_get(changes), np.float64), weights=sizes))
+
+
+def hessian_eigenvalues(
+    example_losses: ExampleLosses,
+    params: Any,
+    batch: Any,
+    *,
+    k: int,
+    microbatch_size: int | None = None,
+    largest: Literal["algebraic", "magnitude"] = "algebraic",
+    seed: int = 0,
+    tolerance: float = 1e-5,
+) -> NDArray[np.float64]:
+    """Find the largest eigenvalues of the Hessian of the mean loss.
+
+    Lanczos' method with restarts, from products of the Hessian with vectors, each one a forward
+    derivative of the gradient. Up to max(2k + 1, 20) parameters, where that would span the whole
+    space, the Hessian is written out.
+
+    Args:
+        example_losses: parameters and a microbatch, a pytree of arrays `(b, ...)`, to losses
+            `(b,)`; twice differentiable by JAX, the second time forwards, so without `custom_vjp`.
+        params: any pytree of real floating-point arrays, `n` numbers in all.
+        batch: a pytree of arrays `(B, ...)`.
+        k: how many eigenvalues, at least 1.
+        microbatch_size: examples on the device at once, at least 1; None takes all. Without batch
+            statistics the result is the same.
+        largest: "algebraic", the most positive, or "magnitude", the farthest from 0 on either
+            side.
+        seed: of the starting vector, at least 0.
+        tolerance: relative error allowed for each eigenvalue, at least 0; 0 is what the precision
+            of the parameters gives.
+
+    Returns:
+        `(min(k, n),)`, the most positive first. All NaN where the Hessian is not finite.
+
+    Raises:
+        ValueError: for an argument out of range, a batch without examples, arrays that count them
+            differently, and losses that are not one per example.
+        scipy.sparse.linalg.ArpackNoConvergence: after 300 restarts, as where the last eigenvalues
+            asked for lie in the crowd around 0: ask for fewer or allow more error.
+
+    Limits:
+        A product is computed in the dtypes of the parameters and summed over microbatches in
+        float32 at least. The host holds max(2k + 1, 20) vectors of `n` float64.
+
+    Example:
+        >>> losses = lambda w, x: (x @ w) ** 2 / 2
+        >>> batch = jnp.array([[3.0, 0.0], [0.0, 1.0]])
+        >>> hessian_eigenvalues(losses, jnp.ones(2), batch, k=1).tolist()
+        [4.5]
+
+    Source:
+        Lehoucq, Sorensen and Yang, ARPACK Users' Guide, 1998; Pearlmutter, Neural Computation
+        1994, for the products.
+    """
+    check_count("k", k)
+    check_count("seed", seed, least=0)
+    if largest not in _KINDS:
+        raise ValueError(f"largest must be one of {', '.join(_KINDS)}, not {largest!r}")
+    if not (is_number(tolerance) and 0 <= tolerance < 1):
+        raise ValueError(f"tolerance must be a number from 0 to below 1, not {tolerance!r}")
+    product, n, precision = _products(example_losses, params, batch, microbatch_size)
+    k = min(k, n)
+    start = np.random.default_rng(seed).standard_normal(n)
+    first = product(start)
+    # Lanczos' method can make nothing of either.
+    if not np.isfinite(first).all():
+        return np.full(k, np.nan)
+    if not first.any():
+        return np.zeros(k)
+    if n <= max(2 * k + 1, 20):
+        matrix = np.stack([product(unit) for unit in np.eye(n)])
+        values = np.asarray(np.linalg.eigvalsh((matrix + matrix.T) / 2), np.float64)
+    else:
+        values = _by_lanczos(product, start, k, _KINDS[largest], max(tolerance, precision))
+    size = np.abs(values) if largest == "magnitude" else values
+    return np.sort(values[np.argsort(size)[-k:]])[::-1]
+
+
+def hessian_trace(
+    example_losses: ExampleLosses,
+    params: Any,
+    batch: Any,
+    *,
+    num_samples: int,
+    microbatch_size: int | None = None,
+    seed: int = 0,
+) -> TraceEstimate:
+    """Estimate the trace of the Hessian of the mean loss from products with random signs.
+
+        mean of v^T H v,   v uniform in {-1, 1}^n
+
+    Args:
+        example_losses: as for `hessian_eigenvalues`.
+        params: any pytree of real floating-point arrays, `n` numbers in all.
+        batch: a pytree of arrays `(B, ...)`.
+        num_samples: how many vectors v, at least 1; each costs about two gradients.
+        microbatch_size: examples on the device at once, at least 1; None takes all.
+        seed: of the vectors, at least 0.
+
+    Returns:
+        The mean and its standard error. Exact for a diagonal Hessian; not finite for one that is
+        not.
+
+    Raises:
+        ValueError: for an argument out of range, a batch without examples, arrays that count them
+            differently, and losses that are not one per example.
+
+    Example:
+        >>> losses = lambda w, x: x @ w**2
+        >>> batch = jnp.array([[3.0, 0.0], [0.0, 1.0]])
+        >>> hessian_trace(losses, jnp.ones(2), batch, num_samples=3)
+        TraceEstimate(mean=4.0, standard_error=0.0)
+
+    Source:
+        Hutchinson, Communications in Statistics 1990.
+    """
+    check_count("num_samples", num_samples)
+    check_count("seed", seed, least=0)
+    product, n, _ = _products(example_losses, params, batch, microbatch_size)
+    rng = np.random.default_rng(seed)
+    signs = (2.0 * rng.integers(2, size=n) - 1 for _ in range(num_samples))
+    # What is not finite is told by the result.
+    with np.errstate(invalid="ignore"):
+        samples = np.asarray([v @ product(v) for v in signs])
+        error = samples.std(ddof=1) / math.sqrt(num_samples) if num_samples > 1 else math.nan
+    return TraceEstimate(float(samples.mean()), float(error))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _climb(example_losses: ExampleLosses, params: Any, group: Any, rho: Any) -> jax.Array:
+    def loss(params: Any) -> jax.Array:
+        losses = losses_of(example_losses, params, group)
+        return jnp.mean(losses, dtype=wide_dtype(losses))
+
+    before, grads = jax.value_and_grad(loss)(params)
+    norm = global_norm(grads)
+    # Without a finite length there is no direction: told as NaN, not as a flat loss.
+    scale = jnp.where(jnp.isfinite(norm), safe_ratio(rho, norm), jnp.nan)
+    perturbed = jax.tree.map(jnp.add, params, scale_tree(scale, grads))
+    # Selected: two compiled forward passes need not agree to the last bit.
+    return jnp.where(scale == 0, 0.0, loss(perturbed) - before)
+
+
+def _products(
+    example_losses: ExampleLosses, params: Any, batch: Any, microbatch_size: int | None
+) -> tuple[Callable[[NDArray[Any]], NDArray[np.float64]], int, float]:
+    """Return v -> H v on the host, the number of parameters, and the products' precision."""
+    count, parts = num_examples(batch), microbatches(batch, microbatch_size)
+    params = jax.tree.map(jnp.asarray, params)
+    leaves = jax.tree.leaves(params)
+    dtype = wide_dtype(*leaves)
+
+    def product(vector: NDArray[Any]) -> NDArray[np.float64]:
+        on_device = jnp.asarray(vector.ravel(), dtype)
+        terms = (_curve(example_losses, params, part, on_device, count) for part in parts)
+        return np.asarray(functools.reduce(jnp.add, terms), np.float64)
+
+    return product, sum(leaf.size for leaf in leaves), float(jnp.finfo(dtype).eps)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _curve(
+    example_losses: ExampleLosses, params: Any, part: Any, vector: jax.Array, count: Any
+) -> jax.Array:
+    def loss(params: Any) -> jax.Array:
+        losses = losses_of(example_losses, params, part)
+        total = jnp.sum(losses, dtype=wide_dtype(losses))
+        return total / jnp.asarray(count, total.dtype)
+
+    widen = lambda tree: jax.tree.map(lambda leaf: leaf.astype(vector.dtype), tree)
+    unravel = ravel_pytree(widen(params))[1]
+    tangent = jax.tree.map(lambda w, v: v.astype(w.dtype), params, unravel(vector))
+    return ravel_pytree(widen(jax.jvp(jax.grad(loss), (params,), (tangent,))[1]))[0]
+
+
+def _by_lanczos(
+    product: Callable[[NDArray[Any]], NDArray[np.float64]],
+    start: NDArray[np.float64],
+    k: int,
+    which: str,
+    tolerance: float,
+) -> NDArray[np.float64]:
+    # Slow to load, and needed here alone.
+    linalg: Any = importlib.import_module("scipy.sparse.linalg")
+    shape = (start.size, start.size)
+    return linalg.eigsh(
+        linalg.LinearOperator(shape, matvec=product, dtype=np.float64),
+        k=k,
+        which=which,
+        v0=start,
+        tol=tolerance,
+        maxiter=_MOST_RESTARTS,
+        return_eigenvectors=False,
+    )

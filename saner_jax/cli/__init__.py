@@ -1,0 +1,79 @@
+"""The command line `saner-jax`: exit code 2 and one sentence for misuse.
+
+Only the standard library is imported here, so that a missing extra is told in a sentence.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from saner_jax.cli._arguments import CommandError, UsageError
+from saner_jax.cli._commands import COMMANDS
+
+__all__ = ["COMMANDS", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        argv: the arguments after the program's name; those of the process if None.
+
+    Returns:
+        The exit code: 0 when done, 1 when a file could not be written or a run diverged, 2 for a
+        command line that cannot be run (one sentence on standard error, nothing written), 128 and
+        the signal's number after a signal: 130 after Ctrl-C, 141 when nobody reads on.
+
+    Example:
+        >>> main(["--version"])
+        saner-jax 0.1.0
+        0
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else ""
+    if name in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if name == "--version":
+        from saner_jax import __version__
+
+        sys.stdout.write(f"saner-jax {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        what = f"no command {name!r}" if name else "a command is missing"
+        return _fail("saner-jax", f"{what}; choose from {', '.join(COMMANDS)}, or see --help", 2)
+    prog = f"saner-jax {name}"
+    try:
+        return COMMANDS[name].run(arguments[1:])
+    except SystemExit:
+        # The help was asked for and printed.
+        return 0
+    except UsageError as error:
+        return _fail(prog, str(error), 2)
+    except BrokenPipeError:
+        # Nobody reads on, as behind `| head`: what is left to print goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 and the number of SIGPIPE, which Windows has not
+    except (CommandError, OSError) as error:
+        return _fail(prog, str(error), 1)
+    except KeyboardInterrupt as error:
+        return _fail(prog, str(error) or "interrupted", 128 + getattr(error, "signum", 2))
+
+
+def _help() -> str:
+    rows = "".join(f"  {name:<12}{command.summary}\n" for name, command in COMMANDS.items())
+    return (
+        "usage: saner-jax COMMAND [options]\n\n"
+        "SAM and SANER for training on noisy labels.\n\n"
+        f"commands:\n{rows}\n"
+        "  -h, --help  show this help\n"
+        "  --version   show the version\n\n"
+        "saner-jax COMMAND --help explains the options of a command.\n"
+    )
+
+
+def _fail(prog: str, sentence: str, code: int) -> int:
+    # Names of files may hold ends of lines, commands to the terminal, or what is no UTF-8.
+    told = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
+    sys.stderr.write(f"{prog}: {told}\n")
+    return code

@@ -1,0 +1,111 @@
+"""Read a command's arguments into its options.
+
+Only the standard library is imported here, so that a missing extra is told in a sentence.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+_EXTRA = ("flax", "matplotlib", "orbax.checkpoint", "rich", "sklearn", "tyro")
+
+
+class UsageError(Exception):
+    """Say in one sentence what is wrong with a command line."""
+
+
+class CommandError(Exception):
+    """Say in one sentence what went wrong with a command line that is right."""
+
+
+def parse(
+    config_type: type[Config],
+    arguments: Sequence[str],
+    *,
+    prog: str,
+    default: Config | None = None,
+) -> Config:
+    """Read options into a dataclass, leaving the judgement of values to its own check.
+
+    Text that is no number stays text in its field: the check that refuses numbers out of range
+    then names the option, which a parser's own errors would do in a box.
+
+    Args:
+        config_type: a dataclass with defaults; its docstrings are the help.
+        arguments: the options and their values.
+        prog: how the program is called, for the help.
+        default: the options to start from; those of `config_type` itself if None.
+
+    Returns:
+        The options.
+
+    Raises:
+        SystemExit: with code 0 after printing the help, where it is asked for.
+        UsageError: for an unknown option, or one without a value.
+
+    Example:
+        >>> from saner_jax.experiments import CompareConfig
+        >>> config = parse(CompareConfig, ["--epochs", "3", "--rho", "x"], prog="saner-jax compare")
+        >>> config.epochs, config.rho
+        (3, 'x')
+    """
+    import tyro
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def number_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if info.type not in (int, float):
+            return None
+
+        def read(texts: list[str]) -> Any:
+            try:
+                return info.type(texts[0])
+            except ValueError:
+                return texts[0]
+
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar=info.type.__name__.upper(),
+            instance_from_str=read,
+            is_instance=lambda value: isinstance(value, info.type),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    wants_help = any(argument in ("-h", "--help") for argument in arguments)
+    try:
+        config, unknown = tyro.cli(
+            config_type,
+            prog=prog,
+            default=config_type() if default is None else default,
+            args=["--help"] if wants_help else arguments,
+            registry=registry,
+            return_unknown_args=True,
+            console_outputs=wants_help,
+        )
+    except SystemExit as error:
+        if wants_help and not error.code:
+            raise
+        # With unknown options returned and values unjudged, tyro has this one complaint left.
+        raise UsageError("an option lacks its value; see --help") from error
+    if unknown:
+        raise UsageError(f"no option {unknown[0]!r}; see --help")
+    return config
+
+
+def require_extra() -> None:
+    """Refuse to go on without the packages of the extra "train".
+
+    Raises:
+        UsageError: for the first that is missing.
+    """
+    for name in _EXTRA:
+        try:
+            found = importlib.util.find_spec(name) is not None
+        except ImportError:
+            found = False
+        if not found:
+            raise UsageError(f'{name} is missing; install it with: pip install "saner-jax[train]"')

@@ -1,0 +1,187 @@
+"""The commands of `saner-jax`: arguments to options, errors to sentences.
+
+What each does is told by the module it runs; only the standard library is imported here, so that a
+missing extra is told in a sentence.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from saner_jax.cli._arguments import CommandError, Config, UsageError, parse, require_extra
+
+
+class Command(NamedTuple):
+    """Hold one command.
+
+    Attributes:
+        summary: a line for the help.
+        run: takes the arguments after the command's name and returns the exit code 0. It raises
+            UsageError for a missing extra and for an option or a value that cannot be used,
+            CommandError when the loss of a run stops being finite, OSError when a file cannot be
+            written, and KeyboardInterrupt after a signal, with a sentence on what is kept.
+    """
+
+    summary: str
+    run: Callable[[Sequence[str]], int]
+
+
+def _train(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.experiments import (
+        DEVICE_OPTIONS,
+        PRESETS,
+        TrainConfig,
+        prepare_training,
+        reopen_training,
+        run_training,
+    )
+
+    preset, rest = _take_option("--preset", arguments)
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+    default = TrainConfig() if preset is None else PRESETS[preset]
+    config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
+    with _refusals():
+        if config.resume is None:
+            job = prepare_training(config)
+        else:
+            here = {name: getattr(config, name) for name in ("resume", *DEVICE_OPTIONS)}
+            if config != TrainConfig(**here):
+                raise ValueError(
+                    "resume goes on with the run's own options; give no others but those of devices"
+                )
+            job = reopen_training(config.resume, config)
+        run_training(job, command=_line("train", arguments))
+    return 0
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.experiments import EvaluateConfig, check_evaluate, evaluate_run
+    from saner_jax.reports import show_evaluation
+
+    def act(config: EvaluateConfig) -> None:
+        show_evaluation(evaluate_run(check_evaluate(config), config.checkpoint))
+
+    return _act("evaluate", EvaluateConfig, act, arguments)
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
+
+    config = parse(CompareConfig, arguments, prog="saner-jax compare")
+    with _refusals():
+        job = prepare_comparison(config)
+    run_comparison(job, command=_line("compare", arguments))
+    return 0
+
+
+def _suspects(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.label_errors import SuspectsConfig, find_suspects, prepare_suspects
+
+    line = _line("suspects", arguments)
+    act = lambda config: find_suspects(prepare_suspects(config), line)
+    return _act("suspects", SuspectsConfig, act, arguments)
+
+
+def _relabel(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.label_errors import RelabelConfig, relabel
+
+    return _act("relabel", RelabelConfig, relabel, arguments)
+
+
+def _report(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.experiments import ReportConfig
+    from saner_jax.reports import say, write_report
+
+    def act(config: ReportConfig) -> None:
+        page = write_report(config.runs, config.output_file)
+        say(f"{page}: {page.stat().st_size:,} bytes, with all pictures inside")
+
+    return _act("report", ReportConfig, act, arguments)
+
+
+def _explain(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.experiments import ExplainConfig, explain
+
+    line = _line("explain", arguments)
+    return _act("explain", ExplainConfig, lambda config: explain(config, line), arguments)
+
+
+def _data(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.cli._data import PrepareConfig, ShowConfig, prepare_data, show_data
+
+    actions: dict[str, Any] = {
+        "prepare": (PrepareConfig, prepare_data),
+        "show": (ShowConfig, show_data),
+    }
+    if arguments and arguments[0] in ("-h", "--help"):
+        rows = (f"  {name:<10}{config.__doc__}\n" for name, (config, _) in actions.items())
+        sys.stdout.write(f"usage: saner-jax data ACTION [options]\n\nactions:\n{''.join(rows)}")
+        return 0
+    if not arguments or arguments[0] not in actions:
+        what = f"not {arguments[0]!r}" if arguments else "and none is given"
+        raise UsageError(f"the action must be one of {', '.join(actions)}, {what}")
+    config_type, act = actions[arguments[0]]
+    return _act(f"data {arguments[0]}", config_type, act, arguments[1:])
+
+
+COMMANDS = {
+    "train": Command("train one model on noisy labels, with checkpoints", _train),
+    "evaluate": Command("evaluate a checkpoint of a run", _evaluate),
+    "compare": Command("train methods on the same noisy labels and tabulate them", _compare),
+    "suspects": Command("rank training examples by how likely their label is wrong", _suspects),
+    "relabel": Command("write the labels that a reviewed suspects.csv decides on", _relabel),
+    "report": Command("make one page of runs, to read, print or send", _report),
+    "explain": Command("draw why SANER resists wrong labels", _explain),
+    "data": Command("prepare a dataset, or show what is in it", _data),
+}
+
+
+def _act(
+    name: str, config_type: type[Config], act: Callable[[Config], Any], arguments: Sequence[str]
+) -> int:
+    config = parse(config_type, arguments, prog=f"saner-jax {name}")
+    with _refusals():
+        act(config)
+    return 0
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    from saner_jax.training import Diverged
+
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except Diverged as error:
+        raise CommandError(str(error)) from error
+
+
+def _take_option(name: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take an option and its value out of arguments, in either spelling."""
+    rest = list(arguments)
+    for position, argument in enumerate(rest):
+        if argument.startswith(f"{name}="):
+            del rest[position]
+            return argument.partition("=")[2], rest
+        if argument == name:
+            if position + 1 == len(rest):
+                raise UsageError(f"{name} lacks its value; see --help")
+            del rest[position]
+            return rest.pop(position), rest
+    return None, rest
+
+
+def _line(name: str, arguments: Sequence[str]) -> str:
+    return shlex.join(("saner-jax", name, *arguments))

@@ -1,0 +1,140 @@
+"""Prepare a dataset, or show what is in it: what `saner-jax data` does."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from saner_jax.data import Dataset, prepare_cifar, tfds_folder
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.experiments import RunConfig, check_run, draw_noise, load_data
+from saner_jax.reports import image_grid, say
+from saner_jax.runs import write_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """Download a dataset, or read its archive, and prepare it for TensorFlow Datasets."""
+
+    dataset: str = "cifar10"
+    """cifar10 or cifar100."""
+    data_dir: Path | None = None
+    """Folder of TensorFlow Datasets; $TFDS_DATA_DIR or ~/tensorflow_datasets if not given."""
+    archive: Path | None = None
+    """The official binary archive, where it is at hand; downloaded if not given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShowConfig(RunConfig):
+    """Show a dataset, its label noise, and a picture of flipped examples if asked for."""
+
+    seed: int = 0
+    """Seed of the noise."""
+    picture: Path | None = None
+    """PNG file for a grid of flipped examples with their true and given labels."""
+    picture_rows: int = 5
+    """Rows of the grid, of eight examples each."""
+
+
+def prepare_data(config: PrepareConfig) -> None:
+    """Prepare CIFAR-10 or CIFAR-100 and say where it lies.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for another dataset, an archive that is not the official one, or no network.
+        OSError: when the folder cannot be written.
+    """
+    folder = tfds_folder(config.data_dir)
+    prepare_cifar(config.dataset, folder, archive=config.archive)
+    say(
+        f"{config.dataset} is prepared in {folder}; use it with --dataset {config.dataset}"
+        f" --data-dir {folder}"
+    )
+
+
+def show_data(config: ShowConfig) -> None:
+    """Print what a dataset holds and what the noise does to its labels.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for an option out of range, or a dataset or noise that cannot be had.
+        OSError: when the picture cannot be written.
+    """
+    check_run(config)
+    dataset = load_data(config)
+    noisy = draw_noise(config, dataset, config.seed)
+    for line in describe(config, dataset, noisy):
+        say(line)
+    if config.picture is not None:
+        write_bytes(config.picture, flipped_grid(dataset, noisy, rows=config.picture_rows))
+        say(f"Flipped examples are shown in {config.picture}")
+
+
+def describe(config: RunConfig, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
+    """Say in a few lines what a dataset holds and what was done to its labels.
+
+    Args:
+        config: what named them.
+        dataset: as from `load_data`.
+        noisy: as from `draw_noise`.
+
+    Returns:
+        The lines.
+
+    Example:
+        >>> from saner_jax.experiments import draw_noise, load_data
+        >>> config = RunConfig(rate=0.0)
+        >>> dataset = load_data(config)
+        >>> print(describe(config, dataset, draw_noise(config, dataset, 0))[0])
+        digits: 1,437 training and 360 test images of 8 x 8 x 1, 10 classes
+    """
+    height, width, channels = dataset.train_images.shape[1:]
+    num_classes = len(dataset.class_names)
+    counts = np.bincount(dataset.train_labels, minlength=num_classes)
+    flips = noisy.transition_realised * (1 - np.eye(num_classes))
+    lines = [
+        f"{config.dataset}: {len(dataset.train_labels):,} training and"
+        f" {len(dataset.test_labels):,} test images of {height} x {width} x {channels},"
+        f" {num_classes} classes",
+        f"training images per class: {counts.min():,} to {counts.max():,}",
+        f"noise {config.noise}: {int(noisy.is_flipped.sum()):,} labels flipped,"
+        f" {noisy.rate:.2%} of all; label hash {noisy.label_hash}",
+    ]
+    for flat in np.argsort(flips, axis=None)[::-1][:5]:
+        true, given = divmod(int(flat), num_classes)
+        if flips[true, given] > 0:
+            names = dataset.class_names
+            lines.append(f"  {flips[true, given]:.1%} of {names[true]} given as {names[given]}")
+    return lines
+
+
+def flipped_grid(dataset: Dataset, noisy: NoisyLabels, *, rows: int = 5, columns: int = 8) -> bytes:
+    """Draw flipped training examples, each with its true label and the one given.
+
+    Args:
+        dataset: whose training images are drawn.
+        noisy: their labels.
+        rows: rows of the grid, at least 1.
+        columns: examples in a row, at least 1.
+
+    Returns:
+        A PNG file. Examples are spread evenly over the flipped ones, in order; a grid of fewer is
+        left blank at the end.
+
+    Raises:
+        ValueError: where no label is flipped.
+    """
+    flipped = np.flatnonzero(noisy.is_flipped)
+    if not len(flipped):
+        raise ValueError("picture has nothing to show: no label is flipped")
+    number = min(rows * columns, len(flipped))
+    chosen = flipped[np.linspace(0, len(flipped) - 1, number).round().astype(int)]
+    names = dataset.class_names
+    titles = [
+        f"given {names[noisy.labels[row]]}\ntrue {names[noisy.true_labels[row]]}" for row in chosen
+    ]
+    return image_grid(dataset.train_images[chosen], titles, rows=rows, columns=columns)

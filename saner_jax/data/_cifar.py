@@ -1,0 +1,310 @@
+"""CIFAR-10 and CIFAR-100 through TensorFlow Datasets, without TensorFlow.
+
+TFDS reads prepared data without TensorFlow but cannot prepare CIFAR without it, so the builder here
+does: from the official binary archive, which holds no pickle, to images stored as PNG.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import re
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saner_jax.data._dataset import Dataset
+
+
+class Archive(NamedTuple):
+    """Say what an official archive holds.
+
+    Attributes:
+        md5: of the archive; None takes any.
+        members: by split, the members and how many images each has.
+        label_bytes: bytes before the pixels of an image, the last of them the label.
+        names: members with the names of coarse and fine labels, as many as `label_bytes`.
+    """
+
+    md5: str | None
+    members: dict[str, dict[str, int]]
+    label_bytes: int
+    names: tuple[str, ...]
+
+
+# md5 as in TFDS and torchvision; layout from https://www.cs.toronto.edu/~kriz/cifar.html.
+CIFAR = {
+    "cifar10": Archive(
+        "c32a1d4ab5d03f1284b67883e8d87530",
+        {
+            "train": {f"cifar-10-batches-bin/data_batch_{i}.bin": 10000 for i in range(1, 6)},
+            "test": {"cifar-10-batches-bin/test_batch.bin": 10000},
+        },
+        1,
+        ("cifar-10-batches-bin/batches.meta.txt",),
+    ),
+    "cifar100": Archive(
+        "03b5dce01913d631647c71ecec9e9cb8",
+        {
+            "train": {"cifar-100-binary/train.bin": 50000},
+            "test": {"cifar-100-binary/test.bin": 10000},
+        },
+        2,
+        ("cifar-100-binary/coarse_label_names.txt", "cifar-100-binary/fine_label_names.txt"),
+    ),
+}
+_SITE = "https://www.cs.toronto.edu/~kriz/"
+_FILES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
+# TFDS's own version of both, so that its readers take the folder for theirs.
+_VERSION = "3.0.2"
+
+
+def tfds_folder(data_dir: Path | None) -> Path:
+    """Return the folder of TensorFlow Datasets: the one given, $TFDS_DATA_DIR, or its default.
+
+    Args:
+        data_dir: the folder, or None for the default.
+
+    Returns:
+        The folder, which need not exist.
+    """
+    default = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    return Path(default if data_dir is None else data_dir)
+
+
+def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
+    """Read CIFAR-10 or CIFAR-100 as TFDS has prepared it.
+
+    Args:
+        name: "cifar10" or "cifar100", with its fine labels.
+        data_dir: the folder of TensorFlow Datasets; see `tfds_folder`.
+
+    Returns:
+        The images in the order they are stored in, which TFDS shuffles; `train_index` is each
+        one's number in the official binary files, from TFDS's `id`.
+
+    Raises:
+        ValueError: where nothing is prepared, or what is there cannot be read.
+        ImportError: without tensorflow-datasets.
+    """
+    folder = tfds_folder(data_dir)
+    versions = sorted(
+        (path.parent for path in (folder / name).glob("*.*.*/dataset_info.json")),
+        key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")],
+    )
+    if not versions:
+        raise ValueError(
+            f"{folder}: {name} is not prepared there; saner-jax data prepare --dataset {name}"
+            f" --data-dir {folder} does it"
+        )
+    path = versions[-1]
+    try:
+        builder = _tfds().builder_from_directory(path)
+        names = tuple(builder.info.features["label"].names)
+        train_images, train_labels, train_index = _read_split(builder, "train")
+        test_images, test_labels, _ = _read_split(builder, "test")
+    except ImportError:
+        raise
+    # TFDS, array_record and Pillow each raise errors of their own for a damaged file.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path}: not a readable {name} of TFDS: {reason}") from error
+    return Dataset(train_images, train_labels, test_images, test_labels, names, train_index)
+
+
+def prepare_cifar(
+    name: str,
+    data_dir: Path | None = None,
+    *,
+    archive: Path | None = None,
+    layout: Archive | None = None,
+) -> None:
+    """Prepare CIFAR-10 or CIFAR-100 for TFDS, from the official binary archive.
+
+    Nothing is left that looks prepared until all of it is.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        data_dir: the folder of TensorFlow Datasets; see `tfds_folder`.
+        archive: `cifar-10-binary.tar.gz` or `cifar-100-binary.tar.gz`; downloaded if None.
+        layout: what the archive holds; the official one if None.
+
+    Raises:
+        ValueError: for another name, an archive that is not the official one, or no network.
+        OSError: when the folder cannot be written.
+        ImportError: without tensorflow-datasets.
+    """
+    if name not in CIFAR:
+        raise ValueError(f"dataset must be one of {', '.join(CIFAR)}, not {name!r}")
+    folder = tfds_folder(data_dir)
+    layout = CIFAR[name] if layout is None else layout
+    if archive is None:
+        archive = folder / "downloads" / _FILES[name]
+        if not archive.is_file():
+            _download(_SITE + _FILES[name], archive)
+    images, labels, names = _read_archive(Path(archive), layout)
+    _builder(name, folder, images, labels, names).download_and_prepare(file_format="array_record")
+
+
+def _tfds() -> Any:
+    # Its import warns of OpenCV and TensorFlow, which nobody misses here.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    import tensorflow_datasets as tfds
+
+    return tfds
+
+
+def _read_split(
+    builder: Any, split: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
+    source = builder.as_data_source(split, decoders={"image": _tfds().decode.SkipDecoding()})
+    shape = builder.info.features["image"].shape
+    images = np.empty((len(source), *shape), np.uint8)
+    labels, index = np.empty(len(source), np.int32), np.empty(len(source), np.int64)
+
+    def read(rows: NDArray[np.intp]) -> None:
+        for row, example in zip(rows, source.__getitems__(rows.tolist()), strict=True):
+            images[row] = _decoded(example["image"])
+            labels[row] = example["label"]
+            found = re.search(rb"\d+$", example["id"]) if "id" in example else None
+            index[row] = int(found[0]) if found else row
+
+    # In threads, since Pillow gives Python's lock away while it decodes.
+    chunks = np.array_split(np.arange(len(source)), max(len(source) // 1000, 1))
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(read, chunks):
+            pass
+    return images, labels, index
+
+
+def _decoded(content: Any) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image)
+
+
+def _download(address: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    by_hand = f"fetch {address} elsewhere and pass it with --archive"
+    try:
+        with urllib.request.urlopen(address, timeout=8) as response, partial.open("wb") as file:
+            shutil.copyfileobj(response, file)
+        partial.replace(path)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ValueError(f"{address} cannot be downloaded ({reason}); {by_hand}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_archive(
+    path: Path, layout: Archive
+) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.uint8]], list[list[str]]]:
+    """Return images by split, label columns by split, and the names of each column's classes."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such archive")
+    if layout.md5 is not None:
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != layout.md5:
+            raise ValueError(
+                f"{path}: not the official binary archive: its md5 is {md5}, not {layout.md5}"
+            )
+    size = layout.label_bytes + 3072
+    images, labels = {}, {}
+    try:
+        with tarfile.open(path) as archive:
+            for split, members in layout.members.items():
+                rows = np.concatenate(
+                    [
+                        _member(archive, member, number * size).reshape(number, size)
+                        for member, number in members.items()
+                    ]
+                )
+                pixels = rows[:, layout.label_bytes :].reshape(-1, 3, 32, 32)
+                images[split] = pixels.transpose(0, 2, 3, 1)
+                labels[split] = rows[:, : layout.label_bytes]
+            names = [_member(archive, member).tobytes().decode().split() for member in layout.names]
+    except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable archive: {error}") from error
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: not the archive of CIFAR: {error}") from error
+    for column, known in enumerate(names):
+        largest = max(int(label[:, column].max()) for label in labels.values())
+        if largest >= len(known):
+            raise ValueError(f"{path}: not the archive of CIFAR: a label of {largest} has no name")
+    return images, labels, names
+
+
+def _member(archive: tarfile.TarFile, name: str, size: int | None = None) -> NDArray[np.uint8]:
+    info = archive.getmember(name)
+    if size is not None and info.size != size:
+        raise ValueError(f"{name} has {info.size} bytes, not {size}")
+    file = archive.extractfile(info) if info.size < 2**28 else None
+    if file is None:
+        raise ValueError(f"{name} is no file")
+    return np.frombuffer(file.read(), np.uint8)
+
+
+def _builder(
+    name: str,
+    folder: Path,
+    images: dict[str, NDArray[np.uint8]],
+    labels: dict[str, NDArray[np.uint8]],
+    names: list[list[str]],
+) -> Any:
+    from PIL import Image
+
+    tfds = _tfds()
+    features: dict[str, Any] = {
+        "id": tfds.features.Text(),
+        "image": tfds.features.Image(shape=(32, 32, 3)),
+        "label": tfds.features.ClassLabel(names=names[-1]),
+    }
+    if len(names) > 1:
+        features["coarse_label"] = tfds.features.ClassLabel(names=names[0])
+
+    # TFDS has datasets of these names, which stay the ones it knows.
+    base: Any = tfds.core.GeneratorBasedBuilder
+
+    class Cifar(base, skip_registration=True):  # pyright: ignore
+        """CIFAR from arrays in memory."""
+
+        VERSION = tfds.core.Version(_VERSION)
+
+        def _info(self) -> Any:
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+                homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+            )
+
+        def _split_generators(self, dl_manager: Any) -> Any:
+            del dl_manager
+            return {split: self._generate_examples(split) for split in images}
+
+        def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+            for row, image in enumerate(images[split]):
+                png = io.BytesIO()
+                Image.fromarray(image).save(png, "PNG")
+                example = {
+                    "id": f"{split}_{row:05d}",
+                    "image": png.getvalue(),
+                    "label": int(labels[split][row, -1]),
+                }
+                if len(names) > 1:
+                    example["coarse_label"] = int(labels[split][row, 0])
+                yield example["id"], example
+
+    Cifar.name = name
+    return Cifar(data_dir=folder)

@@ -1,0 +1,134 @@
+"""Read a folder of images, one folder a class: `split/class/file`."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saner_jax.data._dataset import Dataset, check_fits
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+TEST_SPLITS = ("test", "val")
+
+
+def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
+    """Read the images of `root/train/class/*` and `root/test/class/*`, or `val` for `test`.
+
+    Classes are numbered by the names of their folders, examples by class and then by name. Files
+    that do not end in .png, .jpg, .jpeg, .bmp or .webp, and names that begin with a dot, are left
+    out. Every image becomes RGB, 8 bits a channel.
+
+    Args:
+        root: the folder.
+        image_size: side to resize all images to, bicubic, whatever their shape; None leaves them,
+            and then they must all have one size.
+
+    Returns:
+        The images, in memory; `train_index` counts from 0 in the order above.
+
+    Raises:
+        ValueError: for a missing split, classes that differ between the splits, a class without
+            images, a file that is no whole image, and images of several sizes; the sentence names
+            the file or folder.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for split in ("train", "test"):
+        ...     for name in ("cat", "dog"):
+        ...         (root / split / name).mkdir(parents=True)
+        ...         Image.new("RGB", (8, 6)).save(root / split / name / "1.png")
+        >>> dataset = read_image_folder(root)
+        >>> dataset.train_images.shape, dataset.class_names
+        ((2, 6, 8, 3), ('cat', 'dog'))
+    """
+    train = root / "train"
+    test = next((root / name for name in TEST_SPLITS if (root / name).is_dir()), root / "test")
+    names = _classes(train)
+    if _classes(test) != names:
+        differing = sorted(set(names) ^ set(_classes(test)))
+        raise ValueError(
+            f"{root}: {train.name} and {test.name} must have the same classes, and differ in"
+            f" {', '.join(differing[:3])}"
+        )
+    if len(names) < 2:
+        raise ValueError(f"{train}: one class leaves nothing to learn")
+    train_files, train_labels = _files(train, names)
+    test_files, test_labels = _files(test, names)
+    images = _read_all([*train_files, *test_files], image_size)
+    return Dataset(
+        images[: len(train_files)],
+        train_labels,
+        images[len(train_files) :],
+        test_labels,
+        names,
+        np.arange(len(train_files)),
+        tuple(path.relative_to(root).as_posix() for path in train_files),
+    )
+
+
+def _classes(split: Path) -> tuple[str, ...]:
+    if not split.is_dir():
+        raise ValueError(f"{split}: there is no such folder; a dataset has split/class/* folders")
+    names = (path.name for path in split.iterdir() if path.is_dir())
+    return tuple(sorted(name for name in names if not name.startswith(".")))
+
+
+def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.int32]]:
+    files, labels = [], []
+    for label, name in enumerate(names):
+        found = sorted(
+            path
+            for path in (split / name).iterdir()
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        )
+        if not found:
+            raise ValueError(f"{split / name}: holds no image ({', '.join(SUFFIXES)})")
+        files += found
+        labels += [label] * len(found)
+    return files, np.asarray(labels, np.int32)
+
+
+def _read_all(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
+    first = _read(files[0], image_size)
+    check_fits(f"{files[0].parents[2]}: its {len(files)} images", len(files) * first.size)
+    images = np.empty((len(files), *first.shape), np.uint8)
+
+    def read(row: int) -> None:
+        image = _read(files[row], image_size)
+        if image.shape != first.shape:
+            raise ValueError(
+                f"{files[row]}: it is {image.shape[1]} x {image.shape[0]} and {files[0]} is"
+                f" {first.shape[1]} x {first.shape[0]}; image_size resizes all to one size"
+            )
+        images[row] = image
+
+    # Pillow decodes without Python's lock.
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(read, range(len(files))):
+            pass
+    return images
+
+
+def _read(file: Path, image_size: int | None) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        # Opening a pipe would wait for ever.
+        if not file.is_file():
+            raise ValueError("it is no file, or a link to none")
+        with warnings.catch_warnings():
+            # Pillow only warns of images up to twice its limit on what may be unpacked.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image = image.convert("RGB")
+        if image_size is not None:
+            image = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
+        return np.asarray(image)
+    # Pillow's decoders raise errors of many kinds for damaged files.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{file}: not a readable image: {reason}") from error

@@ -1,0 +1,77 @@
+"""Load a classification dataset as plain arrays, by name or path."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saner_jax.data._cifar import CIFAR, read_cifar
+from saner_jax.data._dataset import Dataset
+from saner_jax.data._image_folder import read_image_folder
+from saner_jax.data._npz import read_npz
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+) -> Dataset:
+    """Load a dataset by its name, or by the path of a file or folder.
+
+    "digits" is scikit-learn's set of 1,797 scanned 8x8 digits, which comes with the package: a
+    stratified split keeps 1,437 for training and 360 for testing, always the same ones. Its
+    pixels count ink from 0 to 16; they are scaled to 0 to 255 and rounded.
+
+    Args:
+        name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz", see
+            `read_npz`; or a folder of images, see `read_image_folder`.
+        data_dir: for CIFAR, the folder of TensorFlow Datasets.
+        image_size: for a folder of images, the side to resize them to; None leaves them.
+
+    Returns:
+        The arrays, in memory.
+
+    Raises:
+        ValueError: for any other name, and for data that is missing, damaged or of another form;
+            the sentence names the file and what is wrong with it.
+        ImportError: for "digits" without scikit-learn, CIFAR without tensorflow-datasets.
+
+    Example:
+        >>> digits = load("digits")
+        >>> digits.train_images.shape, digits.test_images.shape, len(digits.class_names)
+        ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
+    """
+    if name == "digits":
+        return _digits()
+    if name in CIFAR:
+        return read_cifar(str(name), data_dir)
+    path = Path(name)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if path.is_dir():
+        return read_image_folder(path, image_size=image_size)
+    raise ValueError(
+        f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz file or of a'
+        f" folder of images, not {str(name)!r}"
+    )
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits: Any = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = digits.target.astype(np.int32)
+    split: Any = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
+    train_images, test_images, train_labels, test_labels = split
+    return Dataset(
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        tuple(str(name) for name in digits.target_names),
+        np.arange(len(train_labels)),
+    )

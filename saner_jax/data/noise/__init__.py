@@ -1,0 +1,75 @@
+"""Label noise by its published definition."""
+
+from saner_jax.data.noise._asymmetric import (
+    CIFAR10_TARGETS,
+    CIFAR100_SUPERCLASSES,
+    asymmetric_cifar10,
+    asymmetric_cifar100,
+)
+from saner_jax.data.noise._by_class import (
+    next_class,
+    pair,
+    symmetric,
+    symmetric_inclusive,
+    symmetric_transition,
+    transition,
+)
+from saner_jax.data.noise._by_image import instance, pmd, target_rows
+from saner_jax.data.noise._human import human, read_human_labels
+from saner_jax.data.noise._label_file import format_labels, from_file, rows_of, whole
+from saner_jax.data.noise._noisy_labels import (
+    NoisyLabels,
+    begin,
+    checked_labels,
+    checked_rows,
+    checked_setting,
+    choose,
+    draw_from_rows,
+    flip_to,
+    map_transition,
+    record,
+)
+from saner_jax.data.noise._reference import (
+    reference_asymmetric,
+    reference_dependent,
+    reference_hash,
+    reference_symmetric,
+)
+from saner_jax.data.noise._types import NOISE_TYPES
+
+__all__ = [
+    "CIFAR10_TARGETS",
+    "CIFAR100_SUPERCLASSES",
+    "NOISE_TYPES",
+    "NoisyLabels",
+    "asymmetric_cifar10",
+    "asymmetric_cifar100",
+    "begin",
+    "checked_labels",
+    "checked_rows",
+    "checked_setting",
+    "choose",
+    "draw_from_rows",
+    "flip_to",
+    "format_labels",
+    "from_file",
+    "human",
+    "instance",
+    "map_transition",
+    "next_class",
+    "pair",
+    "pmd",
+    "read_human_labels",
+    "record",
+    "reference_asymmetric",
+    "reference_dependent",
+    "reference_hash",
+    "reference_symmetric",
+    "rows_of",
+    "symmetric",
+    "symmetric_inclusive",
+    "symmetric_transition",
+    "target_rows",
+    "transition",
+    "whole",
+]

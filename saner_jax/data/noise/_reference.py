@@ -1,0 +1,206 @@
+"""Repeat the label noise of SANER's authors, example by example.
+
+The published SANER runs seed NumPy's legacy generator right before they build their datasets, so
+their noise can be drawn again from the seed (42, 43, 44) alone. For a comparison with published
+numbers; for experiments of your own, `symmetric` and its kin draw from today's generators.
+
+The true labels must come in the order of the python version of CIFAR, which is also torchvision's:
+in another order the same draw flips other images.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from saner_jax.data.noise._asymmetric import CIFAR10_TARGETS
+from saner_jax.data.noise._by_class import next_class, symmetric_transition
+from saner_jax.data.noise._by_image import target_rows
+from saner_jax.data.noise._noisy_labels import (
+    NoisyLabels,
+    checked_labels,
+    checked_setting,
+    map_transition,
+    record,
+)
+
+
+def reference_symmetric(
+    true_labels: ArrayLike, rate: float, *, num_classes: int, seed: int
+) -> NoisyLabels:
+    """Flip labels to any other class with the draws of SANER's authors.
+
+    The same model as `symmetric`: exactly `int(rate * n)` labels flip, never to the true class.
+    At one seed a larger rate extends the flips of a smaller one.
+
+    Args:
+        true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
+        rate: share of all labels to flip, in [0, 1].
+        num_classes: number of classes, at least 2.
+        seed: seed of the published run.
+
+    Returns:
+        The labels with their record.
+
+    Raises:
+        ValueError: for labels, a rate, a number of classes or a seed outside the ranges above.
+
+    Example:
+        >>> noisy = reference_symmetric([0, 1, 2, 0, 1, 2], 0.5, num_classes=3, seed=42)
+        >>> noisy.labels
+        array([1, 0, 2, 0, 1, 0], dtype=int32)
+
+    Source:
+        `lhchau/saner @07fd303`, `dataloader/`.
+    """
+    true_labels, draws = _begin(true_labels, rate, num_classes, seed)
+    chosen = _choose(true_labels.size, rate, draws)
+    # The authors choose from the ascending list of the other classes, one label at a time.
+    places = draws.randint(0, num_classes - 1, size=chosen.size, dtype=np.int64)
+    labels = true_labels.copy()
+    labels[chosen] = places + (places >= true_labels[chosen])
+    return record(labels, true_labels, symmetric_transition(rate, num_classes))
+
+
+def reference_asymmetric(
+    true_labels: ArrayLike, rate: float, *, num_classes: int, seed: int
+) -> NoisyLabels:
+    """Flip labels to a fixed other class with the choices of SANER's authors.
+
+    With 10 classes the same model as `asymmetric_cifar10` with `counted="all"`: exactly
+    `int(rate * n)` examples are chosen, those of five classes stay, and about half of `rate` is
+    wrong. With 100 classes the same as `asymmetric_cifar100` with `target="next"`: all chosen
+    flip.
+
+    Args:
+        true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
+        rate: share of all labels to choose, in [0, 1].
+        num_classes: 10 for CIFAR-10 or 100 for CIFAR-100.
+        seed: seed of the published run.
+
+    Returns:
+        The labels with their record.
+
+    Raises:
+        ValueError: for labels, a rate, a number of classes or a seed outside the ranges above.
+
+    Example:
+        >>> reference_asymmetric([2, 0, 9, 3], 1.0, num_classes=10, seed=42).labels
+        array([0, 0, 1, 5], dtype=int32)
+
+    Source:
+        `lhchau/saner @07fd303`, `dataloader/`.
+    """
+    if num_classes not in (10, 100):
+        raise ValueError(
+            f"reference_asymmetric maps 10 or 100 classes of CIFAR, not {num_classes!r}"
+        )
+    targets = CIFAR10_TARGETS if num_classes == 10 else next_class(100)
+    true_labels, draws = _begin(true_labels, rate, num_classes, seed)
+    chosen = _choose(true_labels.size, rate, draws)
+    labels = true_labels.copy()
+    labels[chosen] = targets[true_labels[chosen]]
+    return record(labels, true_labels, map_transition(rate, targets))
+
+
+def reference_dependent(
+    true_labels: ArrayLike,
+    images: NDArray[Any],
+    rate: float,
+    *,
+    num_classes: int,
+    seed: int,
+) -> NoisyLabels:
+    """Flip labels to a class that depends on the image, with the draws of SANER's authors.
+
+    Exactly `int(rate * n)` examples, chosen uniformly, are flipped, never to the true class. The
+    authors call it PDN, but unlike in `instance` the image decides only where a label goes, not
+    whether it flips. The labels drawn are the authors' only as far as the images are: theirs went
+    through random crops and flips of PyTorch first.
+
+    Args:
+        true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
+        images: float32 `(n, channels, h, w)`, normalised. Channels come first, since the maps
+            are drawn in that order.
+        rate: share of all labels to flip, in [0, 1].
+        num_classes: number of classes, at least 2.
+        seed: seed of the published run.
+
+    Returns:
+        The labels with their record. `transition_asked` averages over the examples of each class;
+        a class without examples has the row of the identity.
+
+    Raises:
+        ValueError: for labels, images, a rate, a number of classes or a seed other than above.
+
+    Limits:
+        The maps take `4 * features * num_classes**2` bytes: 123 MB for CIFAR-100. A sum of
+        float32 products may differ in the last bit between machines, and then, very rarely, a
+        label.
+
+    Example:
+        >>> images = np.ones((4, 3, 2, 2), np.float32)
+        >>> noisy = reference_dependent([0, 1, 2, 0], images, 1.0, num_classes=3, seed=42)
+        >>> noisy.is_flipped
+        array([ True,  True,  True,  True])
+
+    Source:
+        `lhchau/saner dataloader/tools.py @89e310c`.
+
+    Differences:
+        1. Images are taken as given, not augmented.
+    """
+    true_labels, draws = _begin(true_labels, rate, num_classes, seed)
+    images = np.asarray(images)
+    if images.ndim != 4 or len(images) != true_labels.size or images.dtype != np.float32:
+        raise ValueError(
+            f"images must be float32 ({true_labels.size}, channels, h, w), one per label,"
+            f" not {images.dtype} {images.shape}"
+        )
+    features = images.reshape(len(images), int(np.prod(images.shape[1:])))
+    # All maps are drawn before the examples are chosen; one at a time it is the same stream.
+    maps = [
+        draws.randn(features.shape[1], num_classes).astype(np.float32) for _ in range(num_classes)
+    ]
+    rows = np.zeros((len(features), num_classes), np.float32)
+    asked = np.eye(num_classes)
+    for c in range(num_classes):
+        members = np.flatnonzero(true_labels == c)
+        if members.size:
+            rows[members] = target_rows(features[members], maps[c], c)
+            asked[c] = (1 - rate) * asked[c] + rate * rows[members].mean(axis=0, dtype=np.float64)
+    labels = true_labels.copy()
+    for i in _choose(true_labels.size, rate, draws):
+        labels[i] = draws.choice(num_classes, p=rows[i])
+    return record(labels, true_labels, asked)
+
+
+def reference_hash(labels: ArrayLike) -> str:
+    """Return the first 16 hex digits of the SHA-256 of labels as little-endian int64.
+
+    The authors' labels are int64; `NoisyLabels.label_hash` is that of int32.
+
+    Args:
+        labels: integers `(n,)`.
+
+    Returns:
+        16 hex digits; equal ones mean equal labels in equal order.
+
+    Example:
+        >>> reference_hash([0, 1, 2])
+        'ab25350e3e65efeb'
+    """
+    return hashlib.sha256(np.asarray(labels).astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def _begin(
+    true_labels: ArrayLike, rate: float, num_classes: int, seed: int
+) -> tuple[NDArray[np.int32], np.random.RandomState]:
+    checked_setting(rate, num_classes)
+    # The authors' draws come from this generator and no other.
+    return checked_labels(true_labels, num_classes), np.random.RandomState(seed)
+
+
+def _choose(num_examples: int, rate: float, draws: np.random.RandomState) -> NDArray[Any]:
+    return draws.choice(num_examples, int(rate * num_examples), replace=False)

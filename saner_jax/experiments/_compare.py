@@ -1,0 +1,173 @@
+"""Compare methods on one dataset with noisy training labels: what `saner-jax compare` does.
+
+`prepare` refuses bad options before anything is written; `run` trains one method after the other,
+keeps the run folder up to date and prints the table.
+"""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from saner_jax import reports, runs
+from saner_jax.experiments._build import build_model, draw_noise, load_data
+from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
+from saner_jax.experiments._many_seeds import (
+    ComparisonJob,
+    EpochRecord,
+    initial_params,
+    train_all_seeds,
+)
+from saner_jax.experiments._run import prepare_training, train_to_end
+from saner_jax.reports import draw_curves
+from saner_jax.training import Diverged, shares
+
+
+def prepare_comparison(config: CompareConfig) -> ComparisonJob:
+    """Check the options, load the data, draw the noise and make the run folder, in this order.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The job for `run`.
+
+    Raises:
+        ValueError: for an option out of range, a bad dataset, a model that does not fit it, a
+            batch larger than the training set, or an output folder that exists or cannot be made;
+            nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp(), "run")
+        >>> job = prepare_comparison(CompareConfig(seeds=2, output_folder=folder))
+        >>> [int(noisy.is_flipped.sum()) for noisy in job.noisy]
+        [574, 574]
+    """
+    check_compare(config)
+    if config.output_folder is not None and os.path.lexists(config.output_folder):
+        raise ValueError(
+            f"output_folder {str(config.output_folder)!r} exists, and is not written into"
+        )
+    dataset = load_data(config)
+    num_train = len(dataset.train_labels)
+    if config.batch_size > num_train:
+        raise ValueError(
+            f"batch_size must be at most {num_train}, the number of training images of"
+            f" {config.dataset}, not {config.batch_size}"
+        )
+    build_model(config, dataset)  # refuses what does not fit
+    noisy = tuple(draw_noise(config, dataset, seed) for seed in config.all_seeds)
+    return ComparisonJob(config, runs.make_folder(config.output_folder, "compare"), dataset, noisy)
+
+
+def run_comparison(job: ComparisonJob, command: str | None = None) -> dict[str, Any]:
+    """Train every method, keep the run folder up to date, and print the table.
+
+    Args:
+        job: as prepared.
+        command: the command line, for the record.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, with a sentence that says what is kept.
+        OSError: when the run folder cannot be written.
+    """
+    began = time.perf_counter()
+    config, folder = job.config, job.folder
+    options = {**dataclasses.asdict(config), "output_folder": str(folder)}
+    results: dict[str, Any] = {
+        "complete": False,
+        "command": command,
+        "config": options,
+        "provenance": runs.provenance(),
+        "seeds": list(config.all_seeds),
+        "noise": [
+            {"rate": noisy.rate, "label_hash": noisy.label_hash, "flipped": noisy.is_flipped.sum()}
+            for noisy in job.noisy
+        ],
+        "num_train": len(job.dataset.train_labels),
+        "num_test": len(job.dataset.test_labels),
+        "methods": {},
+        "seconds": None,
+    }
+    runs.write_json(folder / "config.json", options)
+    runs.write_json(folder / "results.json", results)
+    try:
+        with reports.progress(config.epochs) as (say, show):
+            say(reports.headline(results))
+            # Dense layers gain from training all seeds at once, convolutions lose by it.
+            at_once = config.model == "mlp"
+            params = initial_params(job) if at_once else None
+            on_epoch = lambda method, epoch, record: show(method, epoch, *_means(record))
+            for method in config.methods:
+                results["methods"][method] = (
+                    train_all_seeds(job, method, params, on_epoch)
+                    if at_once
+                    else _train_seed_by_seed(job, method, say, show)
+                )
+                runs.write_json(folder / "results.json", results)
+        runs.write_bytes(folder / "curves.png", draw_curves(results))
+        results.update(complete=True, seconds=time.perf_counter() - began)
+        runs.write_json(folder / "results.json", results)
+    except KeyboardInterrupt:
+        kept = ", ".join(results["methods"]) or "no method"
+        raise KeyboardInterrupt(
+            f"interrupted; {folder / 'results.json'} keeps the finished methods: {kept}"
+        ) from None
+    reports.show_table(results)
+    return results
+
+
+def _means(record: EpochRecord) -> tuple[float, float, float]:
+    test, train = shares(record.test), shares(record.train)
+    return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorised.mean())
+
+
+def _train_seed_by_seed(
+    job: ComparisonJob, method: str, say: Callable[[str], None], show: Callable[..., None]
+) -> dict[str, Any]:
+    """Train one method as many runs of `saner-jax train`, and join their entries."""
+    config, entries = job.config, []
+    shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
+    for seed in config.all_seeds:
+        options = TrainConfig(
+            **{**shared, "output_folder": job.folder / f"{method}-seed-{seed}"},
+            method=method,
+            seed=seed,
+            validation_fraction=0.0,
+            checkpoint_every_epochs=config.epochs,
+        )
+        one = prepare_training(options, job.dataset)
+        try:
+            results = train_to_end(one, say, partial(show, f"{method}, seed {seed}"))
+            entries.append(results["methods"][method])
+        except Diverged as error:
+            say(f"{method}, seed {seed}: {error}")
+            entries.append(None)
+    return _joined(entries)
+
+
+def _joined(entries: list[dict[str, Any] | None]) -> dict[str, Any]:
+    whole = [entry for entry in entries if entry is not None]
+    # A seed that came to no end has no numbers, and its method no mean.
+    blank = jax.tree.map(lambda _: math.nan, whole[0]) if whole else {"final": {}, "curves": {}}
+    filled = [blank if entry is None else entry for entry in entries]
+    join = lambda key: {
+        name: [row for entry in filled for row in entry[key][name]] for name in blank[key]
+    }
+    return {
+        "diverged": [entry is None for entry in entries],
+        "seconds": sum(entry["seconds"] for entry in whole),
+        "final": join("final"),
+        "curves": join("curves"),
+    }

@@ -1,0 +1,43 @@
+"""Evaluate what a run of the trainer kept: what `saner-jax evaluate` does."""
+
+from pathlib import Path
+
+from saner_jax.experiments._config import TrainConfig
+from saner_jax.experiments._run import checkpoints_of
+from saner_jax.experiments._run import reopen_training as reopen
+from saner_jax.training import CheckpointError, make_predict, shares
+
+
+def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
+    """Evaluate a checkpoint of a run: what `saner-jax evaluate` does.
+
+    Args:
+        folder: a run folder of `saner-jax train`.
+        which: "last", or "best" by the held-out noisy labels.
+
+    Returns:
+        For "train", "validation" (where examples were held out) and "test", the shares by name:
+        `accuracy` on true labels, `fit` on given ones, `memorised`, `corrected`, `clean_fit`, and
+        the mean `loss` on given labels. And "checkpoint", with its `step`.
+
+    Raises:
+        ValueError: for a folder that holds no run, or no such checkpoint that can be used.
+    """
+    job = reopen(folder, TrainConfig(devices=1))
+    checkpoints = checkpoints_of(job, to_resume=False)[("last", "best").index(which)]
+    sentences: list[str] = []
+    try:
+        step, progress, _ = checkpoints.restore_newest(job.progress, sentences.append)
+    except CheckpointError as error:
+        raise ValueError("; ".join([*sentences, str(error)])) from error
+    parts = {"train": job.task.train, "validation": job.task.validation, "test": job.task.test}
+    predict = make_predict(job.task)
+    measured: dict[str, dict[str, float]] = {
+        name: {
+            key: float(value)
+            for key, value in shares(predict(progress.state, part)[0])._asdict().items()
+        }
+        for name, part in parts.items()
+        if len(part.labels)
+    }
+    return {"checkpoint": {"step": step}, **measured}

@@ -1,0 +1,183 @@
+"""Train one method on several seeds at once, so that methods can be compared seed by seed.
+
+Seed i means the same noise draw, the same initial parameters and the same minibatches for every
+method: differences between methods are paired.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saner_jax.data import Dataset
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.experiments._build import build_model, build_optimizer, pixel_functions
+from saner_jax.experiments._config import CompareConfig
+from saner_jax.models import forward_of
+from saner_jax.training import (
+    Counts,
+    TrainState,
+    batch_order,
+    cross_entropy,
+    evaluate,
+    init_state,
+    make_train_step,
+    run_steps,
+    shares,
+)
+
+
+class ComparisonJob(NamedTuple):
+    """Hold what `run` needs, checked: options, an empty run folder, data and noise per seed.
+
+    Attributes:
+        config: the options.
+        folder: where results go.
+        dataset: what is trained on.
+        noisy: its training labels after noise, one draw per seed.
+    """
+
+    config: CompareConfig
+    folder: Path
+    dataset: Dataset
+    noisy: tuple[NoisyLabels, ...]
+
+
+class EpochRecord(NamedTuple):
+    """Hold one epoch's mean loss over its minibatches, and counts after it; one entry per seed.
+
+    Attributes:
+        loss: `(seeds,)`, over the minibatches as they were trained on.
+        train: counts on the training examples.
+        test: counts on the test examples.
+    """
+
+    loss: jax.Array
+    train: Counts
+    test: Counts
+
+
+OnEpoch = Callable[[str, int, EpochRecord], None]
+
+
+def initial_params(job: ComparisonJob) -> Any:
+    """Draw every seed's initial parameters, the same for all methods.
+
+    Args:
+        job: as prepared.
+
+    Returns:
+        Parameters as NumPy arrays, with a leading axis of seeds, so that donating copies of them
+        to one method leaves them to the next.
+    """
+    blank = jnp.zeros((1, *job.dataset.train_images.shape[1:]))
+    keys = jax.vmap(jax.random.key)(np.asarray(job.config.all_seeds, np.uint32))
+    init = build_model(job.config, job.dataset).init
+    return jax.device_get(jax.jit(jax.vmap(lambda key: init(key, blank)))(keys))["params"]
+
+
+def train_all_seeds(
+    job: ComparisonJob, method: str, params: Any, on_epoch: OnEpoch
+) -> dict[str, Any]:
+    """Train one method on all seeds at once.
+
+    One compiled call is one epoch of every seed, with its evaluation; for models of dense layers,
+    since convolutions are slow in a loop on CPU, and with parameters of their own per seed
+    everywhere.
+
+    Args:
+        job: as prepared.
+        method: one of `METHODS`.
+        params: as from `initial_params`.
+        on_epoch: called after every epoch with the method, the epochs done and the record.
+
+    Returns:
+        The method's entry in results.json: `diverged` per seed (a loss was not finite),
+        `seconds` of training and evaluating, `compile_seconds`, `curves` (name to one list of
+        epochs per seed) and `final` (name to one value per seed).
+    """
+    config, dataset = job.config, job.dataset
+    num_train = len(dataset.train_labels)
+
+    def order_of(epoch: int) -> np.ndarray:
+        orders = (
+            batch_order(num_train, config.batch_size, seed=seed, epoch=epoch)
+            for seed in config.all_seeds
+        )
+        return np.stack(list(orders))
+
+    tx = build_optimizer(method, config, num_train // config.batch_size).tx
+    forward = forward_of(build_model(config, dataset))
+    step = make_train_step(forward, cross_entropy, tx)
+
+    def epoch_of_one_seed(
+        state: TrainState,
+        order: jax.Array,
+        labels: jax.Array,
+        seed: jax.Array,
+        data: tuple[jax.Array, ...],
+    ) -> tuple[TrainState, EpochRecord]:
+        images, true_labels, test_images, test_labels = data
+        normalise, prepare = pixel_functions(config, dataset, seed)
+        state, record = run_steps(step, state, images, labels, order, prepare)
+
+        def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:
+            logits, _ = forward(state.params, state.statistics, normalise(images), train=False)
+            return evaluate(logits, labels, true_labels, cross_entropy)
+
+        return state, EpochRecord(
+            loss=jnp.mean(record.loss),
+            train=count(images, labels, true_labels),
+            test=count(test_images, test_labels, test_labels),
+        )
+
+    labels = jnp.asarray(np.stack([noisy.labels for noisy in job.noisy]))
+    seeds = jnp.asarray(np.asarray(config.all_seeds, np.uint32))
+    data = tuple(jnp.asarray(array) for array in dataset[:4])
+    began = time.perf_counter()
+    # Copied, since donation would otherwise eat the parameters of the methods to come.
+    state = jax.vmap(lambda params: init_state(params, tx))(jax.tree.map(jnp.array, params))
+    run_one = (
+        jax.jit(jax.vmap(epoch_of_one_seed, in_axes=(0, 0, 0, 0, None)), donate_argnums=0)
+        .lower(state, order_of(0), labels, seeds, data)
+        .compile()
+    )
+    jax.block_until_ready(state)
+    compiled = time.perf_counter()
+    records = []
+    for epoch in range(config.epochs):
+        state, record = run_one(state, order_of(epoch), labels, seeds, data)
+        records.append(jax.device_get(record))
+        on_epoch(method, epoch + 1, records[-1])
+    ended = time.perf_counter()
+    return {
+        "seconds": ended - compiled,
+        "compile_seconds": compiled - began,
+        **_summarise(jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *records)),
+    }
+
+
+def _summarise(record: EpochRecord) -> dict[str, Any]:
+    # Leaves are (seeds, epochs) here; every entry of `final` is (seeds,).
+    train, test = shares(record.train), shares(record.test)
+    return {
+        "diverged": ~np.isfinite(record.loss).all(axis=-1),
+        "final": {
+            "test_accuracy_last": test.accuracy[:, -1],
+            "test_accuracy_best": test.accuracy.max(axis=-1),
+            "memorised": train.memorised[:, -1],
+            "corrected": train.corrected[:, -1],
+            "clean_fit": train.clean_fit[:, -1],
+        },
+        "curves": {
+            "loss": record.loss,
+            "test_accuracy": test.accuracy,
+            "memorised": train.memorised,
+            "corrected": train.corrected,
+            "clean_fit": train.clean_fit,
+        },
+    }

@@ -1,0 +1,401 @@
+"""Train one model with one method, so that it can be interrupted: what `saner-jax train` does.
+
+`prepare` refuses bad options before anything is written, `reopen` takes up a run that stopped,
+`run` trains to the end and keeps the run folder up to date.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from saner_jax import reports, runs
+from saner_jax.data import Dataset
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.experiments._build import (
+    build_model,
+    build_optimizer,
+    draw_noise,
+    held_out,
+    held_out_fold,
+    initial_variables,
+    load_data,
+    pixel_functions,
+)
+from saner_jax.experiments._config import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
+from saner_jax.models import forward_of
+from saner_jax.reports import draw_curves
+from saner_jax.runs import only_writer
+from saner_jax.training import (
+    AXIS,
+    Checkpoints,
+    Examples,
+    Progress,
+    Row,
+    Stopped,
+    Task,
+    concluded,
+    fit,
+    init_state,
+    join,
+    make_layout,
+    no_history,
+    start,
+    write_evidence,
+)
+
+# Where a run lies does not change what it computes.
+_PLACES = (
+    "data_dir",
+    "noise_dir",
+    "labels_file",
+    "output_folder",
+    "resume",
+    "tensorboard",
+    *DEVICE_OPTIONS,
+)
+
+
+class TrainingJob(NamedTuple):
+    """Hold what `run` needs, checked.
+
+    Attributes:
+        config: the options.
+        folder: of the run.
+        dataset: with all its examples.
+        noisy: the labels to train on.
+        held: rows held out, ascending.
+        task: what `fit` trains.
+        progress: before the first step.
+    """
+
+    config: TrainConfig
+    folder: Path
+    dataset: Dataset
+    noisy: NoisyLabels
+    held: NDArray[np.intp]
+    task: Task
+    progress: Progress
+
+
+def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
+    """Check the options, load the data, draw the noise and make the run folder, in this order.
+
+    Args:
+        config: the options.
+        dataset: what they name, where it is loaded already.
+
+    Returns:
+        The job for `run`.
+
+    Raises:
+        ValueError: for an option out of range, a bad dataset, a model that does not fit it, or an
+            output folder that exists or cannot be made; nothing is left behind.
+    """
+    check_train(config)
+    join(*(getattr(config, name) for name in PROCESS_OPTIONS))
+    if config.output_folder is not None and os.path.lexists(config.output_folder):
+        raise ValueError(
+            f"output_folder {str(config.output_folder)!r} exists, and is not written into;"
+            " --resume goes on with a run"
+        )
+    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise ValueError(
+            'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
+        )
+    parts = _parts(config, dataset)
+    layout, name = parts[3].layout, ""
+    if layout.is_main:
+        folder = runs.make_folder(config.output_folder, "train")
+        kept = dataclasses.asdict(config) | dict.fromkeys(PROCESS_OPTIONS)
+        try:
+            runs.write_json(folder / "config.json", kept)
+        except OSError:
+            # Without its options a folder is no run.
+            folder.rmdir()
+            raise
+        name = str(folder)
+    return TrainingJob(config, Path(layout.tell(name)), *parts)
+
+
+def reopen_training(folder: Path, here: TrainConfig | None = None) -> TrainingJob:
+    """Take up the run of a folder, with the options it was started with.
+
+    Args:
+        folder: a run folder of `saner-jax train`.
+        here: whose options of devices and processes are those of this part of the run, where they
+            are given.
+
+    Returns:
+        The job for `run`, at its first step; `run` goes on from the newest checkpoint.
+
+    Raises:
+        ValueError: for a folder that is none, options that cannot be read, or data or noise that
+            are no longer what the options ask for.
+    """
+    config = read_options(folder)
+    given = {name: getattr(here, name, None) for name in DEVICE_OPTIONS}
+    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v is not None})
+    check_train(config)
+    join(*(getattr(config, name) for name in PROCESS_OPTIONS))
+    return TrainingJob(config, folder, *_parts(config))
+
+
+def read_options(folder: Path) -> TrainConfig:
+    """Read the options of a run.
+
+    Args:
+        folder: a run folder of `saner-jax train`.
+
+    Returns:
+        The options it was started with.
+
+    Raises:
+        ValueError: for a folder that is none, or options that cannot be read.
+    """
+    path = folder / "config.json"
+    try:
+        options = json.loads(path.read_text())
+        fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+        if not isinstance(options, dict) or options.keys() != fields.keys():
+            raise ValueError("its options are not those of saner-jax train")
+        for name in ("data_dir", "noise_dir", "labels_file", "output_folder", "resume"):
+            options[name] = None if options[name] is None else Path(options[name])
+        return TrainConfig(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ValueError(
+            f"{path}: not the options of a run of saner-jax train: {reason}"
+        ) from error
+
+
+def run_training(job: TrainingJob, command: str | None = None) -> dict[str, Any]:
+    """Train to the end from the newest checkpoint, if there is one, and print the table.
+
+    Keeps in the folder: config.json, metrics.jsonl (a line per epoch), checkpoints/last (the two
+    newest) and checkpoints/best (the best by held-out noisy labels), and, at the end,
+    results.json, history.npz (see `saner_jax.training.Evidence`) and curves.png.
+
+    Args:
+        job: as from `prepare` or `reopen`.
+        command: the command line, for the record.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        Diverged: when the loss stops being finite.
+        Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
+        ValueError: when no checkpoint of the folder can be used though there are some, its log is
+            damaged, or another process is at work on the run.
+        OSError: when the run folder cannot be written.
+    """
+    is_main = job.task.layout.is_main
+    with reports.progress(job.config.epochs, quiet=not is_main) as (say, show):
+        say(reports.headline(_results(job, [], None, command)))
+        try:
+            results = train_to_end(job, say, partial(show, job.config.method), command)
+        except Stopped as stopped:
+            raise Stopped(
+                stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
+            ) from None
+    if is_main:
+        runs.write_bytes(job.folder / "curves.png", draw_curves(results))
+        reports.show_table(results)
+    return results
+
+
+def train_to_end(
+    job: TrainingJob,
+    say: Callable[[str], None],
+    show: Callable[..., None],
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Train to the end from the newest checkpoint, keeping all but the curves in the folder.
+
+    Args:
+        job: as from `prepare` or `reopen`.
+        say: called with lines worth telling.
+        show: called after every evaluation with the epochs done, the loss, the test accuracy and
+            the memorised share.
+        command: the command line, for the record.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        As `run`.
+    """
+    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.layout.is_main
+    with contextlib.ExitStack() as stack:
+        if is_main:
+            stack.enter_context(only_writer(job.folder))
+        last, best = checkpoints_of(job)
+        progress, best_row = job.progress, None
+        if last.steps():
+            step, progress, record = last.restore_newest(job.progress, say)
+            best_row = record["best"]
+            say(f"{job.folder}: goes on from step {step}")
+        rows = runs.rewind(path, int(progress.state.step)) if is_main else []
+        opened = runs.open_log(path, tensorboard=config.tensorboard)
+        log = stack.enter_context(opened) if is_main else None
+
+        def on_epoch(row: Row) -> None:
+            rows.append(row)
+            if log is not None:
+                log(row)
+            if "test_accuracy" in row:
+                show(row["epoch"], row["loss"], row["test_accuracy"], row["memorised"])
+
+        progress, best_row = fit(
+            job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
+        )
+        results = _results(job, rows, best_row, command)
+        if is_main:
+            assert progress.history
+            evidence = concluded(
+                progress.history,
+                index=job.dataset.train_index,
+                labels=job.noisy.labels,
+                true_labels=job.noisy.true_labels,
+                held=job.held,
+            )
+            write_evidence(job.folder, evidence)
+            runs.write_json(job.folder / "results.json", results)
+    return results
+
+
+def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpoints, Checkpoints]:
+    """Open the checkpoints of a run.
+
+    Args:
+        job: as from `prepare` or `reopen`.
+        to_resume: also refuse those of another number of devices, where it changes the result.
+
+    Returns:
+        Those to resume from, and that of the best epoch.
+    """
+    options = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in _PLACES}
+    images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
+    identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
+    if job.task.is_per_device and to_resume:
+        identity["number of devices"] = job.task.layout.num_devices
+    identity = json.loads(json.dumps(runs.plain(identity)))
+    folder = job.folder / "checkpoints"
+    return (
+        Checkpoints(folder / "last", identity, keep=2),
+        Checkpoints(folder / "best", identity, keep=1),
+    )
+
+
+def _parts(
+    config: TrainConfig, dataset: Dataset | None = None
+) -> tuple[Dataset, NoisyLabels, NDArray[np.intp], Task, Progress]:
+    dataset = load_data(config) if dataset is None else dataset
+    noisy = draw_noise(config, dataset, config.seed)
+    num_examples = len(noisy.labels)
+    if config.num_folds > num_examples:
+        raise ValueError(
+            f"num_folds must be at most {num_examples}, the number of training images of"
+            f" {config.dataset}, not {config.num_folds}"
+        )
+    if config.num_folds:
+        rows, held = held_out_fold(num_examples, config.num_folds, config.fold, config.seed)
+    else:
+        rows, held = held_out(num_examples, config.validation_fraction, config.seed)
+    if config.batch_size > len(rows):
+        raise ValueError(
+            f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
+            f" to train on, not {config.batch_size}"
+        )
+    layout = make_layout(config.devices or 1)
+    if config.batch_size % layout.num_devices:
+        raise ValueError(
+            f"batch_size must be a multiple of {layout.num_devices}, the number of devices, not"
+            f" {config.batch_size}"
+        )
+    is_per_device = config.perturbation == "per_device"
+    model = build_model(config, dataset)
+    steps_per_epoch = len(rows) // config.batch_size
+    optimizer = build_optimizer(
+        config.method,
+        config,
+        steps_per_epoch,
+        metrics=True,
+        axis_name=AXIS if is_per_device else None,
+    )
+    normalise, augmented = pixel_functions(config, dataset, config.seed)
+    examples = lambda rows: Examples(
+        dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
+    )
+    task = Task(
+        train=examples(rows),
+        validation=examples(held),
+        test=Examples(dataset.test_images, dataset.test_labels, dataset.test_labels),
+        forward=forward_of(model),
+        normalise=normalise,
+        prepare=augmented,
+        optimizer=optimizer,
+        layout=layout,
+        is_per_device=is_per_device,
+        seed=config.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        steps_per_dispatch=_steps_per_dispatch(config, steps_per_epoch),
+        evaluate_every_epochs=config.evaluate_every_epochs,
+        checkpoint_every_epochs=config.checkpoint_every_epochs,
+        statistics_from=config.statistics_from,
+    )
+    params, statistics = initial_variables(model, dataset, config.seed)
+    state = init_state(params, optimizer.tx, statistics)
+    history = no_history(len(noisy.labels), len(dataset.class_names))
+    return dataset, noisy, held, task, start(state, history)
+
+
+def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:
+    if config.steps_per_dispatch is not None:
+        return min(config.steps_per_dispatch, steps_per_epoch)
+    # XLA's CPU backend is 33 to 100 times slower at convolutions inside a loop.
+    in_loops = config.model == "mlp" or jax.default_backend() != "cpu"
+    return steps_per_epoch if in_loops else 1
+
+
+def _results(
+    job: TrainingJob, rows: list[Row], best: Row | None, command: str | None
+) -> dict[str, Any]:
+    config = job.config
+    entry: dict[str, Any] = {
+        "diverged": [False],
+        "seconds": sum(len(job.task.train.labels) / row["images_per_second"] for row in rows),
+        **runs.summary_of(rows),
+    }
+    if best and entry["final"]:
+        entry["final"]["test_accuracy_chosen"] = [best["test_accuracy"]]
+    return {
+        "complete": bool(rows) and rows[-1]["epoch"] == config.epochs,
+        "command": command,
+        "config": {**dataclasses.asdict(config), "output_folder": str(job.folder)},
+        "provenance": runs.provenance(),
+        "seeds": [config.seed],
+        "noise": [
+            {
+                "rate": job.noisy.rate,
+                "label_hash": job.noisy.label_hash,
+                "flipped": job.noisy.is_flipped.sum(),
+            }
+        ],
+        "num_train": len(job.task.train.labels),
+        "num_test": len(job.task.test.labels),
+        "chosen_epoch": best["epoch"] if best else None,
+        "methods": {config.method: entry},
+    }

@@ -1,0 +1,255 @@
+"""Find the wrong labels of a training set: what `saner-jax suspects` does."""
+
+import csv
+import dataclasses
+import importlib
+import importlib.util
+import io
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+
+from saner_jax import reports, runs
+from saner_jax._core._numbers import check_count
+from saner_jax.data import Dataset
+from saner_jax.experiments import (
+    TrainConfig,
+    TrainingJob,
+    check_train,
+    load_data,
+    prepare_training,
+    read_options,
+    train_to_end,
+)
+from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
+from saner_jax.reports import image_grid
+from saner_jax.training import Evidence, Stopped, read_evidence
+
+_COLUMNS = (
+    *("rank", "index", "file", "given_label", "given_name", "suggested_label", "suggested_name"),
+    *("score", "margin", "loss", "disagreement", "decision"),
+)
+_OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
+_SHEET_COLUMNS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class SuspectsConfig(TrainConfig):
+    """Rank training examples by how likely their label is wrong, from runs or from new ones."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
+    trained with the options below, or as many as num_folds, each judging the part held out."""
+    rho: float = 0.3
+    """Radius of the perturbation; larger than for the best accuracy, since on digits larger radii
+    found more of the wrong labels."""
+    validation_fraction: float = 0.0
+    """Share of the training examples held out, which are judged all the same."""
+    pictured: int = 40
+    """Suspects to show on the sheet."""
+
+
+class SuspectsJob(NamedTuple):
+    """Hold what `run` needs, checked.
+
+    Attributes:
+        config: the options.
+        folder: where to write.
+        folders: of the runs that rank.
+        to_train: those that must be trained before.
+        options: of the first run.
+        dataset: of all of them.
+        evidence: what they say together; None where they must be trained before.
+    """
+
+    config: SuspectsConfig
+    folder: Path
+    folders: tuple[Path, ...]
+    to_train: tuple[TrainingJob, ...]
+    options: TrainConfig
+    dataset: Dataset
+    evidence: Evidence | None
+
+
+def check_suspects(config: SuspectsConfig) -> None:
+    """Refuse options of `saner-jax suspects` out of range.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for the first option out of range, in one sentence that names it.
+
+    Example:
+        >>> check_suspects(SuspectsConfig(runs=(Path("runs/a"),), epochs=3))
+        Traceback (most recent call last):
+            ...
+        ValueError: epochs is for new runs, and runs are given
+    """
+    check_count("pictured", config.pictured)
+    for name in ("fold", "resume", "process_id", "num_processes", "coordinator"):
+        if getattr(config, name) != getattr(SuspectsConfig, name):
+            raise ValueError(f"{name} is for saner-jax train alone")
+    if config.runs:
+        own = ("runs", "output_folder", "pictured")
+        for field in dataclasses.fields(config):
+            if field.name not in own and getattr(config, field.name) != field.default:
+                raise ValueError(f"{field.name} is for new runs, and runs are given")
+    else:
+        check_train(config)
+
+
+def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
+    """Check the options, read the runs that are given, and make the folder to write into.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The job for `run`.
+
+    Raises:
+        ValueError: for an option out of range, data or noise that cannot be had, a folder that
+            holds no finished run, runs that do not fit together, and a folder that holds suspects
+            already; no folder is left behind.
+    """
+    check_suspects(config)
+    if config.runs:
+        evidence = pooled([read_evidence(folder) for folder in config.runs])
+        options = read_options(config.runs[0])
+        dataset = load_data(options)
+        if not np.array_equal(evidence.index, dataset.train_index):
+            raise ValueError(
+                f"{config.runs[0]}: its data are no longer those that it was trained on"
+            )
+        return SuspectsJob(config, _place(config), config.runs, (), options, dataset, evidence)
+    shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
+    folder = _place(config)
+    try:
+        jobs: list[TrainingJob] = []
+        for fold in range(config.num_folds or 1):
+            name = f"fold-{fold}" if config.num_folds else "run"
+            options = TrainConfig(**{**shared, "fold": fold, "output_folder": folder / name})
+            jobs.append(prepare_training(options, jobs[0].dataset if jobs else None))
+    except ValueError:
+        shutil.rmtree(folder)
+        raise
+    folders, first = tuple(job.folder for job in jobs), jobs[0]
+    return SuspectsJob(config, folder, folders, tuple(jobs), first.config, first.dataset, None)
+
+
+def find_suspects(job: SuspectsJob, command: str | None = None) -> dict[str, Any]:
+    """Train where there is something to train, rank, and write what was found.
+
+    Writes suspects.csv (every training example, the most suspicious first, with an empty column
+    for the reviewer's decision), suspects.json (where the ranking comes from, and how good it is
+    where the truth is known), suspects.npz (`index`, `labels`, `pred_probs` and `score` in the
+    order of the data, as cleanlab takes them) and suspects.png (the first ones).
+
+    Args:
+        job: as from `prepare`.
+        command: the command line, for the record.
+
+    Returns:
+        What suspects.json holds.
+
+    Raises:
+        Diverged: when the loss of a run stops being finite.
+        Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
+        OSError: when the folder cannot be written.
+    """
+    if job.to_train:
+        with reports.progress(job.config.epochs) as (say, show):
+            for one in job.to_train:
+                try:
+                    train_to_end(one, say, partial(show, one.folder.name), command)
+                except Stopped as stopped:
+                    folders = " ".join(str(folder) for folder in job.folders)
+                    raise Stopped(
+                        stopped.signum,
+                        f"{stopped}; saner-jax train --resume {one.folder} goes on, and when each"
+                        f" run is finished, saner-jax suspects {folders} ranks",
+                    ) from None
+    evidence = job.evidence or pooled([read_evidence(folder) for folder in job.folders])
+    ranking = rank(evidence)
+    results = {
+        "command": command,
+        "runs": [str(folder) for folder in job.folders],
+        "method": job.options.method,
+        "rho": job.options.rho,
+        "judged_by": "models not trained on them" if evidence.is_held_out.all() else "all models",
+        "num_examples": len(evidence.labels),
+        "measured": measure_ranking(evidence, ranking),
+        "cleanlab": beside_cleanlab(evidence),
+        "provenance": runs.provenance(),
+    }
+    _write(job, evidence, ranking, results)
+    reports.show_suspects(job.folder, results)
+    return results
+
+
+def beside_cleanlab(evidence: Evidence) -> dict[str, float] | None:
+    """Measure cleanlab's ranking by the same predicted probabilities.
+
+    Args:
+        evidence: of one run, or `pooled`.
+
+    Returns:
+        As `measure`; None where cleanlab is not installed, or nothing can be measured.
+    """
+    if importlib.util.find_spec("cleanlab") is None:
+        return None
+    quality = importlib.import_module("cleanlab.rank").get_label_quality_scores(
+        evidence.labels, evidence.probabilities
+    )
+    return measure_ranking(evidence, by_score(evidence, 1 - quality))
+
+
+def _place(config: SuspectsConfig) -> Path:
+    """Return the folder to write into: that of an only run, or a new one."""
+    if len(config.runs) != 1 or config.output_folder is not None:
+        return runs.make_folder(config.output_folder, "suspects")
+    for name in _OUTPUTS:
+        if os.path.lexists(config.runs[0] / name):
+            raise ValueError(f"{config.runs[0] / name} exists, and is not written over")
+    return config.runs[0]
+
+
+def _write(job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: dict[str, Any]) -> None:
+    dataset, text = job.dataset, io.StringIO(newline="")
+    names = dataset.class_names
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for place, row in enumerate(ranking.order):
+        given, suggested = int(evidence.labels[row]), int(ranking.suggested[row])
+        file = dataset.train_files[row] if dataset.train_files else ""
+        numbers = (
+            *(ranking.score[row], evidence.margin[row], evidence.loss[row]),
+            1 - evidence.agreement[row],
+        )
+        classes = given, names[given], suggested, names[suggested]
+        values = (f"{value:.6g}" for value in numbers)
+        writer.writerow([place + 1, evidence.index[row], file, *classes, *values, ""])
+    arrays = io.BytesIO()
+    np.savez_compressed(
+        arrays,
+        index=evidence.index,
+        labels=evidence.labels,
+        pred_probs=evidence.probabilities,
+        score=ranking.score,
+    )
+    top = ranking.order[: job.config.pictured]
+    titles = [
+        f"given {names[evidence.labels[row]]}\n{names[ranking.suggested[row]]}?" for row in top
+    ]
+    rows = -(-len(top) // _SHEET_COLUMNS)
+    sheet = image_grid(dataset.train_images[top], titles, rows=rows, columns=_SHEET_COLUMNS)
+    contents = {"csv": text.getvalue().encode(), "npz": arrays.getvalue(), "png": sheet}
+    for suffix, content in contents.items():
+        runs.write_bytes(job.folder / f"suspects.{suffix}", content)
+    runs.write_json(job.folder / "suspects.json", results)

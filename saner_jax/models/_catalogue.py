@@ -1,0 +1,96 @@
+"""The models by name."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from saner_jax.models._mlp import MLP
+from saner_jax.models._normalization import checked_norm
+from saner_jax.models._resnet import Bottleneck, ResNet
+from saner_jax.models._vit import ViT
+from saner_jax.models._wide_resnet import WideResNet
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "resnet8": partial(
+        ResNet,
+        stage_sizes=(1, 1, 1),
+        stage_widths=(32, 64, 128),
+        stage_strides=(1, 2, 2),
+        stem_stride=2,
+    ),
+    "resnet18": partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "resnet34": partial(ResNet, stage_sizes=(3, 4, 6, 3)),
+    "resnet50": partial(ResNet, stage_sizes=(3, 4, 6, 3), block=Bottleneck),
+    "wrn28_10": partial(WideResNet, depth=28, widen=10),
+    "wrn40_2": partial(WideResNet, depth=40, widen=2),
+    "vit_tiny": partial(ViT, channels=192, num_heads=3),
+    "vit_small": partial(ViT, channels=384, num_heads=6),
+}
+"""Constructors by name; all take `num_classes` and `dtype`, residual nets `norm` and `width`."""
+
+_ONLY_NORM = {"mlp": "none", "vit_tiny": "layer", "vit_small": "layer"}
+
+
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    norm: str | None = None,
+    width: float = 1.0,
+    dtype: Any = jnp.float32,
+    **options: Any,
+) -> nn.Module:
+    """Build a model by name.
+
+    Its call takes float32 images `(n, h, w, channels)` and `train`, and returns float32 logits
+    `(n, num_classes)`. Its variables are "params" and, with batch normalisation, "batch_stats",
+    which `train=True` updates where they are mutable.
+
+    Args:
+        name: a key of `MODELS`.
+        num_classes: width of the output.
+        norm: one of `NORMS`, see `normalise`; None is "batch" for residual nets, "layer" for
+            vision transformers and "none" for the MLP, and the last two take no other.
+        width: multiple of a residual net's channels, at least 1/16; 1 for other models.
+        dtype: of convolutions and matrix products, such as `jnp.bfloat16`; parameters,
+            normalisation, statistics, the read-out and the logits are float32.
+        **options: further attributes of the model's class, such as `hidden_widths` of `MLP`.
+
+    Returns:
+        The module, without parameters yet.
+
+    Raises:
+        ValueError: for an unknown name or norm, or a norm or width that does not fit the model.
+        TypeError: for an option that the class does not have.
+
+    Example:
+        >>> import jax
+        >>> images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+        >>> variables = jax.eval_shape(build("resnet18", 10).init, jax.random.key(0), images)
+        >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+        11173962
+        >>> build("resnet8", 10, norm="instance")
+        Traceback (most recent call last):
+            ...
+        ValueError: norm must be one of batch, layer, group, none, not 'instance'
+    """
+    if name not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}")
+    if norm is not None:
+        checked_norm(norm)
+    if name in _ONLY_NORM:
+        if norm not in (None, _ONLY_NORM[name]):
+            raise ValueError(f"norm must be {_ONLY_NORM[name]} for {name}, not {norm!r}")
+        if width != 1:
+            raise ValueError(f"width must be 1 for {name}, not {width!r}")
+        return MODELS[name](num_classes=num_classes, dtype=dtype, **options)
+    # WRN's 16 channels are the fewest of any.
+    if not (math.isfinite(width) and width >= 1 / 16):
+        raise ValueError(f"width must be a number of at least 0.0625, not {width!r}")
+    norm = "batch" if norm is None else norm
+    return MODELS[name](num_classes=num_classes, norm=norm, width=width, dtype=dtype, **options)

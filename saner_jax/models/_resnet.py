@@ -1,0 +1,137 @@
+"""Residual nets for small images."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from saner_jax.models._layers import KAIMING_FAN_OUT, convolve, read_out
+from saner_jax.models._normalization import normalise
+
+
+class BasicBlock(nn.Module):
+    """Add two 3x3 convolutions to a shortcut.
+
+    Attributes:
+        channels: of the result.
+        stride: of the first convolution and the shortcut.
+        norm: see `normalise`.
+        dtype: of the convolutions.
+    """
+
+    channels: int
+    stride: int
+    norm: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, train: bool) -> jax.Array:
+        """Map `(n, h, w, c)` to `(n, h / stride, w / stride, channels)`."""
+        shortcut = _shortcut(self, hidden, self.channels, train)
+        hidden = nn.relu(_convolve(self, hidden, self.channels, 3, train, self.stride))
+        return nn.relu(_convolve(self, hidden, self.channels, 3, train) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """Add a 1x1, a 3x3 and a widening 1x1 convolution to a shortcut.
+
+    Attributes:
+        channels: of the 3x3 convolution, a quarter of the result's.
+        stride: of the 3x3 convolution and the shortcut.
+        norm: see `normalise`.
+        dtype: of the convolutions.
+    """
+
+    channels: int
+    stride: int
+    norm: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, train: bool) -> jax.Array:
+        """Map `(n, h, w, c)` to `(n, h / stride, w / stride, 4 * channels)`."""
+        shortcut = _shortcut(self, hidden, 4 * self.channels, train)
+        hidden = nn.relu(_convolve(self, hidden, self.channels, 1, train))
+        hidden = nn.relu(_convolve(self, hidden, self.channels, 3, train, self.stride))
+        return nn.relu(_convolve(self, hidden, 4 * self.channels, 1, train) + shortcut)
+
+
+class ResNet(nn.Module):
+    """Classify images with residual blocks behind a 3x3 convolution, without max-pooling.
+
+    The call takes float32 images `(n, h, w, c)` of any size and returns float32 logits
+    `(n, num_classes)`. `train=True` normalises by the batch and needs `mutable=["batch_stats"]`;
+    `train=False` uses the running statistics. Where the shape changes, the shortcut is a 1x1
+    convolution with normalisation. Convolutions start Kaiming normal by fan-out, the read-out as
+    `torch.nn.Linear`.
+
+    Attributes:
+        num_classes: width of the output.
+        stage_sizes: blocks per stage.
+        stage_widths: channels per stage at width 1; the first is also the stem's.
+        stage_strides: stride of each stage's first block.
+        stem_stride: of the first convolution.
+        block: `BasicBlock` or `Bottleneck`.
+        norm: see `normalise`; with "none", convolutions have offsets.
+        width: multiple of all channels, rounded down.
+        dtype: of the convolutions; parameters, normalisation and the read-out are float32.
+
+    Example:
+        >>> model = ResNet(num_classes=10, stage_sizes=(1,), stage_widths=(4,), stage_strides=(1,))
+        >>> images = jnp.zeros((2, 8, 8, 3))
+        >>> variables = model.init(jax.random.key(0), images)
+        >>> logits, new = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        >>> logits.shape, list(new)
+        ((2, 10), ['batch_stats'])
+
+    Source:
+        He et al. 2015, arXiv:1512.03385; for 32x32 images as in `lhchau/saner @07fd303`.
+
+    Differences:
+        1. The running variance is the biased one; see `normalise`.
+    """
+
+    num_classes: int
+    stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
+    stage_widths: tuple[int, ...] = (64, 128, 256, 512)
+    stage_strides: tuple[int, ...] = (1, 2, 2, 2)
+    stem_stride: int = 1
+    block: type[nn.Module] = BasicBlock
+    norm: str = "batch"
+    width: float = 1.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Map images `(n, h, w, c)` to logits `(n, num_classes)`."""
+        widths = [int(channels * self.width) for channels in self.stage_widths]
+        hidden = nn.relu(_convolve(self, images, widths[0], 3, train, self.stem_stride))
+        stages = zip(self.stage_sizes, widths, self.stage_strides, strict=True)
+        for num_blocks, channels, stride in stages:
+            for i in range(num_blocks):
+                block = self.block(channels, stride if i == 0 else 1, self.norm, self.dtype)
+                hidden = block(hidden, train)
+        return read_out(hidden, self.num_classes)
+
+
+def _convolve(
+    module: Any, hidden: jax.Array, channels: int, size: int, train: bool, stride: int = 1
+) -> jax.Array:
+    """Convolve and normalise, as a part of `module`."""
+    hidden = convolve(
+        hidden,
+        channels,
+        size,
+        stride=stride,
+        init=KAIMING_FAN_OUT,
+        use_bias=module.norm == "none",
+        dtype=module.dtype,
+    )
+    return normalise(hidden, module.norm, train=train, dtype=module.dtype)
+
+
+def _shortcut(module: Any, hidden: jax.Array, channels: int, train: bool) -> jax.Array:
+    if module.stride == 1 and hidden.shape[-1] == channels:
+        return hidden
+    return _convolve(module, hidden, channels, 1, train, module.stride)

@@ -1,0 +1,51 @@
+"""Show what runs measured: console, pictures and one HTML page."""
+
+from saner_jax.reports._console import (
+    COLUMNS,
+    headline,
+    mean_and_std,
+    progress,
+    say,
+    show_evaluation,
+    show_suspects,
+    show_table,
+)
+from saner_jax.reports._figures import COLOURS, draw_curves, image_grid, png_of
+from saner_jax.reports._html import write_report
+from saner_jax.reports._html_figures import (
+    GROUPS,
+    Picture,
+    curves_picture,
+    draw_groups,
+    figure,
+    percent,
+    read_picture,
+)
+from saner_jax.reports._run_contents import Contents, counted, listed, read_contents
+
+__all__ = [
+    "COLOURS",
+    "COLUMNS",
+    "GROUPS",
+    "Contents",
+    "Picture",
+    "counted",
+    "curves_picture",
+    "draw_curves",
+    "draw_groups",
+    "figure",
+    "headline",
+    "image_grid",
+    "listed",
+    "mean_and_std",
+    "percent",
+    "png_of",
+    "progress",
+    "read_contents",
+    "read_picture",
+    "say",
+    "show_evaluation",
+    "show_suspects",
+    "show_table",
+    "write_report",
+]

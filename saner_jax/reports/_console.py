@@ -1,0 +1,234 @@
+"""Print progress, tables and sentences.
+
+Percent appears only in what is shown.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+COLUMNS = {
+    "test_accuracy_last": "test acc\nlast %",
+    "test_accuracy_best": "test acc\nbest %",
+    "test_accuracy_chosen": "test acc\nchosen %",
+    "memorised": "memo-\nrised %",
+    "clean_fit": "clean\nfit %",
+}
+
+
+def mean_and_std(values: Any) -> tuple[float, float]:
+    """Average over seeds.
+
+    Args:
+        values: one number per seed.
+
+    Returns:
+        The mean, and the sample standard deviation (n - 1 in the denominator), NaN for one seed.
+
+    Example:
+        >>> mean_and_std([1.0, 3.0])
+        (2.0, 1.4142135623730951)
+    """
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def headline(results: dict[str, Any]) -> str:
+    """Say in one line what is about to be trained.
+
+    Args:
+        results: as in results.json.
+
+    Returns:
+        The line.
+    """
+    config, realised = results["config"], np.mean([noise["rate"] for noise in results["noise"]])
+    return (
+        f"{config['dataset']}: {results['num_train']:,} training images with {realised:.1%}"
+        f" {config['noise']} label noise, {results['num_test']:,} test images;"
+        f" {config['epochs']} epochs, {len(results['seeds'])} seed(s) at once;"
+        f" run folder {config['output_folder']}"
+    )
+
+
+@contextlib.contextmanager
+def progress(
+    epochs: int, *, quiet: bool = False
+) -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
+    """Show training on standard error: a bar per method, or plain lines where no terminal is.
+
+    Args:
+        epochs: how many epochs every method takes.
+        quiet: show nothing, as in all processes of a run but the first.
+
+    Yields:
+        A function that prints a line, and one that takes a method, the epochs done, and the mean
+        over seeds of the loss, the test accuracy and the memorised share, as fractions.
+    """
+    console = Console(stderr=True, highlight=False, markup=False, quiet=quiet)
+    say = lambda line: console.print(line, soft_wrap=True)
+    words = lambda loss, accuracy, memorised: (
+        f"loss {loss:.3f}, test accuracy {accuracy:.1%}, memorised {_percent(memorised)}"
+    )
+
+    def show_line(method: str, epoch: int, *values: float) -> None:
+        if epoch == epochs or epoch % max(1, epochs // 6) == 0:
+            say(f"{method}: epoch {epoch} of {epochs}, {words(*values)}")
+
+    if not console.is_terminal:
+        yield say, show_line
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks = {}
+
+        def show_bar(method: str, epoch: int, *values: float) -> None:
+            if method not in tasks:
+                tasks[method] = bars.add_task(method, total=epochs, words="")
+            bars.update(tasks[method], completed=epoch, words=words(*values))
+
+        yield say, show_bar
+
+
+def show_table(results: dict[str, Any]) -> None:
+    """Print the comparison on standard output.
+
+    Args:
+        results: as in results.json.
+    """
+    console = Console(highlight=False, markup=False)
+    # An ASCII terminal would turn the sign into an error after all the training.
+    sign = "±" if console.encoding.lower().startswith("utf") else "+-"
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method")
+    entries = results["methods"].values()
+    columns = {
+        name: title
+        for name, title in COLUMNS.items()
+        if any(name in entry["final"] for entry in entries)
+    }
+    for title in (*columns.values(), "seconds"):
+        table.add_column(title, justify="right", no_wrap=True)
+    notes = []
+    for method, entry in results["methods"].items():
+        cells = []
+        for name in columns:
+            mean, std = mean_and_std(entry["final"].get(name, [math.nan]))
+            spread = "" if math.isnan(std) else f" {sign} {100 * std:.1f}"
+            cells.append("-" if math.isnan(mean) else f"{100 * mean:.1f}{spread}")
+        diverged = int(np.sum(entry["diverged"]))
+        table.add_row(
+            f"{method} (diverged)" if diverged else method, *cells, f"{entry['seconds']:.1f}"
+        )
+        if diverged:
+            notes.append(
+                f"{method} diverged: the training loss was not finite in {diverged} of"
+                f" {len(results['seeds'])} seeds, which count in its row as they ended."
+            )
+    folder = Path(results["config"]["output_folder"])
+    num_seeds = len(results["seeds"])
+    averaged = "One seed"
+    if num_seeds > 1:
+        averaged = f"Mean {sign} standard deviation over {num_seeds} seeds"
+    console.print(table)
+    for line in (
+        *notes,
+        f"{averaged}, after the last epoch unless it says best.",
+        "Best is the maximum over epochs: it looks at the test labels.",
+        *(
+            ["Chosen is the epoch that held-out noisy labels favour: it looks at no true label."]
+            if "test_accuracy_chosen" in columns
+            else []
+        ),
+        "Memorised: share of flipped training examples predicted as their wrong label.",
+        "Clean fit: share of the other training examples predicted as their label.",
+        "Seconds: all seeds together, evaluation included, compilation excluded.",
+        f"Kept in {folder}: {', '.join(sorted(_kept(folder)))}",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def show_evaluation(measured: dict[str, dict[str, float]]) -> None:
+    """Print the evaluation of a checkpoint on standard output.
+
+    Args:
+        measured: as from `saner_jax.experiments.evaluate_run`.
+    """
+    console = Console(highlight=False, markup=False)
+    step = measured["checkpoint"]["step"]
+    parts = {name: entry for name, entry in measured.items() if name != "checkpoint"}
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("images")
+    names = {"accuracy": "accuracy %", "fit": "fit %", "memorised": "memorised %"}
+    names |= {"corrected": "corrected %", "clean_fit": "clean fit %"}
+    for title in (*names.values(), "loss"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for part, entry in parts.items():
+        cells = ("-" if math.isnan(entry[key]) else f"{100 * entry[key]:.2f}" for key in names)
+        table.add_row(part, *cells, f"{entry['loss']:.4f}")
+    console.print(table)
+    console.print(
+        f"Checkpoint of step {step}. Accuracy counts true labels; fit, loss and clean fit count"
+        " the given ones.",
+        soft_wrap=True,
+    )
+
+
+def show_suspects(folder: Path, results: dict[str, Any]) -> None:
+    """Print how good a ranking of suspects is, where that is known, and where it lies.
+
+    Args:
+        folder: where it was written.
+        results: as in suspects.json.
+    """
+    names = {"measured": f"{results['method']}, rho {results['rho']:g}", "cleanlab": "cleanlab"}
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("ranking")
+    titles = ("AUROC %", "average\nprecision %", "precision\nat rate %", "suggestions\nright %")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for key, name in names.items():
+        if results[key]:
+            table.add_row(name, *(f"{100 * value:.2f}" for value in results[key].values()))
+    if results["measured"]:
+        say(table)
+        say("Against the labels before the run's noise. cleanlab's row, where it is installed, is")
+        say("its score of the same predicted probabilities.")
+    say(
+        f"{results['num_examples']:,} training examples ranked, judged by"
+        f" {results['judged_by']}: {folder / 'suspects.csv'}; the first ones: suspects.png"
+    )
+    say(
+        "Write a decision beside those you reviewed (suggested, or a class), then:"
+        f" saner-jax relabel {folder / 'suspects.csv'}"
+    )
+
+
+def say(line: str | Table) -> None:
+    """Print a line, or a table, on standard output.
+
+    Args:
+        line: what to print, never broken.
+    """
+    Console(highlight=False, markup=False).print(line, soft_wrap=True)
+
+
+def _percent(fraction: float) -> str:
+    return "-" if math.isnan(fraction) else f"{fraction:.1%}"
+
+
+def _kept(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

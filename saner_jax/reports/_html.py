@@ -1,0 +1,327 @@
+"""Put runs, finished or not, into one HTML page: what `saner-jax report` does.
+
+The page holds its pictures and its style, and asks for nothing else, neither of the network nor of
+the run folders. It is the same, byte for byte, for the same folders.
+"""
+
+import html
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import saner_jax
+from saner_jax.reports._console import COLUMNS, mean_and_std
+from saner_jax.reports._html_figures import GROUPS, curves_picture, draw_groups, figure, percent
+from saner_jax.reports._run_contents import Contents, counted, listed, read_contents
+from saner_jax.runs import write_bytes
+
+_MAX_SUSPECTS = 50
+_NUMBER = re.compile(r"[-+±–.,%\d\s]*|[-+.\d]+e[-+\d]+")
+
+_TERMS = {
+    "mean ± standard deviation": "over the seeds, n of them, with n - 1 in the denominator; a dash"
+    " where a number is missing or not finite.",
+    "test accuracy": "share of the test images predicted as their true class: after the last epoch;"
+    " best, the maximum over epochs, which looks at the test labels; chosen, at the epoch that"
+    " held-out noisy labels favour, which looks at no true label.",
+    "memorised": "share of the flipped training examples predicted as their wrong label.",
+    "clean fit": "share of the other training examples predicted as their label.",
+    "shrunk, grown, reversed, zero": "shares of the coordinates by the ratio r of the perturbed to"
+    " the origin gradient: 0 < r < 1, r ≥ 1, r < 0, and either of them zero; means over the steps"
+    " of an epoch.",
+    "seconds": "all seeds together, evaluation included, compilation of a comparison excluded.",
+}
+
+_STYLE = """
+:root { color-scheme: light; }
+body { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; color: #1f2328;
+  background: #fff; font: 1.0625rem/1.55 Charter, "Bitstream Charter", Georgia, serif;
+  overflow-wrap: anywhere; }
+h1, h2, h3 { line-height: 1.25; font-weight: 600; break-after: avoid; }
+h1 { font-size: 1.9rem; margin: 0 0 1.5rem; }
+h2 { font-size: 1.45rem; margin: 0 0 .5rem; }
+h3 { font-size: 1.1rem; margin: 2.25rem 0 .5rem; }
+section { margin-top: 3rem; padding-top: 1.5rem; border-top: 1px solid #d8dee4; }
+a { color: #0550ae; }
+.note { border-left: 3px solid #bf8700; padding-left: .8rem; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; }
+caption { text-align: left; color: #57606a; padding-bottom: .4rem; }
+th, td { text-align: left; vertical-align: top; padding: .28rem 1.4rem .28rem 0; font-weight: 400; }
+thead th { vertical-align: bottom; border-bottom: 1px solid #1f2328; font-weight: 600; }
+tbody tr + tr > *, tbody + tbody > tr > * { border-top: 1px solid #eaeef2; }
+th[scope="rowgroup"] { padding-top: 1rem; }
+th[scope="rowgroup"] a { font-weight: 600; }
+td.number, th.number { text-align: right; }
+tbody .number { white-space: nowrap; }
+.pairs { width: 100%; }
+.pairs th { color: #57606a; }
+.pairs td { overflow-wrap: anywhere; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; }
+dt { font-weight: 600; }
+dd { margin: 0 0 .5rem; }
+footer { margin-top: 3rem; color: #57606a; font-size: .92rem; }
+@media screen and (max-width: 40rem) {
+  .pairs tr { display: grid; grid-template-columns: 2fr 3fr; }
+}
+@page { margin: 16mm; }
+@media print {
+  body { max-width: none; padding: 0; color: #000; font-size: 10pt; }
+  a, caption, .pairs th, footer { color: #000; text-decoration: none; }
+  section { border-top-color: #000; }
+  section[id] + section[id] { break-before: page; }
+  tbody tr + tr > *, tbody + tbody > tr > * { border-top-color: #999; }
+  .wide { overflow: visible; }
+  /* Fifty rows fit on a page. */
+  table { font-size: 8.5pt; line-height: 1.2; }
+  th, td { padding: 1pt 10pt 1pt 0; }
+  table, tr, figure, img, dl > div, .note { break-inside: avoid; }
+  thead { display: table-header-group; }
+  p { orphans: 3; widows: 3; }
+  img { max-height: 230mm; }
+}
+"""
+
+
+def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Path:
+    """Write the report of runs into one self-contained HTML page.
+
+    Args:
+        folders: one or more run folders, of `saner-jax train` or `saner-jax compare`, finished or
+            not: config.json, what there is of results.json and metrics.jsonl, and suspects.csv and
+            suspects.png where `saner-jax suspects` has left them.
+        output_file: the page, a new file in a folder that exists; report.html in the first of the
+            run folders if not given. It is written whole or not at all.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ValueError: for no folder, one that holds no run, a file in it that cannot be read or does
+            not hold what those commands write, or an output file that exists or has no folder to
+            be in; nothing is written.
+        OSError: when the page cannot be written.
+
+    Example:
+        >>> import json, tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> options = {"dataset": "digits", "noise": "pair", "rate": 0.4, "model": "mlp"}
+        >>> options |= {"epochs": 60, "method": "sam"}
+        >>> _ = (folder / "config.json").write_text(json.dumps(options))
+        >>> page = write_report([folder])
+        >>> page.name, "This run has not finished" in page.read_text()
+        ('report.html', True)
+    """
+    if not folders:
+        raise ValueError("folders must name at least one run, and none is given")
+    contents = [read_contents(Path(folder)) for folder in folders]
+    if output_file is None:
+        output_file = Path(folders[0], "report.html")
+    if os.path.lexists(output_file):
+        raise ValueError(f"output_file {str(output_file)!r} exists, and is not overwritten")
+    if not output_file.parent.is_dir():
+        raise ValueError(
+            f"output_file {str(output_file)!r} cannot be written:"
+            f" {str(output_file.parent)!r} is no folder"
+        )
+    write_bytes(output_file, _page(contents).encode())
+    return output_file
+
+
+def _page(runs: Sequence[Contents]) -> str:
+    title = ", ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs"
+    sections = [_section(run, position) for position, run in enumerate(runs, 1)]
+    if len(runs) > 1:
+        sections.insert(0, _side_by_side(runs))
+    terms = "".join(
+        f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>\n" for k, v in _TERMS.items()
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>saner-jax report: {_text(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<header><h1>Training on partly wrong labels</h1></header>
+<main>
+{"".join(sections)}<section>
+<h2>Terms</h2>
+<dl>
+{terms}</dl>
+</section>
+</main>
+<footer><p>Written by saner-jax {_text(saner_jax.__version__)}.</p></footer>
+</body>
+</html>
+"""
+
+
+def _side_by_side(runs: Sequence[Contents]) -> str:
+    columns = _columns(runs)
+    bodies = []
+    for position, run in enumerate(runs, 1):
+        link = f'<a href="#run-{position}">{_text(run.name)}</a>: {_text(_headline(run))}'
+        link += " Not finished." if run.notes else ""
+        bodies.append(
+            (link, _rows(run, columns) or [["no numbers yet"] + [""] * (len(columns) + 2)])
+        )
+    head = ["method", *columns.values(), "n", "seconds"]
+    table = _table("Mean ± standard deviation over n seeds.", head, bodies)
+    return f"<section>\n<h2>Side by side</h2>\n{table}</section>\n"
+
+
+def _section(run: Contents, position: int) -> str:
+    parts = [f'<section id="run-{position}">\n<h2>{_text(run.name)}</h2>\n']
+    parts.append(f"<p>{_text(_headline(run))}</p>\n")
+    parts += [f'<p class="note">{_text(note)}</p>\n' for note in run.notes]
+    columns = _columns([run])
+    if run.results["methods"]:
+        head = ["method", *columns.values(), "n", "seconds"]
+        caption = (
+            "Mean ± standard deviation over n seeds, after the last epoch unless it says otherwise."
+        )
+        parts += ["<h3>Results</h3>\n", _table(caption, head, [("", _rows(run, columns))])]
+    curves = curves_picture(run.results)
+    if curves:
+        parts += ["<h3>Curves</h3>\n", figure(curves)]
+    rows = [row for row in run.rows if any(name in row for name in GROUPS)]
+    if rows:
+        parts += [
+            "<h3>What the perturbation does to the gradient</h3>\n",
+            figure(draw_groups(rows)),
+        ]
+    parts += _suspects(run)
+    parts += ["<h3>Options</h3>\n", _pairs(run.config, 2)]
+    parts += ["<h3>Where the numbers come from</h3>\n", _pairs(run.facts, 1)]
+    return "".join([*parts, "</section>\n"])
+
+
+def _headline(run: Contents) -> str:
+    config, results = run.results["config"], run.results
+    epochs, seeds = counted(config["epochs"], "epoch"), counted(len(results["seeds"]), "seed")
+    images = f"{results['num_train']:,} training images with " if "num_train" in results else ""
+    tests = f", {results['num_test']:,} test images" if "num_test" in results else ""
+    share = f"{percent(config['rate'])} " if math.isfinite(config["rate"]) else ""
+    return (
+        f"{config['dataset']}, {images}{share}{config['noise']} label noise{tests}:"
+        f" {listed(config['methods'])} with {config['model']}, {epochs}, {seeds}."
+    )
+
+
+def _columns(runs: Sequence[Contents]) -> dict[str, str]:
+    finals = [entry["final"] for run in runs for entry in run.results["methods"].values()]
+    plain = lambda title: title.replace("-\n", "").replace("\n", " ").replace("acc ", "accuracy ")
+    return {
+        name: plain(title).replace(" %", "\u00a0%")
+        for name, title in COLUMNS.items()
+        if any(name in final for final in finals)
+    }
+
+
+def _rows(run: Contents, columns: Iterable[str]) -> list[list[str]]:
+    rows, num_seeds = [], len(run.results["seeds"])
+    for method, entry in run.results["methods"].items():
+        cells = []
+        for name in columns:
+            mean, std = mean_and_std(entry["final"].get(name, [math.nan]))
+            spread = f" ± {100 * std:.1f}" if math.isfinite(std) else ""
+            cells.append(f"{100 * mean:.1f}{spread}" if math.isfinite(mean) else "–")
+        lost = entry["diverged"]
+        title = f"{method} (diverged in {lost} of {num_seeds})" if lost else method
+        seconds = f"{entry['seconds']:.1f}" if math.isfinite(entry["seconds"]) else "–"
+        rows.append([title, *cells, str(num_seeds), seconds])
+    return rows
+
+
+def _suspects(run: Contents) -> list[str]:
+    parts = ["<h3>Suspects</h3>\n"] if run.suspects or run.sheet else []
+    if run.sheet:
+        parts.append(figure(run.sheet))
+    if run.suspects:
+        head, *rows = run.suspects
+        shown = rows[:_MAX_SUSPECTS]
+        # Images without files have an empty column of them, as what nobody reviewed of decisions.
+        kept = [at for at in range(len(head)) if any(row[at] for row in shown)]
+        caption = f"Training examples by how wrong their label looks: first {len(shown):,} of"
+        titles = [head[at].replace("_", " ") for at in kept]
+        body = [[_suspect_cell(head[at], row[at]) for at in kept] for row in shown]
+        parts.append(_table(f"{caption} {len(rows):,}.", titles, [("", body)]))
+    return parts
+
+
+def _suspect_cell(column: str, text: str) -> str:
+    # A class may be called nan or 1.50.
+    if column in ("rank", "index", "file", "decision") or column.endswith(("label", "name")):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        return text or "–"
+    if text.lstrip("-").isdecimal():
+        return text
+    return f"{value:#.4g}" if math.isfinite(value) else "–"
+
+
+def _table(
+    caption: str, head: Sequence[str], bodies: Sequence[tuple[str, Sequence[Sequence[str]]]]
+) -> str:
+    """Lay out rows of text under titles in HTML; columns of numbers to the right."""
+    rows = [row for _, body in bodies for row in body]
+    is_number = [all(_NUMBER.fullmatch(row[at]) for row in rows) for at in range(len(head))]
+    mark = [' class="number"' if flag else "" for flag in is_number]
+    cells = "".join(
+        f'<th scope="col"{m}>{_text(name)}</th>' for name, m in zip(head, mark, strict=True)
+    )
+    lines = [f"<thead><tr>{cells}</tr></thead>\n"]
+    for title, body in bodies:
+        lines.append("<tbody>\n")
+        if title:
+            lines.append(f'<tr><th scope="rowgroup" colspan="{len(head)}">{title}</th></tr>\n')
+        for first, *rest in body:
+            cells = "".join(f"<td{m}>{_text(c)}</td>" for c, m in zip(rest, mark[1:], strict=True))
+            lines.append(f'<tr><th scope="row"{mark[0]}>{_text(first)}</th>{cells}</tr>\n')
+        lines.append("</tbody>\n")
+    caption = f"<caption>{_text(caption)}</caption>\n"
+    return f'<div class="wide"><table>\n{caption}{"".join(lines)}</table></div>\n'
+
+
+def _pairs(pairs: dict[str, Any], across: int) -> str:
+    """Lay out names and values, down first."""
+    cells = [
+        f'<th scope="row">{_text(name.replace("_", " "))}</th><td>{_text(_shown(value))}</td>'
+        for name, value in pairs.items()
+    ]
+    cells += ['<td colspan="2"></td>'] * (-len(cells) % across)
+    height = len(cells) // across
+    rows = "".join(f"<tr>{''.join(cells[at::height])}</tr>\n" for at in range(height))
+    return f'<table class="pairs">\n<tbody>\n{rows}</tbody>\n</table>\n'
+
+
+def _shown(value: Any, depth: int = 3) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, (dict, list)) and not depth:
+        return "…"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(entry, depth - 1)}" for name, entry in value.items())
+    if isinstance(value, list):
+        return ", ".join(_shown(entry, depth - 1) for entry in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else "–"
+    return str(value)
+
+
+def _text(text: str) -> str:
+    return html.escape(text)

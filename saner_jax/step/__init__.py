@@ -1,0 +1,64 @@
+"""The step: an ascent, a second pass and a combine, and what decides when and where it is taken."""
+
+from saner_jax.step._masks import (
+    MASKS,
+    all_but_normalization,
+    is_normalization,
+    last_layer,
+    names_of,
+    normalization_only,
+)
+from saner_jax.step._metrics import StepMetrics, initial_metrics, metrics_in, step_metrics
+from saner_jax.step._per_device import per_device, synchronised, varying
+from saner_jax.step._per_group import GroupGradFn, PerGroupState, per_group
+from saner_jax.step._schedules import alpha_warmup, rho_tied_to_learning_rate, smooth_ramp
+from saner_jax.step._sharpness_aware import (
+    KEEP_PERTURBED,
+    GradFn,
+    SharpnessAware,
+    SharpnessAwareState,
+    sharpness_aware,
+)
+from saner_jax.step._skipping import (
+    Policy,
+    SelectiveState,
+    SteepnessState,
+    at_random,
+    every_steps,
+    look_if,
+    where_steep,
+)
+
+__all__ = [
+    "KEEP_PERTURBED",
+    "MASKS",
+    "GradFn",
+    "GroupGradFn",
+    "PerGroupState",
+    "Policy",
+    "SelectiveState",
+    "SharpnessAware",
+    "SharpnessAwareState",
+    "SteepnessState",
+    "StepMetrics",
+    "all_but_normalization",
+    "alpha_warmup",
+    "at_random",
+    "every_steps",
+    "initial_metrics",
+    "is_normalization",
+    "last_layer",
+    "look_if",
+    "metrics_in",
+    "names_of",
+    "normalization_only",
+    "per_device",
+    "per_group",
+    "rho_tied_to_learning_rate",
+    "sharpness_aware",
+    "smooth_ramp",
+    "step_metrics",
+    "synchronised",
+    "varying",
+    "where_steep",
+]

@@ -1,0 +1,118 @@
+"""What happened in a step, from gradients that are there anyway."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from saner_jax._core._precision import global_dot, global_norm, safe_ratio
+from saner_jax.combine import is_grown, is_reversed, is_shrunk
+
+
+class StepMetrics(NamedTuple):
+    """Scalars that describe one sharpness-aware step.
+
+    Attributes:
+        origin_grad_norm: l2 norm of the gradient at the parameters.
+        perturbed_grad_norm: l2 norm of the gradient at the perturbed parameters.
+        perturbation_norm: l2 norm of the perturbation, in parameter units.
+        cosine: cosine of the angle between the two gradients; 0 where one of them is zero.
+        shrunk: share of coordinates with 0 < r < 1, r the ratio of the perturbed to the origin
+            gradient.
+        grown: share with r >= 1.
+        reversed: share with r < 0.
+        zero: share where either gradient is zero.
+
+    All are float32 (norms and cosine float64 where a leaf is). The four shares add up to 1; what
+    is missing to 1 is the share of coordinates where a gradient is not finite.
+    """
+
+    origin_grad_norm: jax.Array
+    perturbed_grad_norm: jax.Array
+    perturbation_norm: jax.Array
+    cosine: jax.Array
+    shrunk: jax.Array
+    grown: jax.Array
+    reversed: jax.Array
+    zero: jax.Array
+
+
+def step_metrics(origin_grads: Any, perturbed_grads: Any, perturbation: Any) -> StepMetrics:
+    """Describe one step by its two gradients and its perturbation, without another pass.
+
+    Args:
+        origin_grads: gradients at the parameters.
+        perturbed_grads: gradients at the perturbed parameters, before any combine stage.
+        perturbation: what was added to the parameters. All three are trees of one structure.
+
+    Returns:
+        :class:`StepMetrics`. For an empty tree everything is 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> origin, perturbed = jnp.array([3.0, 4.0, 0.0, 1.0]), jnp.array([1.0, 5.0, 2.0, -1.0])
+        >>> m = step_metrics(origin, perturbed, jnp.array([0.3, 0.4, 0.0, 0.0]))
+        >>> float(m.shrunk), float(m.grown), float(m.reversed), float(m.zero)
+        (0.25, 0.25, 0.25, 0.25)
+        >>> round(float(m.perturbation_norm), 3)
+        0.5
+    """
+    origin_norm, perturbed_norm = global_norm(origin_grads), global_norm(perturbed_grads)
+    # Divided twice: the product of the norms may underflow where neither does.
+    cosine = safe_ratio(
+        safe_ratio(global_dot(origin_grads, perturbed_grads), origin_norm), perturbed_norm
+    )
+    has_zero = lambda g, gs: (g == 0) & jnp.isfinite(gs) | (gs == 0) & jnp.isfinite(g)
+    return StepMetrics(
+        origin_grad_norm=origin_norm,
+        perturbed_grad_norm=perturbed_norm,
+        perturbation_norm=global_norm(perturbation),
+        cosine=cosine,
+        shrunk=_share(is_shrunk, origin_grads, perturbed_grads),
+        grown=_share(is_grown, origin_grads, perturbed_grads),
+        reversed=_share(is_reversed, origin_grads, perturbed_grads),
+        zero=_share(has_zero, origin_grads, perturbed_grads),
+    )
+
+
+def initial_metrics(params: Any) -> StepMetrics:
+    """Return the metrics of no step, with the dtypes :func:`step_metrics` gives for ``params``.
+
+    Args:
+        params: tree like the gradients that will come.
+
+    Returns:
+        :class:`StepMetrics`, all 0.
+    """
+    norm = global_norm(jax.tree.map(jnp.zeros_like, params))
+    share = jnp.zeros((), jnp.float32)
+    return StepMetrics(norm, norm, norm, norm, share, share, share, share)
+
+
+def _share(test: Any, origin_grads: Any, perturbed_grads: Any) -> jax.Array:
+    # Counted in integers leaf by leaf: a float32 counter stops at 2**24.
+    counts = jax.tree.leaves(
+        jax.tree.map(lambda g, gs: jnp.sum(test(g, gs)), origin_grads, perturbed_grads)
+    )
+    size = sum(g.size for g in jax.tree.leaves(origin_grads))
+    total = sum((count.astype(jnp.float32) for count in counts), start=jnp.zeros((), jnp.float32))
+    return total / max(size, 1)
+
+
+def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:
+    """Find the step metrics that a transformation keeps, however deep in a chain.
+
+    Args:
+        opt_state: the state of any Optax transformation.
+
+    Returns:
+        The first `StepMetrics` in it, or `()`.
+
+    Example:
+        >>> metrics_in(optax.adam(0.1).init(jnp.zeros(2)))
+        ()
+    """
+    is_metrics = lambda node: isinstance(node, StepMetrics)
+    leaves = jax.tree.leaves(opt_state, is_leaf=is_metrics)
+    return next((leaf for leaf in leaves if is_metrics(leaf)), ())

@@ -1,0 +1,231 @@
+"""The step: look, differentiate again, combine.
+
+    ascent    gradient at w                -> perturbation e      where to look
+    grad_fn   w + e                        -> perturbed gradient  the second pass
+    combine   gradients at w + e and at w  -> one gradient        what to keep
+
+What comes out goes to any Optax base optimizer. The papers are products of the two choices; see
+:mod:`saner_jax.recipes`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from saner_jax._core._trees import Mask, check_like, resolve_mask
+from saner_jax.step._metrics import StepMetrics, initial_metrics, step_metrics
+
+GradFn = Callable[[optax.Params], optax.Updates]
+"""Parameters to gradients: same batch, same randomness, already reduced over devices."""
+
+KEEP_PERTURBED = optax.identity()
+"""The combine stage of plain SAM: the gradient at the perturbed parameters, as it is."""
+
+
+class SharpnessAwareState(NamedTuple):
+    """State of :func:`sharpness_aware`.
+
+    Attributes:
+        ascent: state of the ascent stage.
+        combine: state of the combine stage.
+        metrics: :class:`StepMetrics` of the last step, or ``()`` where they were not asked for.
+    """
+
+    ascent: optax.OptState
+    combine: optax.OptState
+    metrics: StepMetrics | tuple[()]
+
+
+class SharpnessAware(optax.GradientTransformationExtraArgs):
+    """Optax's pair of functions, and one more.
+
+    ``update`` needs ``params`` and ``grad_fn``; ``perturb`` is the first phase alone.
+    """
+
+    @property
+    def perturb(self) -> Callable[..., optax.Params]:
+        """Return where the second pass looks: ``perturb(grads, state, params, **extra_args)``.
+
+        These are the parameters that ``update`` with the same arguments hands to ``grad_fn``. No
+        state changes.
+        """
+        # Kept with `update`, so that the pair stays the whole of the tuple.
+        return vars(self.update)["perturb"]
+
+
+def sharpness_aware(
+    ascent: optax.GradientTransformation,
+    combine: optax.GradientTransformation = KEEP_PERTURBED,
+    *,
+    perturb_mask: Mask = None,
+    metrics: bool = False,
+) -> SharpnessAware:
+    r"""Replace the gradient by one that has looked around: an ascent, a second pass, a combine.
+
+    Gradients at the parameters go in, the gradient to keep comes out. Stands first in the chain,
+    so that both gradients compared are raw; decay, clipping and the optimizer follow.
+
+    .. math:: e = \mathrm{ascent}(g), \quad g' = \mathrm{grad\_fn}(w + e), \quad
+        \mathrm{out} = \mathrm{combine}(g', g)
+
+    g: ``updates``; w: ``params``; e: the perturbation, cast to the parameters' dtypes.
+
+    Args:
+        ascent: Optax transformation from gradients to a perturbation of the parameters. Its
+            ``update`` receives every extra argument, ``grad_fn`` included.
+        combine: Optax transformation from the perturbed gradients to the ones to keep. Its
+            ``update`` receives every extra argument, and ``origin_grads``.
+        perturb_mask: which parameters are perturbed: a pytree of bools (or a prefix of one), or a
+            function of the parameters giving one; static, so name it in ``static_args`` of
+            ``optax.inject_hyperparams``. The ascent sees zero gradients elsewhere, so norms run
+            over the selected leaves. Every parameter still gets a gradient. None selects all.
+        metrics: keep :class:`StepMetrics` of the last step in the state, over the selected
+            parameters. Costs no gradient: gradients of the first pass that a mask makes
+            superfluous stay uncomputed.
+
+    Returns:
+        A :class:`SharpnessAware`. ``update(updates, state, params, *, grad_fn, **extra_args)``
+        needs ``params`` and ``grad_fn``: params -> gradients on the batch, the randomness, the
+        loss scale and the reduction over devices that made ``updates``; build it inside the jitted
+        step. Unknown extra arguments are passed on. Output dtypes are those of its result.
+
+        To own the second pass (its running statistics, a decision on the host, an accumulation),
+        take the step in two phases, with the same state and result; in a chain the first takes
+        this transformation's part of the state, the second is the chain's ``update``::
+
+            perturbed = tx.perturb(grads, state, params)
+            perturbed_grads = ...
+            updates, state = tx.update(grads, state, params, grad_fn=lambda _: perturbed_grads)
+
+    Raises:
+        TypeError: at update, without ``grad_fn``, for gradients that are not real floating point,
+            or for a mask that does not hold static bools.
+        ValueError: at update, without ``params``, for gradients or a mask that do not match them,
+            or for a masked tree, as under ``optax.masked`` and ``optax.partition``.
+
+    Limits:
+        Where the ball ascents do not perturb (zero or non-finite ``updates``), what ``grad_fn``
+        returns at ``params`` is kept, non-finite values included, for ``apply_if_finite`` around
+        the base to reject. In bfloat16 a perturbation below half a unit in the last place of a
+        parameter rounds away.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import damp_shrunk, scale_to_radius
+        >>> tx = sharpness_aware(scale_to_radius(1.0), damp_shrunk(0.5))
+        >>> grad_fn = jax.grad(lambda w: jnp.sum(w**4) / 4)
+        >>> w = jnp.array([1.0])
+        >>> grads, state = tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)
+        >>> grads.tolist()
+        [8.0]
+
+    Source:
+        Foret et al., ICLR 2021, arXiv 2010.01412, algorithm 1, for the two passes.
+    """
+    look = optax.with_extra_args_support(ascent)
+    keep = optax.with_extra_args_support(combine)
+
+    def init(params: optax.Params) -> SharpnessAwareState:
+        return SharpnessAwareState(
+            ascent=look.init(params),
+            combine=keep.init(params),
+            metrics=initial_metrics(_among(selected_in(params), params)) if metrics else (),
+        )
+
+    def selected_in(params: Any) -> Any:
+        mask = perturb_mask is None or perturb_mask
+        return resolve_mask("sharpness_aware", "perturb_mask", mask, params)
+
+    def ascend(
+        updates: optax.Updates, state: Any, params: Any, extra_args: dict[str, Any]
+    ) -> tuple[optax.Params, optax.Updates, optax.OptState]:
+        _check_inputs(updates, params)
+        selected = selected_in(params)
+        only_selected = lambda tree: jax.tree.map(
+            lambda is_selected, x: x if is_selected else jnp.zeros_like(x), selected, tree
+        )
+        # An ascent that looks further must stay among the selected parameters too.
+        grad_fn = extra_args.get("grad_fn")
+        if grad_fn is not None and perturb_mask is not None:
+            extra_args = {**extra_args, "grad_fn": lambda at: only_selected(grad_fn(at))}
+        perturbation, ascent_state = look.update(
+            only_selected(updates), state.ascent, params, **extra_args
+        )
+        perturbed = jax.tree.map(
+            lambda is_selected, w, e: w + e.astype(jnp.result_type(w)) if is_selected else w,
+            selected,
+            params,
+            perturbation,
+        )
+        return perturbed, only_selected(perturbation), ascent_state
+
+    def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
+        return ascend(updates, state, params, extra_args)[0]
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        *,
+        grad_fn: GradFn | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, SharpnessAwareState]:
+        if grad_fn is None:
+            raise TypeError(
+                "sharpness_aware: update needs the keyword grad_fn, a function params -> gradients "
+                "on the same batch: tx.update(grads, state, params, grad_fn=jax.grad(...)). If you "
+                "passed it, a wrapper dropped it: optax.MultiSteps inside a chain, "
+                "optax.lookahead and Flax's TrainState.apply_gradients do."
+            )
+        extra_args = {**extra_args, "grad_fn": grad_fn}
+        perturbed, perturbation, ascent_state = ascend(updates, state, params, extra_args)
+        perturbed_grads = grad_fn(perturbed)
+        check_like(
+            perturbed,
+            perturbed_grads,
+            "sharpness_aware: the result of grad_fn",
+            "Return gradients alone, without the value or auxiliary output.",
+        )
+        kept, combine_state = keep.update(
+            perturbed_grads, state.combine, params, **{**extra_args, "origin_grads": updates}
+        )
+        measured = ()
+        if metrics:
+            # No more: it would compute first gradients that nobody needs under a mask.
+            seen = (updates, perturbed_grads, perturbation)
+            measured = step_metrics(*(_among(selected_in(params), tree) for tree in seen))
+        measured = jax.tree.map(lambda new, old: new.astype(old.dtype), measured, state.metrics)
+        return kept, SharpnessAwareState(ascent_state, combine_state, measured)
+
+    vars(update)["perturb"] = perturb
+    return SharpnessAware(init, update)
+
+
+def _among(selected: Any, tree: Any) -> list[Any]:
+    return jax.tree.leaves(
+        jax.tree.map(lambda is_selected, x: x if is_selected else None, selected, tree)
+    )
+
+
+def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> None:
+    if params is None:
+        raise ValueError(
+            "sharpness_aware: update needs params, the parameters the gradients were taken at; "
+            "call tx.update(grads, state, params, grad_fn=...)."
+        )
+    is_masked = lambda node: isinstance(node, optax.MaskedNode)
+    if any(is_masked(node) for node in jax.tree.leaves(params, is_leaf=is_masked)):
+        raise ValueError(
+            "sharpness_aware: params is a masked tree, so grad_fn would be called with one. Put "
+            "the transformation outside optax.masked and optax.partition, and use its argument "
+            "perturb_mask to choose what is perturbed."
+        )
+    check_like(
+        params,
+        updates,
+        "sharpness_aware: updates",
+        "Pass the gradients of the same params that you pass.",
+    )

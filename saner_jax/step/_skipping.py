@@ -1,0 +1,266 @@
+"""When to look: steps that skip the second pass, and what decides which.
+
+:func:`look_if` wraps a recipe. A skipped step is the step of a second pass that found the origin
+gradient again: the base optimizer's own, for most recipes. A policy is a pair of functions:
+``init(params)`` gives its state, ``decide(grads, state)`` whether to look, and its next state.
+
+Where the decision is left to the compiled program, ``jax.lax.cond`` skips the pass. XLA's CPU
+backend is 40 to 100 times slower at convolution gradients inside it: decide on the host there, and
+compile two steps, which also is what to do where the period is known beforehand::
+
+    step = jax.jit(step, static_argnames="looked")  # hands looked= to tx.update
+    for i in range(num_steps):
+        params, state = step(params, state, batch(i), looked=i % 5 == 0)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from saner_jax._core._precision import global_dot
+from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
+from saner_jax.step._sharpness_aware import GradFn, SharpnessAware
+
+
+class Policy(NamedTuple):
+    """Decide which steps look.
+
+    Attributes:
+        init: parameters to the policy's state.
+        decide: gradients at the parameters and the state to (a bool scalar, the next state).
+    """
+
+    init: Callable[[optax.Params], Any]
+    decide: Callable[[optax.Updates, Any], tuple[jax.Array, Any]]
+
+
+class SelectiveState(NamedTuple):
+    """State of :func:`look_if`.
+
+    Attributes:
+        policy: the policy's.
+        recipe: the recipe's.
+    """
+
+    policy: Any
+    recipe: Any
+
+
+def look_if(recipe: SharpnessAware, policy: Policy) -> SharpnessAware:
+    """Skip the second pass of a recipe where a policy says so.
+
+    Args:
+        recipe: any recipe, or what :func:`sharpness_aware` returns.
+        policy: such as :func:`every_steps`.
+
+    Returns:
+        A :class:`SharpnessAware`. ``update`` takes one keyword more, ``looked``: a Python bool
+        decides instead of the policy and compiles no branch, and the policy's state moves as if
+        it had decided. None leaves it to the policy and ``jax.lax.cond``. A recipe's parts see it
+        as an extra argument. Metrics of a skipped step compare the origin gradient with itself.
+
+    Raises:
+        TypeError: at update, without ``grad_fn``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import sam
+        >>> tx, w = look_if(sam(0.5), every_steps(2)), jnp.array([1.0])
+        >>> state, grad_fn = tx.init(w), jax.grad(lambda w: jnp.sum(w**2) / 2)
+        >>> for _ in range(3):
+        ...     grads, state = tx.update(grad_fn(w), state, w, grad_fn=grad_fn)
+        ...     print(grads.tolist())
+        [1.5]
+        [1.0]
+        [1.5]
+    """
+
+    def init(params: optax.Params) -> SelectiveState:
+        return SelectiveState(policy.init(params), recipe.init(params))
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        *,
+        grad_fn: GradFn | None = None,
+        looked: bool | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, SelectiveState]:
+        decided, policy_state = policy.decide(updates, state.policy)
+        second_pass = grad_fn
+        if looked is False and grad_fn is not None:
+            second_pass = lambda at: updates  # noqa: ARG005
+        elif looked is None and grad_fn is not None:
+            # In the dtypes of grad_fn, which both branches must share.
+            skip = lambda at: jax.tree.map(
+                lambda g, like: jnp.asarray(g, like.dtype), updates, jax.eval_shape(grad_fn, at)
+            )
+            second_pass = lambda at: jax.lax.cond(decided, grad_fn, skip, at)
+        kept, recipe_state = recipe.update(
+            updates,
+            state.recipe,
+            params,
+            **{**extra_args, "grad_fn": second_pass},
+            looked=decided if looked is None else looked,
+        )
+        return kept, SelectiveState(policy_state, recipe_state)
+
+    def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
+        return recipe.perturb(updates, state.recipe, params, **extra_args)
+
+    vars(update)["perturb"] = perturb
+    return SharpnessAware(init, update)
+
+
+def every_steps(period: int) -> Policy:
+    """Look at the first of every so many steps.
+
+    Args:
+        period: at least 1; 1 always looks.
+
+    Returns:
+        A :class:`Policy` whose state is the count of steps, for :func:`look_if`.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> policy = every_steps(3)
+        >>> state, seen = policy.init(None), []
+        >>> for _ in range(5):
+        ...     looked, state = policy.decide(None, state)
+        ...     seen.append(bool(looked))
+        >>> seen
+        [True, False, False, True, False]
+    """
+    if isinstance(period, bool) or not isinstance(period, int) or period < 1:
+        raise ValueError(f"every_steps: period must be a whole number, at least 1, got {period!r}.")
+
+    def decide(grads: optax.Updates, state: CountState) -> tuple[jax.Array, CountState]:
+        del grads
+        return jnp.asarray(state.count) % period == 0, CountState(optax.safe_increment(state.count))
+
+    return Policy(_no_steps, decide)
+
+
+def at_random(probability: Strength, seed: int = 0) -> Policy:
+    """Look at a random share of the steps, the same ones in every run: SS-SAM's policy.
+
+    Args:
+        probability: of a look, 0 to 1; a number, or a schedule of the steps so far.
+        seed: of the draws.
+
+    Returns:
+        A :class:`Policy` whose state is the count of steps, for :func:`look_if`.
+
+    Example:
+        >>> policy = at_random(1.0)
+        >>> bool(policy.decide(None, policy.init(None))[0])
+        True
+
+    Source:
+        Zhao et al., arXiv 2203.09962, the Bernoulli policy.
+    """
+    check_strength("at_random", "probability", probability, upper=1.0, meaning="0 never looks")
+
+    def decide(grads: optax.Updates, state: CountState) -> tuple[jax.Array, CountState]:
+        del grads
+        key = jax.random.fold_in(jax.random.key(seed), state.count)
+        drawn = jax.random.uniform(key) < value_at(probability, state.count)
+        return drawn, CountState(optax.safe_increment(state.count))
+
+    return Policy(_no_steps, decide)
+
+
+class SteepnessState(NamedTuple):
+    """State of :func:`where_steep`: updates so far, and the moving moments of the squared norm.
+
+    Attributes:
+        count: updates so far, int32 scalar.
+        mean: float32 scalar.
+        variance: float32 scalar.
+    """
+
+    count: jax.typing.ArrayLike
+    mean: jax.Array
+    variance: jax.Array
+
+
+def where_steep(
+    num_steps: int, first: float = 1.0, last: float = -1.0, decay: float = 0.9
+) -> Policy:
+    r"""Look where the gradient is longer than it was lately: AE-SAM's policy.
+
+    .. math:: \lVert g_t \rVert^2 \ge \mu_t + c_t \sigma_t, \quad \mu_t = \delta \mu_{t-1} +
+        (1 - \delta) \lVert g_t \rVert^2, \quad \sigma_t^2 = \delta \sigma_{t-1}^2 + (1 - \delta)
+        (\lVert g_t \rVert^2 - \mu_t)^2
+
+    c_t goes linearly from ``first`` to ``last`` over ``num_steps`` and stays; delta: ``decay``.
+
+    Args:
+        num_steps: length of training in updates, at least 1.
+        first: c at the start; above 0 fewer than half of the steps look.
+        last: c at the end.
+        decay: share of the past kept in the moments, 0 to 1.
+
+    Returns:
+        A :class:`Policy` whose state is a :class:`SteepnessState`, for :func:`look_if`.
+
+    Raises:
+        ValueError: for another number of steps or decay.
+
+    Limits:
+        The first step looks (its moments are its own). A gradient of non-finite length does not
+        look and leaves the moments as they were.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> policy = where_steep(num_steps=100)
+        >>> state, seen = policy.init(None), []
+        >>> for slope in (1.0, 1.0, 9.0, 0.1):
+        ...     looked, state = policy.decide(jnp.array([slope]), state)
+        ...     seen.append(bool(looked))
+        >>> seen
+        [True, True, True, False]
+
+    Source:
+        Jiang et al., ICLR 2023, arXiv 2304.14647, eqs. 4 to 6.
+
+    Differences:
+        1. The moments start at the first gradient, not at 0.
+    """
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(
+            f"where_steep: num_steps must be a whole number, at least 1, got {num_steps!r}."
+        )
+    check_strength("where_steep", "decay", decay, upper=1.0, meaning="0 forgets the past")
+
+    def init(params: optax.Params) -> SteepnessState:
+        del params
+        zero = jnp.zeros(())
+        return SteepnessState(jnp.zeros((), jnp.int32), zero, zero)
+
+    def decide(grads: optax.Updates, state: SteepnessState) -> tuple[jax.Array, SteepnessState]:
+        square = global_dot(grads, grads).astype(jnp.float32)
+        is_first, is_usable = state.count == 0, jnp.isfinite(square)
+        mix = lambda old, new: decay * old + (1 - decay) * new
+        mean = jnp.where(is_first, square, mix(state.mean, square))
+        variance = jnp.where(is_first, 0.0, mix(state.variance, (square - mean) ** 2))
+        share = jnp.minimum(state.count / num_steps, 1.0)
+        bound = mean + (first + share * (last - first)) * jnp.sqrt(variance)
+        keep = lambda new, old: jnp.where(is_usable, new, old)
+        count = optax.safe_increment(state.count)
+        return is_usable & (square >= bound), SteepnessState(
+            count, keep(mean, state.mean), keep(variance, state.variance)
+        )
+
+    return Policy(init, decide)
+
+
+def _no_steps(params: optax.Params) -> CountState:
+    del params
+    return CountState(jnp.zeros((), jnp.int32))

@@ -1,0 +1,82 @@
+"""The engine: steps, epochs, scores, evidence and checkpoints of a training run."""
+
+from saner_jax.training._checkpoints import CheckpointError, Checkpoints
+from saner_jax.training._device_mesh import AXIS, Layout, join, make_layout
+from saner_jax.training._errors import Diverged, Stopped
+from saner_jax.training._evidence import (
+    Evidence,
+    History,
+    concluded,
+    heard,
+    no_history,
+    read_evidence,
+    write_evidence,
+)
+from saner_jax.training._loop import (
+    Examples,
+    Optimizer,
+    Progress,
+    Row,
+    Task,
+    Totals,
+    fit,
+    make_dispatch,
+    make_predict,
+    start,
+)
+from saner_jax.training._scoring import Counts, Shares, cross_entropy, evaluate, shares
+from saner_jax.training._step import (
+    STATISTICS,
+    Loss,
+    Prepare,
+    StepRecord,
+    TrainState,
+    TrainStep,
+    batch_order,
+    init_state,
+    make_train_step,
+    run_steps,
+)
+
+__all__ = [
+    "AXIS",
+    "STATISTICS",
+    "CheckpointError",
+    "Checkpoints",
+    "Counts",
+    "Diverged",
+    "Evidence",
+    "Examples",
+    "History",
+    "Layout",
+    "Loss",
+    "Optimizer",
+    "Prepare",
+    "Progress",
+    "Row",
+    "Shares",
+    "StepRecord",
+    "Stopped",
+    "Task",
+    "Totals",
+    "TrainState",
+    "TrainStep",
+    "batch_order",
+    "concluded",
+    "cross_entropy",
+    "evaluate",
+    "fit",
+    "heard",
+    "init_state",
+    "join",
+    "make_dispatch",
+    "make_layout",
+    "make_predict",
+    "make_train_step",
+    "no_history",
+    "read_evidence",
+    "run_steps",
+    "shares",
+    "start",
+    "write_evidence",
+]

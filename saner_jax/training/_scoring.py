@@ -1,0 +1,118 @@
+"""Score predictions on labels of which some are wrong: what was learned, what was memorised."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from saner_jax.training._step import Loss
+
+cross_entropy: Loss = optax.softmax_cross_entropy_with_integer_labels
+"""The loss of training and of evaluation, at the labels given."""
+
+
+class Counts(NamedTuple):
+    """Count predictions on labels of which some are wrong; scalars, additive over batches.
+
+    Attributes:
+        examples: how many examples were seen; int32, as all but the last.
+        correct: predicted as their true class.
+        flipped: examples whose label is not their true class.
+        memorised: flipped examples predicted as their wrong label.
+        corrected: flipped examples predicted as their true class.
+        clean_fit: unflipped examples predicted as their label.
+        loss: sum of the losses at the labels, float32.
+    """
+
+    examples: jax.Array
+    correct: jax.Array
+    flipped: jax.Array
+    memorised: jax.Array
+    corrected: jax.Array
+    clean_fit: jax.Array
+    loss: jax.Array
+
+
+class Shares(NamedTuple):
+    """Hold the shares that `Counts` imply, float64 in [0, 1], NaN where nothing was counted.
+
+    Attributes:
+        accuracy: share of all examples predicted as their true class.
+        fit: share of all examples predicted as their label, right or wrong.
+        memorised: share of the flipped examples predicted as their wrong label.
+        corrected: share of the flipped examples predicted as their true class.
+        clean_fit: share of the unflipped examples predicted as their label.
+        loss: mean loss at the labels, not a share.
+    """
+
+    accuracy: NDArray[np.float64]
+    fit: NDArray[np.float64]
+    memorised: NDArray[np.float64]
+    corrected: NDArray[np.float64]
+    clean_fit: NDArray[np.float64]
+    loss: NDArray[np.float64]
+
+
+def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: Loss) -> Counts:
+    """Count what a model predicts on labels of which some may be wrong.
+
+    Where all labels are right, pass them twice: then nothing is flipped, and `correct` is the
+    ordinary count.
+
+    Args:
+        logits: `(n, c)`, the model's; for large sets add the counts of several calls.
+        labels: integers `(n,)`, as given in training.
+        true_labels: integers `(n,)`, as they should be.
+        loss: logits and labels to one loss per example, `(n,)`.
+
+    Returns:
+        The counts. A tie goes to the lowest class, and so does a row of NaN.
+
+    Example:
+        >>> counts = evaluate(
+        ...     jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([0, 2, 2]), cross_entropy)
+        >>> counts.flipped.item(), counts.memorised.item(), counts.corrected.item()
+        (2, 1, 1)
+    """
+    predicted = jnp.argmax(logits, axis=-1)
+    is_flipped = labels != true_labels
+    count = lambda mask: jnp.sum(mask, dtype=jnp.int32)
+    return Counts(
+        examples=jnp.full((), labels.shape[0], jnp.int32),
+        correct=count(predicted == true_labels),
+        flipped=count(is_flipped),
+        memorised=count(is_flipped & (predicted == labels)),
+        corrected=count(is_flipped & (predicted == true_labels)),
+        clean_fit=count(~is_flipped & (predicted == labels)),
+        loss=jnp.sum(loss(logits, labels)),
+    )
+
+
+def shares(counts: Counts) -> Shares:
+    """Turn counts into shares, on the host.
+
+    Args:
+        counts: scalars, or arrays of one shape, such as one entry per seed.
+
+    Returns:
+        Arrays of that shape; NaN where the group is empty.
+
+    Example:
+        >>> shares(Counts(10, 8, 4, 1, 3, 5, 20.0)).memorised.item()
+        0.25
+    """
+    examples, correct, flipped, memorised, corrected, clean_fit, loss = (
+        np.asarray(leaf, np.float64) for leaf in counts
+    )
+    with np.errstate(invalid="ignore"):
+        return Shares(
+            accuracy=correct / examples,
+            fit=(memorised + clean_fit) / examples,
+            memorised=memorised / flipped,
+            corrected=corrected / flipped,
+            clean_fit=clean_fit / (examples - flipped),
+            loss=loss / examples,
+        )
