@@ -32,7 +32,7 @@ CPU = TrainConfig(
     epochs=40,
     batch_size=128,
     learning_rate=0.1,
-    validation_fraction=0.0,
+    pixels="standardized",
     evaluate_every_epochs=2,
     checkpoint_every_epochs=2,
 )
@@ -47,7 +47,7 @@ GPU = TrainConfig(
     batch_size=128,
     learning_rate=0.1,
     schedule="multistep",
-    validation_fraction=0.0,
+    pixels="standardized",
     evaluate_every_epochs=5,
     checkpoint_every_epochs=5,
 )
@@ -117,7 +117,7 @@ def make_run(
         rate=NOISE[noise],
         method=method,
         rho=rho,
-        perturb=perturb,
+        perturb_mask=perturb,
         seed=seed,
         output_folder=config.work_folder / name,
         **given,

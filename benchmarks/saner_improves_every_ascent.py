@@ -16,9 +16,9 @@ import numpy as np
 import tyro
 from _record import ROOT, mean_and_spread, write_result
 
-from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
+from saner_jax.experiments import CompareConfig, Method, prepare_comparison, run_comparison
 
-PAIRS = {
+PAIRS: dict[Method, Method] = {
     "sam": "saner",
     "asam": "asaner",
     "gsam": "gsaner",
@@ -42,7 +42,7 @@ class Config:
     """Where the result goes."""
 
 
-def final_values(methods: tuple[str, ...], rho: float, **options: Any) -> dict[str, Any]:
+def final_values(methods: tuple[Method, ...], rho: float, **options: Any) -> dict[str, Any]:
     """Train some methods at one radius; values by method and name, one per seed."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "run")

@@ -22,6 +22,7 @@ from _record import ROOT, spread, write_result
 
 from saner_jax.data import Dataset
 from saner_jax.experiments import (
+    Model,
     TrainConfig,
     build_model,
     build_optimizer,
@@ -46,7 +47,7 @@ from saner_jax.training import (
 class Config:
     """Time epochs of a small residual net on random images of CIFAR's size."""
 
-    model: str = "resnet8"
+    model: Model = "resnet8"
     """Any model that needs no statistics but its own."""
     images: int = 2560
     """Images in an epoch."""

@@ -71,8 +71,11 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
         ("--batch-size 5000", "batch_size must be at most 1437"),
         ("--hidden-widths 3 a", "hidden_widths must be whole numbers of at least 1, not 'a'"),
         ("--norm batch", "norm must be none for mlp, not 'batch'"),
-        ("--perturb last", "perturb must be one of all, normalization_only"),
-        ("--perturb normalization_only", "perturb normalization_only selects nothing in model mlp"),
+        ("--perturb-mask last", "perturb_mask must be one of all, normalization_only"),
+        (
+            "--perturb-mask normalization_only",
+            "perturb_mask normalization_only selects nothing in",
+        ),
         ("--noise salt", "noise must be one of symmetric, symmetric_inclusive, pair, "),
         ("--methods adam", "methods must be among sgd, sam"),
         ("--methods sam sam", "methods must name at least one method, and none of them twice"),

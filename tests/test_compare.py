@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -244,3 +245,21 @@ def test_a_seed_that_diverges_leaves_a_gap_in_its_row(tmp_path, monkeypatch, cap
     assert "sgd diverged" in out
     results = json.loads((tmp_path / "c/results.json").read_text())
     assert results["methods"]["sgd"]["diverged"] == [True]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standard_promotion")
+def test_train_with_one_seed_is_a_row_of_compare(capsys):
+    options = ["--num-train", "300", "--hidden-widths", "16", "--epochs", "5", "--rho", "0.05"]
+    options += ["--alpha", "0.5"]
+    assert main(["compare", *options, "--seeds", "2", "--output-folder", "c"]) == 0
+    assert main(["train", *options, "--seed", "1", "--output-folder", "t"]) == 0
+    compared, trained = (
+        json.loads(Path(folder, "results.json").read_text()) for folder in ("c", "t")
+    )
+    assert trained["noise"] == compared["noise"][1:]
+    row, alone = (results["methods"]["saner"] for results in (compared, trained))
+    # Batched over seeds, products are summed in another order.
+    for name in ("test_accuracy_last", "memorised", "clean_fit"):
+        assert row["final"][name][1] == pytest.approx(alone["final"][name][0], abs=0.01)
+    np.testing.assert_allclose(row["curves"]["loss"][1], alone["curves"]["loss"][0], rtol=1e-3)

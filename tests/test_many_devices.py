@@ -59,7 +59,7 @@ def test_eight_devices_train_as_one_and_each_for_itself_otherwise():
     for folder, options in {
         "one": [],
         "eight": ["--devices", "8"],
-        "each": ["--devices", "8", "--perturbation", "per_device"],
+        "each": ["--devices", "8", "--per-device-perturbation"],
     }.items():
         assert main(["train", *SMALL, *options, "--epochs", "3", "--output-folder", folder]) == 0
     assert_same_training("one", "eight")
@@ -81,7 +81,7 @@ def test_a_run_goes_on_on_another_number_of_devices_where_that_changes_nothing(c
     assert main(["train", "--resume", "parts", "--devices", "2"]) == 0
     assert main(["train", "--resume", "whole"]) == 0
     assert_same_training("whole", "parts")
-    begun("each", "--devices", "4", "--perturbation", "per_device")
+    begun("each", "--devices", "4", "--per-device-perturbation")
     capsys.readouterr()
     assert main(["train", "--resume", "each", "--devices", "2"]) == 2
     assert "with another number of devices, 4 instead of 2" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from saner_jax.training import CheckpointError, Checkpoints
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 TINY = ["--num-train", "200", "--hidden-widths", "8", "--epochs", "4", "--batch-size", "32"]
+TINY += ["--validation-fraction", "0.1"]
 
 
 @pytest.fixture(autouse=True)
@@ -259,7 +260,7 @@ BAD_OPTIONS = {
     "--momentum 1": "momentum must be below 1",
     "--weight-decay x": "weight_decay must be a number of at least 0, not 'x'",
     "--epochs 0": "epochs must be a whole number of at least 1",
-    "--batch-size 5000": "batch_size must be at most 1294, the number of images of digits",
+    "--batch-size 5000": "batch_size must be at most 1437, the number of images of digits",
     "--num-train 2000": "num_train must be at most 1437",
     "--num-train 0": "num_train must be a whole number of at least 1",
     "--validation-fraction 1": "validation_fraction must be below 1",
@@ -277,17 +278,16 @@ BAD_OPTIONS = {
     "--model vit_tiny --norm batch": "norm",
     "--hidden-widths 0": "hidden_widths must be whole numbers of at least 1",
     "--precision float8": "precision must be one of float32, bfloat16",
-    "--pixels raw": "pixels must be one of centred, standardised",
+    "--pixels raw": "pixels must be one of centered, standardized",
     "--statistics-from both": "statistics_from must be one of origin, perturbed",
-    "--perturb norms": "perturb must be one of all, normalization_only",
-    "--perturb normalization_only": "perturb normalization_only selects nothing in model mlp",
+    "--perturb-mask norms": "perturb_mask must be one of all, normalization_only",
+    "--perturb-mask normalization_only": "perturb_mask normalization_only selects nothing in",
     "--crop-padding -1": "crop_padding must be a whole number of at least 0",
     "--cutout-size 1.5": "cutout_size must be a whole number of at least 0",
     "--steps-per-dispatch 0": "steps_per_dispatch must be a whole number of at least 1",
     "--devices 9": "devices must be at most 8, the number of devices of kind cpu",
     "--devices 0": "devices must be a whole number of at least 1",
     "--devices 3": "batch_size must be a multiple of 3, the number of devices, not 64",
-    "--perturbation everywhere": "perturbation must be one of synchronised, per_device",
     "--num-processes 2": "num_processes and process_id need coordinator",
     "--seed -1": "seed must be a whole number of at least 0",
     "--dataset mnist": "dataset",

@@ -5,7 +5,7 @@ Only the standard library is imported here, so that a missing extra is told in a
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 Config = TypeVar("Config")
 
@@ -29,8 +29,8 @@ def parse(
 ) -> Config:
     """Read options into a dataclass, leaving the judgement of values to its own check.
 
-    Text that is no number stays text in its field: the check that refuses numbers out of range
-    then names the option, which a parser's own errors would do in a box.
+    Text that is no number, or none of the choices, stays text in its field: the check that refuses
+    values out of range then names the option in a sentence.
 
     Args:
         config_type: a dataclass with defaults; its docstrings are the help.
@@ -55,6 +55,18 @@ def parse(
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def choice_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if get_origin(info.type) is not Literal:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="{" + ",".join(get_args(info.type)) + "}",
+            instance_from_str=lambda texts: texts[0],
+            is_instance=lambda value: isinstance(value, str),
+            str_from_instance=lambda value: [value],
+        )
 
     @registry.primitive_rule
     def number_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

@@ -161,7 +161,7 @@ def build_model(config: RunConfig, dataset: Dataset) -> Any:
 
     Raises:
         ValueError: for options that do not fit the model, images that it cannot take, and a
-            `perturb` that selects none of its parameters.
+            `perturb_mask` that selects none of its parameters.
     """
     num_classes = len(dataset.class_names)
     options = {"hidden_widths": tuple(config.hidden_widths)} if config.model == "mlp" else {}
@@ -181,9 +181,11 @@ def build_model(config: RunConfig, dataset: Dataset) -> Any:
         raise ValueError(
             f"model {config.model} cannot take images of {blank.shape[1:]}: {reason}"
         ) from error
-    mask = MASKS[config.perturb]
+    mask = MASKS[config.perturb_mask]
     if mask is not None and not any(jax.tree.leaves(mask(params))):
-        raise ValueError(f"perturb {config.perturb} selects nothing in model {config.model}")
+        raise ValueError(
+            f"perturb_mask {config.perturb_mask} selects nothing in model {config.model}"
+        )
     return model
 
 
@@ -220,7 +222,7 @@ def pixel_functions(
     # Of an image's rank, for those who run with JAX's rank promotion off.
     mean, deviation = (row[None, None, None] for row in channel_statistics(dataset.train_images))
     scale = np.full_like(mean, 255)
-    if config.pixels == "standardised":
+    if config.pixels == "standardized":
         # A channel of one value has nothing to scale.
         scale = np.where(deviation < 1e-6, scale, deviation)
 
@@ -294,7 +296,7 @@ def build_optimizer(
         )
         strengths = {"alpha": alpha}
     recipe = RECIPES[method](
-        config.rho, perturb_mask=MASKS[config.perturb], metrics=metrics, **strengths
+        config.rho, perturb_mask=MASKS[config.perturb_mask], metrics=metrics, **strengths
     )
     return Optimizer(optax.chain(average(recipe), base), learning_rate, config.rho, alpha)
 

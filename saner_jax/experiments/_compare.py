@@ -17,6 +17,7 @@ import numpy as np
 
 from saner_jax import reports, runs
 from saner_jax.experiments._build import build_model, draw_noise, load_data
+from saner_jax.experiments._choices import Method
 from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.experiments._many_seeds import (
     ComparisonJob,
@@ -25,6 +26,7 @@ from saner_jax.experiments._many_seeds import (
     train_all_seeds,
 )
 from saner_jax.experiments._run import prepare_training, train_to_end
+from saner_jax.experiments._saved_options import options_to_json
 from saner_jax.reports import draw_curves
 from saner_jax.training import Diverged, shares
 
@@ -84,7 +86,7 @@ def run_comparison(job: ComparisonJob, command: str | None = None) -> dict[str, 
     """
     began = time.perf_counter()
     config, folder = job.config, job.folder
-    options = {**dataclasses.asdict(config), "output_folder": str(folder)}
+    options = {**options_to_json(config), "output_folder": str(folder)}
     results: dict[str, Any] = {
         "complete": False,
         "command": command,
@@ -134,7 +136,7 @@ def _means(record: EpochRecord) -> tuple[float, float, float]:
 
 
 def _train_seed_by_seed(
-    job: ComparisonJob, method: str, say: Callable[[str], None], show: Callable[..., None]
+    job: ComparisonJob, method: Method, say: Callable[[str], None], show: Callable[..., None]
 ) -> dict[str, Any]:
     """Train one method as many runs of `saner-jax train`, and join their entries."""
     config, entries = job.config, []
@@ -144,7 +146,6 @@ def _train_seed_by_seed(
             **{**shared, "output_folder": job.folder / f"{method}-seed-{seed}"},
             method=method,
             seed=seed,
-            validation_fraction=0.0,
             checkpoint_every_epochs=config.epochs,
         )
         one = prepare_training(options, job.dataset)

@@ -4,28 +4,22 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
 from saner_jax._core._numbers import check_count, is_count, is_number
-from saner_jax.data.noise import NOISE_TYPES
-from saner_jax.models import MODELS
-from saner_jax.recipes import RECIPES
-from saner_jax.step import MASKS
-from saner_jax.training import STATISTICS
-
-METHODS = ("sgd", *RECIPES)
-BASES = ("sgd", "adamw")
-SCHEDULES = ("cosine", "multistep", "constant")
-PIXELS = ("centred", "standardised")
-PRECISIONS = ("float32", "bfloat16")
-PERTURBATIONS = ("synchronised", "per_device")
-HUMAN_NOISE = (
-    *("human:aggre", "human:random1", "human:random2", "human:random3", "human:worse"),
-    *("human:fine", "human:coarse"),
+from saner_jax.experiments._choices import (
+    Base,
+    Method,
+    Model,
+    Noise,
+    PerturbMask,
+    Pixels,
+    Precision,
+    Schedule,
+    StatisticsFrom,
 )
-NOISE = (*NOISE_TYPES, "instance", *HUMAN_NOISE, "file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +37,7 @@ class RunConfig:
     """Resize the images of an image folder to squares of this side; as they are if not given."""
     num_train: int | None = None
     """Train on this many images only, drawn evenly from the classes, the same for every seed."""
-    noise: str = "symmetric"
+    noise: Noise = "symmetric"
     """How training labels are flipped: symmetric (to any other class), symmetric_inclusive (to any
     class, the true one included), pair (to the next class), asymmetric_* (to similar classes),
     instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir), file (see
@@ -56,7 +50,7 @@ class RunConfig:
     labels_file: Path | None = None
     """CSV file with the columns index and label, as saner-jax relabel writes it; examples that it
     does not list keep the dataset's label."""
-    model: str = "mlp"
+    model: Model = "mlp"
     """mlp, resnet8 (small enough for a CPU), resnet18, resnet34, resnet50, wrn28_10, wrn40_2,
     vit_tiny or vit_small."""
     hidden_widths: tuple[int, ...] = (256, 256)
@@ -65,12 +59,12 @@ class RunConfig:
     """Normalisation layers: batch, layer, group or none; the model's own if not given."""
     width: float = 1.0
     """Multiple of a residual net's channels."""
-    precision: str = "float32"
+    precision: Precision = "float32"
     """Numbers of the model's products, float32 or bfloat16; parameters, norms and statistics are
     float32 in both."""
-    pixels: str = "standardised"
-    """What the model sees: pixels / 255, centred (the training images' mean per channel is
-    subtracted) or standardised (and divided by their standard deviation)."""
+    pixels: Pixels = "centered"
+    """What the model sees: pixels / 255, centered (the training images' mean per channel is
+    subtracted) or standardized (and divided by their standard deviation)."""
     crop_padding: int = 0
     """Random crops out of training images padded by this many black pixels; 0 is off."""
     flip: bool = False
@@ -79,18 +73,18 @@ class RunConfig:
     """Side of the square blotted out at random in training images; 0 is off."""
     rho: float = 0.1
     """Radius of the perturbation, in the recipe's own unit; 0 makes every recipe its base."""
-    perturb: str = "all"
+    perturb_mask: PerturbMask = "all"
     """Which parameters are perturbed: all, normalization_only (SAM-ON, which wants five to ten
     times the radius), all_but_normalization or last_layer. All of them are trained."""
     alpha: float = 0.5
     """SANER's strength, from 0 (the recipe without SANER) to 1 (drop what shrank)."""
     alpha_warmup_fraction: float = 0.25
     """Share of training over which alpha rises linearly from 0, from 0 to 1."""
-    base: str = "sgd"
+    base: Base = "sgd"
     """Base optimizer: sgd (with momentum) or adamw."""
     learning_rate: float = 0.05
     """Largest learning rate."""
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     """Learning rate after the warm-up: cosine (to 0 at the end), multistep (a tenth after 50 % and
     again after 75 % of training) or constant."""
     warmup_epochs: float = 0.0
@@ -103,7 +97,7 @@ class RunConfig:
     """Passes over the training set."""
     batch_size: int = 64
     """Examples per step; those left over by the last whole batch sit the epoch out."""
-    statistics_from: str = "origin"
+    statistics_from: StatisticsFrom = "origin"
     """Pass of a step whose running statistics batch normalisation keeps: origin or perturbed."""
     output_folder: Path | None = None
     """New folder for the run; runs/<command>-<date>-<time> if not given. An existing folder is
@@ -114,15 +108,15 @@ class RunConfig:
 class TrainConfig(RunConfig):
     """Train one model with one method on noisy labels, keeping checkpoints to resume from."""
 
-    method: str = "saner"
+    method: Method = "saner"
     """sgd (the base optimizer alone), or any recipe of saner_jax: sam, asam, gsam, friendly_sam,
     vasso, wsam, stable_sam, zsharp, sparse_sam, saner, asaner, gsaner, friendly_saner,
     vasso_saner, sam_only, sam_without."""
     seed: int = 0
     """Seed of the noise, the initial parameters, the order and the augmentation."""
-    validation_fraction: float = 0.1
-    """Share of the training examples held out, noisy labels and all, to choose the best epoch by;
-    0 keeps no best."""
+    validation_fraction: float = 0.0
+    """Share of the training examples held out, with their noisy labels, to choose the best epoch
+    by; with 0 no best epoch is kept, and a run is that of compare with the same seed."""
     num_folds: int = 0
     """Hold out one of this many equal parts instead; 0 is off."""
     fold: int = 0
@@ -134,9 +128,9 @@ class TrainConfig(RunConfig):
     steps_per_dispatch: int | None = None
     """Steps in one compiled program; if not given 1 on CPU, where convolutions in loops are slow,
     and an epoch elsewhere and for the mlp."""
-    perturbation: str = "synchronised"
-    """On several devices, synchronised (one perturbation from the whole batch, the same result on
-    any number of them) or per_device (each device perturbs, and normalises, by its own share)."""
+    per_device_perturbation: bool = False
+    """On several devices, perturb and normalize on each by its own share of the batch; otherwise
+    there is one perturbation from the whole batch, the same on any number of devices."""
     devices: int | None = None
     """Devices of each process to spread batches over; 1, or the run's own with resume, if not
     given."""
@@ -162,11 +156,7 @@ DEVICE_OPTIONS = ("devices", *PROCESS_OPTIONS)
 class CompareConfig(RunConfig):
     """Train each method on the same noisy labels and tabulate what it learned and memorised."""
 
-    # Centred alone: the setting in which the README's table was taken.
-    pixels: str = "centred"
-    """What the model sees: pixels / 255, centred (the training images' mean per channel is
-    subtracted) or standardised (and divided by their standard deviation)."""
-    methods: tuple[str, ...] = ("sgd", "sam", "saner")
+    methods: tuple[Method, ...] = ("sgd", "sam", "saner")
     """Methods to compare: sgd, or any recipe that saner-jax train takes."""
     seeds: int = 5
     """How many runs per method; each has its own noise, initialisation and order, the same for
@@ -186,7 +176,7 @@ class EvaluateConfig:
 
     run: tyro.conf.Positional[Path | None] = None
     """Run folder of saner-jax train."""
-    checkpoint: str = "last"
+    checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint: last, or best (by held-out noisy labels)."""
 
 
@@ -234,9 +224,6 @@ def check_compare(config: CompareConfig) -> None:
         raise ValueError(f"first_seed must leave all seeds below 2**32, not {config.first_seed!r}")
     if not config.methods or len(set(config.methods)) < len(config.methods):
         raise ValueError("methods must name at least one method, and none of them twice")
-    for method in config.methods:
-        if method not in METHODS:
-            raise ValueError(f"methods must be among {', '.join(METHODS)}, not {method!r}")
 
 
 def check_train(config: TrainConfig) -> None:
@@ -255,7 +242,6 @@ def check_train(config: TrainConfig) -> None:
         ValueError: validation_fraction must be below 1, not 1.0
     """
     check_run(config)
-    _check_choice(config, "method", METHODS)
     _check_whole(config, "seed", 0)
     if config.seed >= 2**32:
         raise ValueError(f"seed must be below 2**32, not {config.seed!r}")
@@ -271,7 +257,6 @@ def check_train(config: TrainConfig) -> None:
     for name in ("steps_per_dispatch", "devices", "num_processes"):
         if getattr(config, name) is not None:
             _check_whole(config, name, 1)
-    _check_choice(config, "perturbation", PERTURBATIONS)
     if config.process_id is not None:
         _check_whole(config, "process_id", 0)
     if config.coordinator is None and (config.num_processes, config.process_id) != (None, None):
@@ -317,7 +302,7 @@ def check_evaluate(config: EvaluateConfig) -> Path:
     """
     if config.run is None:
         raise ValueError("run must name a folder of saner-jax train")
-    _check_choice(config, "checkpoint", ("last", "best"))
+    _check_choices(config)
     return config.run
 
 
@@ -350,28 +335,26 @@ def check_run(config: RunConfig) -> None:
     for width in config.hidden_widths:
         if not is_count(width, 1):
             raise ValueError(f"hidden_widths must be whole numbers of at least 1, not {width!r}")
-    for name, choices in {
-        "noise": NOISE,
-        "model": tuple(MODELS),
-        "precision": PRECISIONS,
-        "pixels": PIXELS,
-        "base": BASES,
-        "schedule": SCHEDULES,
-        "statistics_from": STATISTICS,
-        "perturb": tuple(MASKS),
-    }.items():
-        _check_choice(config, name, choices)
+    _check_choices(config)
 
 
 def _check_whole(config: Any, name: str, least: int) -> None:
     check_count(name, getattr(config, name), least=least)
 
 
-def _check_choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
-    if getattr(config, name) not in choices:
-        raise ValueError(
-            f"{name} must be one of {', '.join(choices)}, not {getattr(config, name)!r}"
-        )
+def _check_choices(config: Any) -> None:
+    """Refuse values outside the choices that the types of the fields name."""
+    for name, kind in get_type_hints(type(config)).items():
+        is_tuple = get_origin(kind) is tuple
+        choice = get_args(kind)[0] if is_tuple else kind
+        if get_origin(choice) is not Literal:
+            continue
+        value = getattr(config, name)
+        for one in value if is_tuple else (value,):
+            if one not in get_args(choice):
+                listed = ", ".join(get_args(choice))
+                words = "among" if is_tuple else "one of"
+                raise ValueError(f"{name} must be {words} {listed}, not {one!r}")
 
 
 def _check_number(config: Any, name: str, most: float = math.inf, *, below: bool = False) -> None:

@@ -91,7 +91,7 @@ def train_all_seeds(
 
     Args:
         job: as prepared.
-        method: one of `METHODS`.
+        method: see `CompareConfig.methods`.
         params: as from `initial_params`.
         on_epoch: called after every epoch with the method, the epochs done and the record.
 

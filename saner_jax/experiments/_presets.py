@@ -13,6 +13,7 @@ from saner_jax.experiments._config import TrainConfig
 _CIFAR = TrainConfig(
     dataset="cifar10",
     model="resnet18",
+    pixels="standardized",
     crop_padding=4,
     flip=True,
     epochs=200,
@@ -20,7 +21,6 @@ _CIFAR = TrainConfig(
     learning_rate=0.1,
     momentum=0.9,
     weight_decay=5e-4,
-    validation_fraction=0.0,
     checkpoint_every_epochs=5,
 )
 
@@ -63,7 +63,7 @@ PRESETS: dict[str, TrainConfig] = {
         noise="symmetric",
         rate=0.0,
         rho=1.0,
-        perturb="normalization_only",
+        perturb_mask="normalization_only",
     ),
     # UCSC-REAL/cifar-10-100n: ResNet-34, 100 epochs, learning rate 0.1 and 0.01 from epoch 60 on;
     # here a cosine. Cross-entropy is `--method sgd`.
@@ -84,7 +84,9 @@ PRESETS: dict[str, TrainConfig] = {
         dataset="cifar10",
         noise="human:worse",
         model="resnet8",
+        pixels="standardized",
         num_train=5000,
+        validation_fraction=0.1,
         epochs=30,
         batch_size=128,
         learning_rate=0.1,

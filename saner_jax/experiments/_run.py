@@ -33,6 +33,7 @@ from saner_jax.experiments._build import (
     pixel_functions,
 )
 from saner_jax.experiments._config import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
+from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.models import forward_of
 from saner_jax.reports import draw_curves
 from saner_jax.runs import only_writer
@@ -117,7 +118,7 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
     layout, name = parts[3].layout, ""
     if layout.is_main:
         folder = runs.make_folder(config.output_folder, "train")
-        kept = dataclasses.asdict(config) | dict.fromkeys(PROCESS_OPTIONS)
+        kept = options_to_json(config) | dict.fromkeys(PROCESS_OPTIONS)
         try:
             runs.write_json(folder / "config.json", kept)
         except OSError:
@@ -165,13 +166,7 @@ def read_options(folder: Path) -> TrainConfig:
     """
     path = folder / "config.json"
     try:
-        options = json.loads(path.read_text())
-        fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
-        if not isinstance(options, dict) or options.keys() != fields.keys():
-            raise ValueError("its options are not those of saner-jax train")
-        for name in ("data_dir", "noise_dir", "labels_file", "output_folder", "resume"):
-            options[name] = None if options[name] is None else Path(options[name])
-        return TrainConfig(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
+        return options_from_json(TrainConfig, json.loads(path.read_text()))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(
@@ -324,7 +319,7 @@ def _parts(
             f"batch_size must be a multiple of {layout.num_devices}, the number of devices, not"
             f" {config.batch_size}"
         )
-    is_per_device = config.perturbation == "per_device"
+    is_per_device = config.per_device_perturbation
     model = build_model(config, dataset)
     steps_per_epoch = len(rows) // config.batch_size
     optimizer = build_optimizer(
@@ -384,7 +379,7 @@ def _results(
     return {
         "complete": bool(rows) and rows[-1]["epoch"] == config.epochs,
         "command": command,
-        "config": {**dataclasses.asdict(config), "output_folder": str(job.folder)},
+        "config": {**options_to_json(config), "output_folder": str(job.folder)},
         "provenance": runs.provenance(),
         "seeds": [config.seed],
         "noise": [

@@ -1,0 +1,62 @@
+"""The choices of options, which the help, a type checker and the checks read.
+
+A test compares them with the catalogues of noise, models, masks and recipes.
+"""
+
+from typing import Literal
+
+Noise = Literal[
+    "symmetric",
+    "symmetric_inclusive",
+    "pair",
+    "asymmetric_cifar10",
+    "asymmetric_cifar10_of_all",
+    "asymmetric_cifar100_superclass",
+    "asymmetric_cifar100_block5",
+    "asymmetric_cifar100_next",
+    "instance",
+    "human:aggre",
+    "human:random1",
+    "human:random2",
+    "human:random3",
+    "human:worse",
+    "human:fine",
+    "human:coarse",
+    "file",
+]
+Model = Literal[
+    "mlp",
+    "resnet8",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "wrn28_10",
+    "wrn40_2",
+    "vit_tiny",
+    "vit_small",
+]
+Method = Literal[
+    "sgd",
+    "sam",
+    "asam",
+    "gsam",
+    "friendly_sam",
+    "vasso",
+    "wsam",
+    "stable_sam",
+    "zsharp",
+    "sparse_sam",
+    "saner",
+    "asaner",
+    "gsaner",
+    "friendly_saner",
+    "vasso_saner",
+    "sam_only",
+    "sam_without",
+]
+Base = Literal["sgd", "adamw"]
+Schedule = Literal["cosine", "multistep", "constant"]
+Pixels = Literal["centered", "standardized"]
+Precision = Literal["float32", "bfloat16"]
+PerturbMask = Literal["all", "normalization_only", "all_but_normalization", "last_layer"]
+StatisticsFrom = Literal["origin", "perturbed"]

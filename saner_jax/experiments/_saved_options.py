@@ -1,0 +1,89 @@
+"""Options as JSON and back, by the types of their fields."""
+
+import dataclasses
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Options = TypeVar("Options")
+
+VERSION = 1
+"""Of the options in config.json; raised when an option changes its name or meaning."""
+
+
+def options_to_json(options: Any) -> dict[str, Any]:
+    """Turn options into what config.json holds.
+
+    Args:
+        options: a dataclass of options.
+
+    Returns:
+        The values by name, behind the version. Paths become text.
+
+    Example:
+        >>> from saner_jax.experiments import TrainConfig
+        >>> options_to_json(TrainConfig(data_dir=Path("data")))["data_dir"]
+        'data'
+    """
+    values = dataclasses.asdict(options)
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+    return {"version": VERSION, **plain}
+
+
+def options_from_json(kind: type[Options], values: Any) -> Options:
+    """Read options back, each by the type of its field.
+
+    Args:
+        kind: a dataclass of options.
+        values: as from `options_to_json`.
+
+    Returns:
+        The options. Their ranges are not checked.
+
+    Raises:
+        ValueError: for another version, an option that is missing or unknown, and a value of
+            another type; the sentence names it.
+
+    Example:
+        >>> from saner_jax.experiments import TrainConfig
+        >>> options = TrainConfig(data_dir=Path("data"), hidden_widths=(8,))
+        >>> options_from_json(TrainConfig, options_to_json(options)) == options
+        True
+    """
+    if not isinstance(values, dict):
+        raise ValueError("options must be an object")
+    if values.get("version") != VERSION:
+        raise ValueError(
+            f"the version of its options must be {VERSION}, not {values.get('version')!r}; another"
+            " version of saner-jax wrote them"
+        )
+    hints = get_type_hints(kind)
+    given = {name: value for name, value in values.items() if name != "version"}
+    for name in given.keys() ^ hints.keys():
+        what = "has no option" if name in given else "lacks the option"
+        raise ValueError(f"it {what} {name}" if name in hints else f"{name} is no option")
+    return kind(**{name: _read(hints[name], value, name) for name, value in given.items()})
+
+
+def _read(kind: Any, value: Any, name: str) -> Any:
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin in (UnionType, Union):
+        if value is None:
+            return None
+        (kind,) = (one for one in inside if one is not type(None))
+        return _read(kind, value, name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{name} must be a list, not {value!r}")
+        return tuple(_read(inside[0], one, name) for one in value)
+    if kind is Path:
+        kind, make = str, Path
+    elif origin is Literal:
+        kind, make = str, str
+    else:
+        make = kind
+    # JSON has one kind of number; a bool is none.
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
+    return make(value)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,81 @@
+"""Options as they are kept in config.json, and the choices that their types name."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import saner_jax
+from saner_jax.data.noise import NOISE_TYPES
+from saner_jax.experiments import Method, Model, Noise, PerturbMask, TrainConfig
+from saner_jax.experiments._saved_options import options_from_json, options_to_json
+from saner_jax.models import MODELS
+from saner_jax.step import MASKS
+
+GIVEN = TrainConfig(
+    data_dir=Path("data"),
+    noise_dir=Path("n"),
+    hidden_widths=(8, 4),
+    norm="layer",
+    num_train=7,
+    rho=1,
+)
+
+
+def through_json(options):
+    return json.loads(json.dumps(options_to_json(options)))
+
+
+@pytest.mark.parametrize("options", [TrainConfig(), GIVEN], ids=["default", "given"])
+def test_options_come_back_with_their_types(options):
+    back = options_from_json(TrainConfig, through_json(options))
+    assert back == options
+    for field in dataclasses.fields(options):
+        old, new = getattr(options, field.name), getattr(back, field.name)
+        # A whole number may stand for a float.
+        assert type(old) is type(new) or (type(old), type(new)) == (int, float), field.name
+
+
+def test_a_new_path_comes_back_as_a_path():
+    @dataclasses.dataclass(frozen=True)
+    class Newer(TrainConfig):
+        features: Path | None = None
+        tables: tuple[Path, ...] = ()
+
+    options = Newer(features=Path("a.npy"), tables=(Path("b"), Path("c")))
+    values = options_to_json(options) | {"tables": ["b", "c"]}
+    # Annotations of a class inside a function are found by their values.
+    assert options_from_json(Newer, values) == options
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"version": 99}, "the version of its options must be 1, not 99"),
+        ({"rho": "large"}, "rho must be of type float, not 'large'"),
+        ({"seed": True}, "seed must be of type int, not True"),
+        ({"hidden_widths": 8}, "hidden_widths must be a list"),
+        ({"data_dir": 3}, "data_dir must be of type str, not 3"),
+        ({"wings": 2}, "wings is no option"),
+    ],
+)
+def test_other_values_are_refused_in_a_sentence(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        options_from_json(TrainConfig, through_json(TrainConfig()) | change)
+
+
+def test_a_missing_option_is_named():
+    values = through_json(TrainConfig())
+    del values["rho"]
+    with pytest.raises(ValueError, match="it lacks the option rho"):
+        options_from_json(TrainConfig, values)
+
+
+def test_the_choices_are_those_of_the_catalogues():
+    assert set(get_args(Method)) == {"sgd", *saner_jax.RECIPES}
+    assert set(get_args(Model)) == set(MODELS)
+    assert set(get_args(PerturbMask)) == set(MASKS)
+    human = {name for name in get_args(Noise) if name.startswith("human:")}
+    assert set(get_args(Noise)) - human == {*NOISE_TYPES, "instance", "file"}
