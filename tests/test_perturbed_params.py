@@ -159,12 +159,30 @@ def test_a_second_pass_that_jax_traces_on_its_own_is_refused(wrap):
     w = jnp.asarray([3.0, 4.0])
     with refused:
         wrap(lambda w: perturbed_params(guarded, w, guarded.init(w), w))(w)
-    grouped = saner_jax.per_group(sam(0.1))
+    mapped = optax.GradientTransformationExtraArgs(
+        sam(0.1).init,
+        lambda g, s, p=None, **extra: jax.vmap(lambda g, p: sam(0.1).update(g, s, p, **extra))(
+            g, p
+        ),
+    )
+    with refused:
+        wrap(lambda w: perturbed_params(mapped, w, mapped.init(w), w))(w)
+
+
+def test_a_wrapper_that_drops_the_question_is_named():
+    with pytest.raises(TypeError, match=r"a wrapper dropped it: optax\.MultiSteps"):
+        first(optax.MultiSteps(sam(0.1), 2).gradient_transformation())
+
+
+def test_groups_have_a_point_each_and_are_asked_one_by_one():
+    tx, x = saner_jax.per_group(sam(1.0)), jnp.asarray([3.0, 4.0])
     given = {"grad_fn": lambda p, x: p - x, "groups": jnp.ones((2, 2))}
-    with refused:
-        wrap(lambda w: perturbed_params(grouped, w, grouped.init(w), w, **given))(w)
-    with refused:
-        first(saner_jax.per_group(sam(0.1), chunk_groups=1), **given)
+    for extra in ({}, given):
+        with pytest.raises(ValueError, match=r"^per_group: every group has perturbed parameters"):
+            first(tx, **extra)
+    np.testing.assert_allclose(
+        perturbed_params(sam(1.0), x, tx.init(x).inside, x), 1.2 * x, rtol=1e-6
+    )
 
 
 def test_an_ascent_that_looks_further_needs_the_gradient():

@@ -46,12 +46,13 @@ def perturbed_params(
 
     Raises:
         ValueError: for a transformation that takes no second pass, or takes it in a branch, a loop
-            or a ``vmap`` of its own (``optax.apply_if_finite``, :func:`per_group`).
-        TypeError: for an ascent that looks further, without ``grad_fn``.
+            or a ``vmap`` of its own, as ``optax.apply_if_finite`` does, or once for every group
+            (:func:`per_group`).
+        TypeError: for an ascent that looks further, without ``grad_fn``; for a recipe inside a
+            wrapper that drops extra arguments, as ``optax.MultiSteps`` does in a chain.
 
     Limits:
-        A wrapper that drops extra arguments it does not know drops this question too. Of two
-        recipes in one chain, the first one answers.
+        Of two recipes in one chain, the first one answers.
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,8 +69,8 @@ def perturbed_params(
         if get_opaque_trace_state() != outside:
             raise ValueError(
                 "perturbed_params: tx takes its second pass in a branch, a loop or a vmap of its "
-                "own (as optax.apply_if_finite, optax.MultiSteps and per_group do), so no single "
-                "point can be returned; pass the recipe inside, and its part of the state."
+                "own (as optax.apply_if_finite does), whose values cannot leave it; pass the "
+                "recipe inside, and its part of the state."
             )
         raise _ReachedError(perturbed)
 
