@@ -88,7 +88,9 @@ def run(method: str, seed: int, config: Config) -> dict[str, list[float]]:
             history = record_outputs(history, rows, logits, labels)
             # In two phases: along the likely clean examples to the second pass, while SANER
             # compares with the whole batch's gradient. XLA drops it where nobody does.
-            perturbed_grads = grad_fn(sharp.perturb(ascent_grads, sharp_state, params))
+            perturbed_grads = grad_fn(
+                saner_jax.perturbed_params(sharp, ascent_grads, sharp_state, params)
+            )
             grads, sharp_state = sharp.update(
                 grad_fn(params), sharp_state, params, grad_fn=lambda _: perturbed_grads
             )

@@ -222,7 +222,7 @@ def test_the_first_phase_alone_gives_every_device_its_point(mesh):
         grad_fn = lambda p: jax.grad(loss)(p, batch)
         state, grads = sharp.init(params), grad_fn(varying(params))
         one = sharp.update(grads, state, params, grad_fn=grad_fn)[0]
-        perturbed_grads = grad_fn(sharp.perturb(grads, state, params))
+        perturbed_grads = grad_fn(saner_jax.perturbed_params(sharp, grads, state, params))
         return one, sharp.update(grads, state, params, grad_fn=lambda _: perturbed_grads)[0]
 
     parallel = jax.shard_map(both, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())

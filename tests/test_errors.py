@@ -114,7 +114,7 @@ def test_gradients_that_do_not_match_are_refused(grads, message):
     with pytest.raises(ValueError, match=message):
         tx.update(grads, tx.init(PARAMS), PARAMS, grad_fn=lambda p: p)
     with pytest.raises(ValueError, match=message):
-        tx.perturb(grads, tx.init(PARAMS), PARAMS)
+        saner_jax.perturbed_params(tx, grads, tx.init(PARAMS), PARAMS)
 
 
 def test_a_grad_fn_that_returns_more_than_gradients_is_refused():

@@ -112,7 +112,7 @@ def compiled(name):
         return build(**settings)[1].init(params)
 
     def perturb(g1, state, params, settings):
-        return build(**settings)[0].perturb(g1, state[0], params)
+        return saner_jax.perturbed_params(build(**settings)[1], g1, state, params)
 
     def update(g1, g2, state, params, settings):
         asked = []
@@ -227,7 +227,7 @@ def test_one_saner_step_on_the_quadratic_can_be_checked_by_hand():
         agree(origin["w"], g1)
 
         # Half a unit of length along g1.
-        perturbed = recipe.perturb(origin, state, params)
+        perturbed = saner_jax.perturbed_params(recipe, origin, state, params)
         agree(perturbed["w"] - w, e_w)
         agree(np.linalg.norm(e_w), 0.5)
 

@@ -95,7 +95,7 @@ def test_keeps_the_dtype_of_every_leaf(name, dtypes):
         state = tx.init(params)
         grads = problem.grad_fn(params)
         updates, _ = tx.update(grads, state, params, grad_fn=problem.grad_fn)
-        return updates, tx.perturb(grads, state, params)
+        return updates, saner_jax.perturbed_params(tx, grads, state, params)
 
     shapes = jax.eval_shape(lambda: problem.params)
     assert jax.eval_shape(step, problem.params) == (shapes, shapes)
@@ -207,7 +207,7 @@ def test_a_non_finite_gradient_shows_and_is_forgotten(name):
 
     @jax.jit
     def step(grads, state):
-        perturbed = tx.perturb(grads, state, params)
+        perturbed = saner_jax.perturbed_params(tx, grads, state, params)
         return perturbed, *tx.update(grads, state, params, grad_fn=lambda _: grads)
 
     for bad in (np.nan, np.inf, -np.inf):
@@ -230,7 +230,7 @@ def test_a_non_finite_gradient_shows_and_is_forgotten(name):
 def test_the_perturbed_point_lies_uphill(name):
     problem = ripples()
     tx = RECIPES[name](0.01)
-    perturbed = jax.jit(lambda g, p: tx.perturb(g, tx.init(p), p))(
+    perturbed = jax.jit(lambda g, p: saner_jax.perturbed_params(tx, g, tx.init(p), p))(
         problem.grad_fn(problem.params), problem.params
     )
     assert problem.loss(perturbed) > problem.loss(problem.params)

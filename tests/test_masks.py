@@ -46,7 +46,7 @@ def test_a_model_without_normalisation_has_nothing_to_perturb():
     assert not selected_names(normalization_only(shapes))
     params = model.init(jax.random.key(0), jnp.ones(SHAPE))["params"]
     tx = sam(1.0, perturb_mask=normalization_only)
-    perturbed = tx.perturb(params, tx.init(params), params)
+    perturbed = saner_jax.perturbed_params(tx, params, tx.init(params), params)
     jax.tree.map(np.testing.assert_array_equal, perturbed, params)
 
 
@@ -112,7 +112,7 @@ def test_every_recipe_perturbs_normalisation_alone_at_full_length(name):
 
     grad_fn = jax.jit(jax.grad(loss))
     tx = saner_jax.RECIPES[name](0.25, perturb_mask=normalization_only)
-    perturbed = tx.perturb(grad_fn(params), tx.init(params), params)
+    perturbed = saner_jax.perturbed_params(tx, grad_fn(params), tx.init(params), params)
     np.testing.assert_array_equal(perturbed["Conv_0"]["kernel"], params["Conv_0"]["kernel"])
     moved = jax.tree.map(jnp.subtract, perturbed, params)
     norm = np.sqrt(sum(np.sum(np.square(m)) for m in jax.tree.leaves(moved)))

@@ -74,7 +74,7 @@ def test_radii_of_groups_share_one_norm(told):
         params = names["params"]
         grads = jax.grad(names["loss"])(params, names["batch"])
         recipe = saner_jax.sharpness_aware(names["look"])
-        perturbed = recipe.perturb(grads, recipe.init(params), params)
+        perturbed = saner_jax.perturbed_params(recipe, grads, recipe.init(params), params)
         norm = optax.tree.norm(grads)
         for name, rho in {"w1": 0.05, "w2": 0.5}.items():
             moved = perturbed[name] - params[name]

@@ -205,8 +205,8 @@ def test_selective_recipes_are_recipes(name, metrics):
     plain, _ = run(optax.with_extra_args_support(optax.sgd(0.05)), problem, 1)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), still, plain)
     masked = SELECTIVE_RECIPES[name](0.2, perturb_mask={"kernel": True, "nested": False}, **given)
-    perturbed = masked.perturb(
-        problem.grad_fn(problem.params), masked.init(problem.params), problem.params
+    perturbed = saner_jax.perturbed_params(
+        masked, problem.grad_fn(problem.params), masked.init(problem.params), problem.params
     )
     assert_bitwise_equal(perturbed["nested"], problem.params["nested"])
 
@@ -232,4 +232,4 @@ def test_bad_arguments_are_refused_in_a_sentence():
     tx, problem = ae_sam(0.1, 10), bowl()
     with pytest.raises(TypeError, match=r"keyword grad_fn"):
         tx.update(problem.params, tx.init(problem.params), problem.params)
-    assert isinstance(tx, saner_jax.SharpnessAware)
+    assert isinstance(tx, optax.GradientTransformationExtraArgs)

@@ -105,7 +105,7 @@ def test_rho_zero_hands_the_gradient_on(tree, name):
 def test_structure_and_types_are_kept_and_numbers_finite(tree, name, rho):
     params, grads, perturbed = values(tree), values(tree, 1), values(tree, 2)
     tx = RECIPES[name](rho)
-    at = tx.perturb(grads, tx.init(params), params)
+    at = saner_jax.perturbed_params(tx, grads, tx.init(params), params)
     updates = update(tx, grads, perturbed, params)
     shapes = lambda t: jax.tree.map(lambda x: (x.shape, x.dtype), t)
     assert shapes(at) == shapes(updates) == shapes(params)
@@ -146,7 +146,10 @@ def test_the_order_of_leaves_means_nothing(shapes):
         params, grads, perturbed = values(tree), values(tree, 1), values(tree, 2)
         tx = saner_jax.saner(0.3, 0.5)
         ends.append(
-            (tx.perturb(grads, tx.init(params), params), update(tx, grads, perturbed, params))
+            (
+                saner_jax.perturbed_params(tx, grads, tx.init(params), params),
+                update(tx, grads, perturbed, params),
+            )
         )
     for one, other in zip(*ends, strict=True):
         for a, b in zip(one, other[::-1], strict=True):
@@ -172,7 +175,10 @@ def test_a_loss_scale_moves_no_perturbation_and_multiplies_the_update(tree, name
             rtol = 2e-2 if x.dtype == jnp.bfloat16 else 1e-5
             np.testing.assert_allclose(*(np.asarray(z, np.float64) for z in (x, y)), rtol=rtol)
 
-    close(tx.perturb(scaled(grads), state, params), tx.perturb(grads, state, params))
+    close(
+        saner_jax.perturbed_params(tx, scaled(grads), state, params),
+        saner_jax.perturbed_params(tx, grads, state, params),
+    )
     close(
         update(tx, scaled(grads), scaled(perturbed), params),
         scaled(update(tx, grads, perturbed, params)),

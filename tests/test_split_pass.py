@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from saner_jax import sam, saner, sharpness_aware
+from saner_jax import perturbed_params, sam, saner, sharpness_aware
 from saner_jax.objectives import split_gradient
 from saner_jax.step import per_group
 
@@ -173,7 +173,7 @@ def test_in_a_linear_model_l_sam_is_1_sam_and_j_sam_is_sgd():
 def test_in_a_linear_model_the_perturbation_shifts_the_margin_by_the_radius():
     def perturbed(x, t):
         grads = jax.grad(lambda w: jax.nn.softplus(-t * (w @ x)))(LINE)
-        return sam(RHO).perturb(grads, sam(RHO).init(LINE), LINE)
+        return perturbed_params(sam(RHO), grads, sam(RHO).init(LINE), LINE)
 
     margins = TARGETS * np.sum(X * jax.jit(jax.vmap(perturbed))(X, TARGETS), axis=1)
     expected = TARGETS * (X @ LINE) - RHO * np.linalg.norm(X, axis=1)

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from saner_jax import sam, saner
+from saner_jax import perturbed_params, sam, saner
 from saner_jax.models import MLP, forward_of
 from saner_jax.training import batch_order, init_state, make_train_step, run_steps
 
@@ -161,7 +161,7 @@ def test_running_statistics_may_come_from_the_perturbed_pass():
         return jnp.mean(cross_entropy(logits, labels))
 
     recipe = sam(rho=0.5)
-    perturbed = recipe.perturb(jax.grad(loss)(params), recipe.init(params), params)
+    perturbed = perturbed_params(recipe, jax.grad(loss)(params), recipe.init(params), params)
     state = step_of("perturbed", optax.chain(recipe, optax.sgd(0.1)))
     assert_close(state.statistics, statistics_at(perturbed))
     alone = step_of("perturbed", optax.sgd(0.1))

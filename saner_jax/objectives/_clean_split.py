@@ -18,8 +18,9 @@ false everywhere, which is plain SAM: that is the warm-up.
 
 With SANER's combine in `tx`, the mask compares with the gradient passed, so with that of the
 likely clean examples, which on digits costs most of SANER's gain. To compare with the whole
-minibatch's, which keeps it, take the step in two phases, for a third gradient: `perturb` with
-`ascent_grads`, then `update` with `grad_fn(params)` and the gradient at the perturbed parameters.
+minibatch's, which keeps it, take the step in two phases, for a third gradient:
+`perturbed_params` with `ascent_grads`, then `update` with `grad_fn(params)` and the gradient at
+the perturbed parameters.
 
 Source:
     Huang, Xie and Xu, Scientific Reports 15, 2025, doi 10.1038/s41598-025-85679-8 (CA-SAM).

@@ -20,12 +20,12 @@ import optax
 from saner_jax._core._strengths import Strength, check_strength, is_off
 from saner_jax._core._trees import Mask, resolve_mask
 from saner_jax.ascent import add_direction, project_to_radius, scale_to_radius
-from saner_jax.step import SharpnessAware, sharpness_aware
+from saner_jax.step import sharpness_aware
 
 
 def ncsam(
     rho: Strength, kappa: Strength, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Perturb along simulated label noise too: Noise-Compensated SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + e), \quad
@@ -42,9 +42,9 @@ def ncsam(
         metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        As :func:`sharpness_aware`. ``update`` and ``perturb`` also need ``noise_grads``, a tree
-        like the gradients: of the mean loss over the examples of the minibatch whose labels
-        :func:`simulate_flips` changed, at the parameters and the new labels.
+        As :func:`sharpness_aware`. ``update`` and :func:`perturbed_params` also need
+        ``noise_grads``, a tree like the gradients: of the mean loss over the examples of the
+        minibatch whose labels :func:`simulate_flips` changed, at the parameters and the new labels.
 
     Raises:
         TypeError: at update, without ``noise_grads``; for the rest see :func:`sharpness_aware`.
@@ -52,9 +52,10 @@ def ncsam(
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import perturbed_params
         >>> tx, w = ncsam(rho=1.0, kappa=0.5), jnp.array([3.0, 4.0])
         >>> noise_grads = jnp.array([2.0, -1.6])  # e is [0.6, 0.8] + [1.0, -0.8], drawn back
-        >>> w_up = tx.perturb(w, tx.init(w), w, noise_grads=noise_grads)
+        >>> w_up = perturbed_params(tx, w, tx.init(w), w, noise_grads=noise_grads)
         >>> [round(x, 3) for x in (w_up - w).tolist()]
         [1.0, 0.0]
 

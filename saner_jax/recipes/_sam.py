@@ -16,10 +16,12 @@ from saner_jax.ascent import (
     subtract_trend,
 )
 from saner_jax.combine import extrapolate, keep_origin_length, remove_orthogonal
-from saner_jax.step import SharpnessAware, sharpness_aware
+from saner_jax.step import sharpness_aware
 
 
-def sam(rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False) -> SharpnessAware:
+def sam(
+    rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False
+) -> optax.GradientTransformationExtraArgs:
     r"""Take the gradient at the edge of an l2 ball: Sharpness-Aware Minimization.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, g / \lVert g \rVert)
@@ -29,7 +31,7 @@ def sam(rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False) -> S
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -60,7 +62,7 @@ def asam(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Measure the radius relative to the parameters' size: Adaptive SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, T^2 g / \lVert T g \rVert), \quad T = |w| + \eta
@@ -73,15 +75,16 @@ def asam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import perturbed_params
         >>> tx = asam(rho=1.0, eta=0.0, scaled="all")
         >>> grad_fn = jax.grad(lambda w: jnp.sum(w))
         >>> w = jnp.array([4.0, 3.0])
-        >>> [round(x, 3) for x in tx.perturb(grad_fn(w), tx.init(w), w).tolist()]
+        >>> [round(x, 3) for x in perturbed_params(tx, grad_fn(w), tx.init(w), w).tolist()]
         [7.2, 4.8]
 
     Source:
@@ -93,7 +96,7 @@ def asam(
 
 def gsam(
     rho: Strength, alpha: Strength = 0.01, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Lower the surrogate gap too, stepping against the orthogonal part: Guided SAM.
 
     .. math:: \mathrm{out} = g' - \alpha \, g_\perp, \quad g' = \nabla L(w + \rho \, g / \lVert g
@@ -106,7 +109,7 @@ def gsam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -133,7 +136,7 @@ def friendly_sam(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Perturb along what is particular to the batch: Friendly-SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, d / \lVert d \rVert), \quad d = g - \sigma m
@@ -147,16 +150,17 @@ def friendly_sam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import perturbed_params
         >>> tx, w = friendly_sam(rho=0.5), jnp.array([1.0])
         >>> state = tx.init(w)
         >>> for slope in (2.0, 1.0):  # the second batch pulls less than the first
         ...     grad_fn = jax.grad(lambda w: slope * jnp.sum(w))
-        ...     perturbed = tx.perturb(grad_fn(w), state, w)
+        ...     perturbed = perturbed_params(tx, grad_fn(w), state, w)
         ...     _, state = tx.update(grad_fn(w), state, w, grad_fn=grad_fn)
         >>> perturbed.tolist()
         [0.5]
@@ -172,7 +176,7 @@ def friendly_sam(
 
 def vasso(
     rho: Strength, theta: Strength = 0.9, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Perturb along the averaged gradient: Variance-Suppressed SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, d_t / \lVert d_t \rVert), \quad
@@ -185,16 +189,17 @@ def vasso(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import perturbed_params
         >>> tx, w = vasso(rho=0.5, theta=0.2), jnp.array([1.0])
         >>> state = tx.init(w)
         >>> for slope in (2.0, -1.0):  # one odd batch does not turn the direction
         ...     grad_fn = jax.grad(lambda w: slope * jnp.sum(w))
-        ...     perturbed = tx.perturb(grad_fn(w), state, w)
+        ...     perturbed = perturbed_params(tx, grad_fn(w), state, w)
         ...     _, state = tx.update(grad_fn(w), state, w, grad_fn=grad_fn)
         >>> perturbed.tolist()
         [1.5]
@@ -207,7 +212,7 @@ def vasso(
 
 def wsam(
     rho: Strength, gamma: Strength = 0.9, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Weigh sharpness against loss: Weighted SAM.
 
     .. math:: \mathrm{out} = g + \tfrac{\gamma}{1 - \gamma} (g' - g), \quad
@@ -219,7 +224,7 @@ def wsam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -243,7 +248,7 @@ def wsam(
 
 def stable_sam(
     rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Take SAM's direction at the length of the origin gradient: StableSAM.
 
     .. math:: \mathrm{out} = g' \, \lVert g \rVert / \lVert g' \rVert, \quad
@@ -254,7 +259,7 @@ def stable_sam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -274,7 +279,7 @@ def stable_sam(
 
 def zsharp(
     rho: Strength, quantile: Strength = 0.95, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Perturb along the outliers of every tensor's gradient: ZSharp.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, d / \lVert d \rVert), \quad
@@ -288,13 +293,14 @@ def zsharp(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import perturbed_params
         >>> tx, w = zsharp(rho=0.5, quantile=0.7), jnp.array([[1.0, 1.0, 1.0, 9.0]])
-        >>> tx.perturb(w, tx.init(w), w).tolist()
+        >>> perturbed_params(tx, w, tx.init(w), w).tolist()
         [[1.0, 1.0, 1.0, 9.5]]
 
     Source:
@@ -311,7 +317,7 @@ def sparse_sam(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Perturb the parameters of the largest Fisher information alone: Sparse SAM (SSAM-F).
 
     .. math:: \mathrm{out} = \nabla L(w + q \odot \rho \, g / \lVert g \rVert)
@@ -325,13 +331,14 @@ def sparse_sam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from saner_jax import perturbed_params
         >>> tx, w = sparse_sam(rho=5.0), jnp.array([3.0, 4.0])
-        >>> tx.perturb(w, tx.init(w), w).tolist()
+        >>> perturbed_params(tx, w, tx.init(w), w).tolist()
         [3.0, 8.0]
 
     Source:

@@ -10,12 +10,12 @@ from saner_jax._core._trees import Mask
 from saner_jax.ascent import scale_to_adaptive_radius, scale_to_radius
 from saner_jax.combine import Group, damp_shrunk, is_shrunk, remove_orthogonal, restore_origin
 from saner_jax.recipes._sam import friendly_ascent, vasso_ascent
-from saner_jax.step import SharpnessAware, sharpness_aware
+from saner_jax.step import sharpness_aware
 
 
 def saner(
     rho: Strength, alpha: Strength = 0.5, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Damp the coordinates that SAM shrank: SANER, for training on noisy labels.
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot g', \quad
@@ -31,7 +31,7 @@ def saner(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -60,7 +60,7 @@ def asaner(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Put SANER on ASAM's ascent.
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, T^2 g / \lVert T g \rVert)
@@ -69,7 +69,7 @@ def asaner(
     ``adaptive=True``) is ``eta=0, scaled="all"``.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -90,7 +90,7 @@ def gsaner(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Put SANER behind GSAM's combine.
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot (g' - \alpha_G \, g_\perp)
@@ -102,7 +102,7 @@ def gsaner(
         gsam_alpha: GSAM's own strength alpha_G, at least 0; 0 leaves SANER.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -127,7 +127,7 @@ def friendly_saner(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Put SANER on Friendly-SAM's ascent.
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, d / \lVert d \rVert), \quad
@@ -137,7 +137,7 @@ def friendly_saner(
     with d, as in lhchau/saner @07fd303 optimizer/fsaner.py.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -162,7 +162,7 @@ def vasso_saner(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Put SANER on VaSSO's ascent.
 
     .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, d_t / \lVert d_t \rVert),
@@ -172,7 +172,7 @@ def vasso_saner(
     m compares with the raw g, not with d, as in lhchau/saner @07fd303 optimizer/vassosaner.py.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -189,7 +189,7 @@ def vasso_saner(
 
 def sam_only(
     rho: Strength, group: Group = is_shrunk, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Use SAM's gradient in one group of coordinates, and the origin gradient elsewhere.
 
     .. math:: \mathrm{out} = q \odot g' + (1 - q) \odot g, \quad q = \mathrm{group}(g, g')
@@ -202,7 +202,7 @@ def sam_only(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -223,7 +223,7 @@ def sam_only(
 
 def sam_without(
     rho: Strength, group: Group = is_shrunk, *, perturb_mask: Mask = None, metrics: bool = False
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Use the origin gradient in one group of coordinates, and SAM's elsewhere.
 
     .. math:: \mathrm{out} = q \odot g + (1 - q) \odot g', \quad q = \mathrm{group}(g, g')
@@ -236,7 +236,7 @@ def sam_without(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:

@@ -4,11 +4,13 @@ What all recipes share is told in :mod:`saner_jax.recipes`, what a skipped step 
 it on a CPU in :mod:`saner_jax.step`. A step costs one gradient or two.
 """
 
+import optax
+
 from saner_jax._core._strengths import Strength
 from saner_jax._core._trees import Mask
 from saner_jax.ascent import scale_to_radius
 from saner_jax.combine import reuse_orthogonal
-from saner_jax.step import SharpnessAware, every_steps, look_if, sharpness_aware, where_steep
+from saner_jax.step import every_steps, look_if, sharpness_aware, where_steep
 
 
 def look_sam(
@@ -18,7 +20,7 @@ def look_sam(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Look every few steps and remember what it showed: LookSAM.
 
     .. math:: \mathrm{out} = g' \;\text{every } k \text{ steps, else}\; g + \alpha \lVert g \rVert
@@ -33,7 +35,7 @@ def look_sam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:
@@ -65,7 +67,7 @@ def ae_sam(
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Look where the gradient is long: Adaptive policy to Employ SAM.
 
     .. math:: \mathrm{out} = g' \;\text{where}\; \lVert g \rVert^2 \ge \mu_t + c_t \sigma_t
@@ -81,7 +83,7 @@ def ae_sam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        A :class:`SharpnessAware`, to stand first in a chain; ``update`` needs ``params`` and
+        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
         ``grad_fn``.
 
     Example:

@@ -11,11 +11,11 @@ from saner_jax.step._masks import (
 from saner_jax.step._metrics import StepMetrics, initial_metrics, metrics_in, step_metrics
 from saner_jax.step._per_device import per_device, synchronised, varying
 from saner_jax.step._per_group import GroupGradFn, PerGroupState, per_group
+from saner_jax.step._perturbed_params import perturbed_params
 from saner_jax.step._schedules import alpha_warmup, rho_tied_to_learning_rate, smooth_ramp
 from saner_jax.step._sharpness_aware import (
     KEEP_PERTURBED,
     GradFn,
-    SharpnessAware,
     SharpnessAwareState,
     sharpness_aware,
 )
@@ -37,7 +37,6 @@ __all__ = [
     "PerGroupState",
     "Policy",
     "SelectiveState",
-    "SharpnessAware",
     "SharpnessAwareState",
     "SteepnessState",
     "StepMetrics",
@@ -54,6 +53,7 @@ __all__ = [
     "normalization_only",
     "per_device",
     "per_group",
+    "perturbed_params",
     "rho_tied_to_learning_rate",
     "sharpness_aware",
     "smooth_ramp",

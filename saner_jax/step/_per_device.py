@@ -18,7 +18,7 @@ import optax
 
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
 from saner_jax._core._precision import wide_dtype
-from saner_jax.step._sharpness_aware import GradFn, SharpnessAware
+from saner_jax.step._sharpness_aware import GradFn
 
 
 def synchronised(grad_fn: GradFn, axis_name: str) -> GradFn:
@@ -77,12 +77,11 @@ def per_device(
         axis_name: of the mesh axis, or of the ``pmap``, over which the batch is spread.
 
     Returns:
-        An Optax transformation with the recipe's state, a :class:`SharpnessAware` if the recipe is
-        one. ``update`` takes this device's own gradients and gradient function, both unaveraged:
-        under ``jax.shard_map`` take them at ``jax.lax.pcast(params, axis_name, to="varying")``,
-        since gradients of replicated arrays come out summed over devices. What it returns is the
-        same on all devices, the state included: floating-point leaves of it (averages, metrics)
-        hold the mean over the devices.
+        An Optax transformation with the recipe's state. ``update`` takes this device's own
+        gradients and gradient function, both unaveraged: under ``jax.shard_map`` take them at
+        ``jax.lax.pcast(params, axis_name, to="varying")``, since gradients of replicated arrays
+        come out summed over devices. What it returns is the same on all devices, the state
+        included: floating-point leaves of it (averages, metrics) hold the mean over the devices.
 
     Raises:
         ValueError: at update, for gradients that are the same on all devices.
@@ -111,10 +110,6 @@ def per_device(
     own = lambda tree: varying(tree, axis_name)
     act = optax.with_extra_args_support(recipe).update
 
-    def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
-        _refuse_shared(updates, axis_name)
-        return vars(recipe.update)["perturb"](updates, own(state), own(params), **extra_args)
-
     def update(
         updates: optax.Updates,
         state: Any,
@@ -133,10 +128,7 @@ def per_device(
         narrow = lambda x, like: x.astype(jnp.result_type(like))
         return jax.tree.map(narrow, mean, kept), moved(state, start, change)
 
-    if not isinstance(recipe, SharpnessAware):
-        return optax.GradientTransformationExtraArgs(recipe.init, update)
-    vars(update)["perturb"] = perturb
-    return SharpnessAware(recipe.init, update)
+    return optax.GradientTransformationExtraArgs(recipe.init, update)
 
 
 def varying(tree: Any, axis_name: str) -> Any:

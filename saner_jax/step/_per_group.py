@@ -15,7 +15,7 @@ import optax
 
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
 from saner_jax._core._trees import check_like
-from saner_jax.step._sharpness_aware import KEEP_PERTURBED
+from saner_jax.step._sharpness_aware import KEEP_PERTURBED, SECOND_PASS
 
 GroupGradFn = Callable[[optax.Params, Any], optax.Updates]
 """Parameters and one group to the gradients of the mean loss on that group."""
@@ -128,6 +128,12 @@ def per_group(
         groups: Any = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, PerGroupState]:
+        if SECOND_PASS in extra_args:
+            raise ValueError(
+                "per_group: every group has perturbed parameters of its own, so perturbed_params "
+                "has no single tree to return; pass it the recipe inside, the gradients of one "
+                "group and the state's field inside."
+            )
         if grad_fn is None:
             raise TypeError(
                 "per_group: update needs the keyword grad_fn, a function (params, group) -> "

@@ -24,6 +24,9 @@ GradFn = Callable[[optax.Params], optax.Updates]
 KEEP_PERTURBED = optax.identity()
 """The combine stage of plain SAM: the gradient at the perturbed parameters, as it is."""
 
+SECOND_PASS = "saner_jax_second_pass"
+"""Keyword of update for a function to call at the perturbed parameters instead of ``grad_fn``."""
+
 
 class SharpnessAwareState(NamedTuple):
     """State of :func:`sharpness_aware`.
@@ -39,30 +42,13 @@ class SharpnessAwareState(NamedTuple):
     metrics: StepMetrics | tuple[()]
 
 
-class SharpnessAware(optax.GradientTransformationExtraArgs):
-    """Optax's pair of functions, and one more.
-
-    ``update`` needs ``params`` and ``grad_fn``; ``perturb`` is the first phase alone.
-    """
-
-    @property
-    def perturb(self) -> Callable[..., optax.Params]:
-        """Return where the second pass looks: ``perturb(grads, state, params, **extra_args)``.
-
-        These are the parameters that ``update`` with the same arguments hands to ``grad_fn``. No
-        state changes.
-        """
-        # Kept with `update`, so that the pair stays the whole of the tuple.
-        return vars(self.update)["perturb"]
-
-
 def sharpness_aware(
     ascent: optax.GradientTransformation,
     combine: optax.GradientTransformation = KEEP_PERTURBED,
     *,
     perturb_mask: Mask = None,
     metrics: bool = False,
-) -> SharpnessAware:
+) -> optax.GradientTransformationExtraArgs:
     r"""Replace the gradient by one that has looked around: an ascent, a second pass, a combine.
 
     Gradients at the parameters go in, the gradient to keep comes out. Stands first in the chain,
@@ -87,16 +73,16 @@ def sharpness_aware(
             superfluous stay uncomputed.
 
     Returns:
-        A :class:`SharpnessAware`. ``update(updates, state, params, *, grad_fn, **extra_args)``
-        needs ``params`` and ``grad_fn``: params -> gradients on the batch, the randomness, the
-        loss scale and the reduction over devices that made ``updates``; build it inside the jitted
+        An Optax transformation. ``update(updates, state, params, *, grad_fn, **extra_args)`` needs
+        ``params`` and ``grad_fn``: params -> gradients on the batch, the randomness, the loss
+        scale and the reduction over devices that made ``updates``; build it inside the jitted
         step. Unknown extra arguments are passed on. Output dtypes are those of its result.
 
         To own the second pass (its running statistics, a decision on the host, an accumulation),
-        take the step in two phases, with the same state and result; in a chain the first takes
-        this transformation's part of the state, the second is the chain's ``update``::
+        take the step in two phases, with the same state and result, of any chain ``tx``; the
+        first is :func:`perturbed_params`::
 
-            perturbed = tx.perturb(grads, state, params)
+            perturbed = perturbed_params(tx, grads, state, params)
             perturbed_grads = ...
             updates, state = tx.update(grads, state, params, grad_fn=lambda _: perturbed_grads)
 
@@ -162,9 +148,6 @@ def sharpness_aware(
         )
         return perturbed, only_selected(perturbation), ascent_state
 
-    def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
-        return ascend(updates, state, params, extra_args)[0]
-
     def update(
         updates: optax.Updates,
         state: Any,
@@ -173,7 +156,8 @@ def sharpness_aware(
         grad_fn: GradFn | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, SharpnessAwareState]:
-        if grad_fn is None:
+        second_pass = extra_args.pop(SECOND_PASS, grad_fn)
+        if second_pass is None:
             raise TypeError(
                 "sharpness_aware: update needs the keyword grad_fn, a function params -> gradients "
                 "on the same batch: tx.update(grads, state, params, grad_fn=jax.grad(...)). If you "
@@ -182,7 +166,7 @@ def sharpness_aware(
             )
         extra_args = {**extra_args, "grad_fn": grad_fn}
         perturbed, perturbation, ascent_state = ascend(updates, state, params, extra_args)
-        perturbed_grads = grad_fn(perturbed)
+        perturbed_grads = second_pass(perturbed)
         check_like(
             perturbed,
             perturbed_grads,
@@ -200,8 +184,7 @@ def sharpness_aware(
         measured = jax.tree.map(lambda new, old: new.astype(old.dtype), measured, state.metrics)
         return kept, SharpnessAwareState(ascent_state, combine_state, measured)
 
-    vars(update)["perturb"] = perturb
-    return SharpnessAware(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _among(selected: Any, tree: Any) -> list[Any]:

@@ -22,7 +22,7 @@ import optax
 
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
-from saner_jax.step._sharpness_aware import GradFn, SharpnessAware
+from saner_jax.step._sharpness_aware import GradFn
 
 
 class Policy(NamedTuple):
@@ -49,7 +49,9 @@ class SelectiveState(NamedTuple):
     recipe: Any
 
 
-def look_if(recipe: SharpnessAware, policy: Policy) -> SharpnessAware:
+def look_if(
+    recipe: optax.GradientTransformationExtraArgs, policy: Policy
+) -> optax.GradientTransformationExtraArgs:
     """Skip the second pass of a recipe where a policy says so.
 
     Args:
@@ -57,7 +59,7 @@ def look_if(recipe: SharpnessAware, policy: Policy) -> SharpnessAware:
         policy: such as :func:`every_steps`.
 
     Returns:
-        A :class:`SharpnessAware`. ``update`` takes one keyword more, ``looked``: a Python bool
+        An Optax transformation. ``update`` takes one keyword more, ``looked``: a Python bool
         decides instead of the policy and compiles no branch, and the policy's state moves as if
         it had decided. None leaves it to the policy and ``jax.lax.cond``. A recipe's parts see it
         as an extra argument. Metrics of a skipped step compare the origin gradient with itself.
@@ -109,11 +111,7 @@ def look_if(recipe: SharpnessAware, policy: Policy) -> SharpnessAware:
         )
         return kept, SelectiveState(policy_state, recipe_state)
 
-    def perturb(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> optax.Params:
-        return recipe.perturb(updates, state.recipe, params, **extra_args)
-
-    vars(update)["perturb"] = perturb
-    return SharpnessAware(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def every_steps(period: int) -> Policy:
