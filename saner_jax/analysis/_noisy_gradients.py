@@ -205,6 +205,7 @@ def separate_noisy_gradient(
         ValueError: for an `is_noisy` that is not `(B,)`, a microbatch size below 1, a batch
             without examples, arrays that count them differently, and losses that are not one per
             example.
+        TypeError: for a microbatch size that is no whole number.
 
     Example:
         >>> losses = lambda w, x: (w - x) ** 2 / 2
@@ -219,7 +220,7 @@ def separate_noisy_gradient(
     params = jax.tree.map(jnp.asarray, params)
     parts = (
         _two_gradients(example_losses, params, *part, count)
-        for part in microbatches((batch, is_noisy), microbatch_size)
+        for part in microbatches("separate_noisy_gradient", (batch, is_noisy), microbatch_size)
     )
     total = functools.reduce(lambda a, b: jax.tree.map(jnp.add, a, b), parts)
     narrow = lambda tree: jax.tree.map(lambda w, leaf: leaf.astype(w.dtype), params, tree)

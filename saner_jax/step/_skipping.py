@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._numbers import check_whole
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
 from saner_jax.step._sharpness_aware import GradFn, SharpnessAware
@@ -126,7 +127,8 @@ def every_steps(period: int) -> Policy:
         A :class:`Policy` whose state is the count of steps, for :func:`look_if`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for a period below 1.
+        TypeError: for one that is no whole number.
 
     Example:
         >>> policy = every_steps(3)
@@ -137,8 +139,7 @@ def every_steps(period: int) -> Policy:
         >>> seen
         [True, False, False, True, False]
     """
-    if isinstance(period, bool) or not isinstance(period, int) or period < 1:
-        raise ValueError(f"every_steps: period must be a whole number, at least 1, got {period!r}.")
+    check_whole("every_steps", "period", period)
 
     def decide(grads: optax.Updates, state: CountState) -> tuple[jax.Array, CountState]:
         del grads
@@ -211,7 +212,8 @@ def where_steep(
         A :class:`Policy` whose state is a :class:`SteepnessState`, for :func:`look_if`.
 
     Raises:
-        ValueError: for another number of steps or decay.
+        ValueError: for a number of steps below 1, or another decay.
+        TypeError: for steps that are no whole number.
 
     Limits:
         The first step looks (its moments are its own). A gradient of non-finite length does not
@@ -233,10 +235,7 @@ def where_steep(
     Differences:
         1. The moments start at the first gradient, not at 0.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(
-            f"where_steep: num_steps must be a whole number, at least 1, got {num_steps!r}."
-        )
+    check_whole("where_steep", "num_steps", num_steps)
     check_strength("where_steep", "decay", decay, upper=1.0, meaning="0 forgets the past")
 
     def init(params: optax.Params) -> SteepnessState:
