@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._averaging import averaged
 from saner_jax._core._numbers import check_whole
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
@@ -245,10 +246,9 @@ def where_steep(
 
     def decide(grads: optax.Updates, state: SteepnessState) -> tuple[jax.Array, SteepnessState]:
         square = global_dot(grads, grads).astype(jnp.float32)
-        is_first, is_usable = state.count == 0, jnp.isfinite(square)
-        mix = lambda old, new: decay * old + (1 - decay) * new
-        mean = jnp.where(is_first, square, mix(state.mean, square))
-        variance = jnp.where(is_first, 0.0, mix(state.variance, (square - mean) ** 2))
+        is_usable = jnp.isfinite(square)
+        mean = averaged(state.count, state.mean, square, decay)
+        variance = averaged(state.count, state.variance, (square - mean) ** 2, decay)
         share = jnp.minimum(state.count / num_steps, 1.0)
         bound = mean + (first + share * (last - first)) * jnp.sqrt(variance)
         keep = lambda new, old: jnp.where(is_usable, new, old)
