@@ -261,9 +261,11 @@ def test_climbing_stays_among_the_selected_parameters_and_counts_one_step():
     assert int(state.ascent.count) == 1
 
 
-@pytest.mark.parametrize("num_steps", [0, -1, 1.5, True])
-def test_a_climb_of_no_steps_is_refused(num_steps):
-    with pytest.raises(ValueError, match=r"climb: num_steps must be a whole number, at least 1"):
+@pytest.mark.parametrize(
+    ("num_steps", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)]
+)
+def test_a_climb_of_no_steps_is_refused(num_steps, error):
+    with pytest.raises(error, match=r"climb: num_steps must be a whole number of at least 1, got"):
         climb(scale_to_radius(1.0), num_steps)
 
 

@@ -134,7 +134,9 @@ def test_one_part_leaves_the_draws_of_the_others():
 
 def test_negative_sizes_are_refused():
     images = images_of((1, 4, 4, 1))
-    with pytest.raises(ValueError, match=r"padding must be .* at least 0, not -1"):
+    with pytest.raises(ValueError, match=r"padding must be .* at least 0, got -1"):
         random_crop(KEY, images, -1)
-    with pytest.raises(ValueError, match=r"size must be .* at least 0, not -2"):
+    with pytest.raises(ValueError, match=r"size must be .* at least 0, got -2"):
         augment(KEY, images, crop_padding=0, flip=False, cutout_size=-2)
+    with pytest.raises(TypeError, match=r"cutout: size must be a whole number .*, got 1\.5"):
+        augment(KEY, images, crop_padding=0, flip=False, cutout_size=1.5)

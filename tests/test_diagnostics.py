@@ -225,8 +225,7 @@ def test_half_precision_is_added_up_in_float32():
     [
         ({"is_noisy": IS_NOISY[:3]}, r"is_noisy must have the shape \(11,\), not \(3,\)"),
         ({"is_noisy": IS_NOISY[:, None]}, r"is_noisy must have the shape \(11,\), not \(11, 1\)"),
-        ({"microbatch_size": 0}, "microbatch_size must be a whole number of at least 1, not 0"),
-        ({"microbatch_size": 2.5}, "microbatch_size must be a whole number of .* not 2.5"),
+        ({"microbatch_size": 0}, "microbatch_size must be a whole number of at least 1, got 0"),
         ({"batch": (X, Y[:4])}, "arrays of batch must count the same .*, not 4 and 11"),
         ({"batch": (X[:0], Y[:0])}, "at least 1, not 0"),
         ({"batch": (X, 3)}, "batch must hold arrays, each with a first axis"),
@@ -241,6 +240,12 @@ def test_arguments_that_do_not_fit_are_refused(changes, message):
     arguments = {"example_losses": losses, "params": NET, "batch": (X, Y), "is_noisy": IS_NOISY}
     with pytest.raises(ValueError, match=message):
         separate_noisy_gradient(**{**arguments, **changes})
+
+
+def test_a_microbatch_size_that_is_no_whole_number_is_refused_by_its_type():
+    message = r"^separate_noisy_gradient: microbatch_size must be a whole number of .*, got 2\.5"
+    with pytest.raises(TypeError, match=message):
+        separate_noisy_gradient(losses, NET, (X, Y), IS_NOISY, microbatch_size=2.5)
 
 
 # All together, on the toy of SANER's authors.

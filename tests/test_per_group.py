@@ -374,9 +374,9 @@ def test_what_is_wrong_is_refused_with_a_sentence(change, error, message):
 @pytest.mark.parametrize(
     ("chunk_groups", "error", "message"),
     [
-        (0, ValueError, "chunk_groups must be at least 1, or None for all groups at once, got 0"),
+        (0, ValueError, "chunk_groups must be a whole number of at least 1, got 0"),
         (-2, ValueError, "got -2"),
-        (1.5, TypeError, "chunk_groups must be an int or None, got 1.5"),
+        (1.5, TypeError, "chunk_groups must be a whole number of at least 1, got 1.5"),
         (True, TypeError, "got True"),
     ],
 )

@@ -69,3 +69,11 @@ def test_a_tied_rho_works_in_a_compiled_step():
         _, state = update(state, w)
         radii.append(float(state.metrics.perturbation_norm))
     np.testing.assert_allclose(radii, [0.5, 0.25, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_steps_in_an_epoch_are_a_whole_number(steps, error):
+    alpha_warmup(0.5, warmup_epochs=1, steps_per_epoch=np.int64(2))
+    message = r"^alpha_warmup: steps_per_epoch must be a whole number of at least 1, got"
+    with pytest.raises(error, match=message):
+        alpha_warmup(0.5, warmup_epochs=1, steps_per_epoch=steps)

@@ -1,4 +1,4 @@
-"""Means of what several groups or devices made of one state."""
+"""Means: over time, and of what several groups or devices made of one state."""
 
 from typing import Any
 
@@ -6,6 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from saner_jax._core._precision import wide_dtype
+
+
+def averaged(
+    count: jax.typing.ArrayLike, old: jax.Array, new: jax.Array, kept: jax.typing.ArrayLike
+) -> jax.Array:
+    """Move an average towards what is new, keeping a share of the past; the first is itself."""
+    return jnp.where(count == 0, new, kept * old + (1 - kept) * new)
+
 
 # A change is averaged, not a value: what nobody moves, as a hyperparameter, stays to the bit.
 

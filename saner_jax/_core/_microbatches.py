@@ -6,18 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from saner_jax._core._numbers import check_count
+from saner_jax._core._numbers import check_whole
 
 ExampleLosses = Callable[[Any, Any], jax.Array]
 """Parameters and a batch, a pytree of arrays `(n, ...)`, to one loss per example, `(n,)`."""
 
 
-def microbatches(batch: Any, size: int | None) -> list[Any]:
+def microbatches(function: str, batch: Any, size: int | None) -> list[Any]:
     """Cut a batch into parts of some size, the last of what is left over; None leaves it whole."""
     count = num_examples(batch)
     if size is None:
         return [batch]
-    check_count("microbatch_size", size)
+    check_whole(function, "microbatch_size", size)
     cut = lambda start: jax.tree.map(lambda leaf: leaf[start : start + size], batch)
     return [cut(start) for start in range(0, count, size)]
 

@@ -18,3 +18,16 @@ def check_count(name: str, value: Any, *, least: int = 1) -> None:
     """Refuse anything but a whole number of at least `least`."""
     if not is_count(value, least):
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> None:
+    """Refuse an argument that is no whole number, by its type, or is below `least`, by its value.
+
+    NumPy's whole numbers are taken; bools and floats are not.
+    """
+    if is_count(value, least):
+        return
+    is_whole = is_number(value) and isinstance(value, numbers.Integral)
+    raise (ValueError if is_whole else TypeError)(
+        f"{function}: {argument} must be a whole number of at least {least}, got {value!r}."
+    )

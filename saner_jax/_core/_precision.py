@@ -54,6 +54,19 @@ def safe_ratio(numerator: jax.typing.ArrayLike, denominator: jax.Array) -> jax.A
     return jnp.where(usable, numerator / jnp.where(usable, denominator, 1.0), 0.0)
 
 
+def cosine_of(dot: jax.Array, norm: jax.Array, other_norm: jax.Array) -> jax.Array:
+    """Return the cosine between two trees from their product and norms; 0 where one is zero."""
+    # Divided twice: the product of the norms may underflow where neither does.
+    return safe_ratio(safe_ratio(dot, norm), other_norm)
+
+
+def count_true(masks: Any) -> jax.Array:
+    """Count what is true in a tree of masks, as a float32."""
+    # Counted in integers leaf by leaf: a float32 counter stops at 2**24.
+    counts = (jnp.sum(mask).astype(jnp.float32) for mask in jax.tree.leaves(masks))
+    return sum(counts, start=jnp.zeros((), jnp.float32))
+
+
 def scale_tree(scale: jax.Array, tree: Any) -> Any:
     """Multiply every leaf by one scalar, keeping dtypes; a zero scale gives exact zeros."""
 

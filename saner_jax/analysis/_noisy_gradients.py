@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from saner_jax._core._microbatches import ExampleLosses, losses_of, microbatches, num_examples
-from saner_jax._core._precision import global_dot, global_norm, safe_ratio, wide_dtype
+from saner_jax._core._precision import cosine_of, count_true, global_dot, global_norm, wide_dtype
 from saner_jax.combine import is_shrunk
 from saner_jax.step import names_of, step_metrics
 
@@ -135,12 +135,9 @@ def noise_diagnostics(
     dominated = jax.tree.map(is_shrunk, noisy_grads, origin_grads)
     both = jax.tree.map(jnp.logical_and, shrunk, dominated)
     part = jax.tree.map(lambda g, mask: jnp.where(mask, g, 0.0), origin_grads, shrunk)
-    # Divided twice: the product of the norms may underflow where neither does.
-    cosine = safe_ratio(
-        safe_ratio(global_dot(noisy_grads, part), global_norm(noisy_grads)), global_norm(part)
-    )
+    cosine = cosine_of(global_dot(noisy_grads, part), global_norm(noisy_grads), global_norm(part))
     size = jnp.asarray(sum(leaf.size for leaf in jax.tree.leaves(shrunk)), jnp.float32)
-    num_shrunk, num_dominated, num_both = map(_count, (shrunk, dominated, both))
+    num_shrunk, num_dominated, num_both = map(count_true, (shrunk, dominated, both))
     return NoiseDiagnostics(
         cosine=cosine,
         noise_dominated=_share(num_dominated, size),
@@ -205,6 +202,7 @@ def separate_noisy_gradient(
         ValueError: for an `is_noisy` that is not `(B,)`, a microbatch size below 1, a batch
             without examples, arrays that count them differently, and losses that are not one per
             example.
+        TypeError: for a microbatch size that is no whole number.
 
     Example:
         >>> losses = lambda w, x: (w - x) ** 2 / 2
@@ -219,7 +217,7 @@ def separate_noisy_gradient(
     params = jax.tree.map(jnp.asarray, params)
     parts = (
         _two_gradients(example_losses, params, *part, count)
-        for part in microbatches((batch, is_noisy), microbatch_size)
+        for part in microbatches("separate_noisy_gradient", (batch, is_noisy), microbatch_size)
     )
     total = functools.reduce(lambda a, b: jax.tree.map(jnp.add, a, b), parts)
     narrow = lambda tree: jax.tree.map(lambda w, leaf: leaf.astype(w.dtype), params, tree)
@@ -242,12 +240,6 @@ def _by_layer(function: Callable[..., Any], *trees: Any) -> dict[str, Any]:
     is_result = lambda node: isinstance(node, GroupShares | NoiseDiagnostics)
     layers = jax.tree_util.tree_leaves_with_path(results, is_leaf=is_result)
     return {"/".join(names_of(path)): result for path, result in layers}
-
-
-def _count(masks: Any) -> jax.Array:
-    # Counted in integers leaf by leaf: a float32 counter stops at 2**24.
-    counts = (jnp.sum(mask).astype(jnp.float32) for mask in jax.tree.leaves(masks))
-    return sum(counts, start=jnp.zeros((), jnp.float32))
 
 
 def _share(part: jax.Array, whole: jax.Array) -> jax.Array:

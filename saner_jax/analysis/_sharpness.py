@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
 from saner_jax._core._microbatches import ExampleLosses, losses_of, microbatches, num_examples
-from saner_jax._core._numbers import check_count, is_number
+from saner_jax._core._numbers import check_whole, is_number
 from saner_jax._core._precision import global_norm, safe_ratio, scale_tree, wide_dtype
 
 _KINDS = {"algebraic": "LA", "magnitude": "LM"}
@@ -64,6 +64,7 @@ def m_sharpness(
     Raises:
         ValueError: for a rho or an m out of range, a batch without examples, arrays that count
             them differently, and losses that are not one per example.
+        TypeError: for an m that is no whole number.
 
     Limits:
         Batch normalisation in training mode sees one group; evaluate with running statistics.
@@ -78,10 +79,10 @@ def m_sharpness(
         Foret et al., ICLR 2021, arXiv 2010.01412, section 4.1; Andriushchenko and Flammarion, ICML
         2022, arXiv 2206.06232.
     """
-    check_count("m", m)
+    check_whole("m_sharpness", "m", m)
     if not (is_number(rho) and 0 <= rho < math.inf):
         raise ValueError(f"rho must be a finite number of at least 0, not {rho!r}")
-    groups = microbatches(batch, m)
+    groups = microbatches("m_sharpness", batch, m)
     # All are dispatched before the first is waited for.
     changes = [_climb(example_losses, params, group, float(rho)) for group in groups]
     sizes = [num_examples(group) for group in groups]
@@ -125,6 +126,7 @@ def hessian_eigenvalues(
     Raises:
         ValueError: for an argument out of range, a batch without examples, arrays that count them
             differently, and losses that are not one per example.
+        TypeError: for `k`, `seed` or `microbatch_size` that are no whole numbers.
         scipy.sparse.linalg.ArpackNoConvergence: after 300 restarts, as where the last eigenvalues
             asked for lie in the crowd around 0: ask for fewer or allow more error.
 
@@ -142,13 +144,15 @@ def hessian_eigenvalues(
         Lehoucq, Sorensen and Yang, ARPACK Users' Guide, 1998; Pearlmutter, Neural Computation
         1994, for the products.
     """
-    check_count("k", k)
-    check_count("seed", seed, least=0)
+    check_whole("hessian_eigenvalues", "k", k)
+    check_whole("hessian_eigenvalues", "seed", seed, least=0)
     if largest not in _KINDS:
         raise ValueError(f"largest must be one of {', '.join(_KINDS)}, not {largest!r}")
     if not (is_number(tolerance) and 0 <= tolerance < 1):
         raise ValueError(f"tolerance must be a number from 0 to below 1, not {tolerance!r}")
-    product, n, precision = _products(example_losses, params, batch, microbatch_size)
+    product, n, precision = _products(
+        "hessian_eigenvalues", example_losses, params, batch, microbatch_size
+    )
     k = min(k, n)
     start = np.random.default_rng(seed).standard_normal(n)
     first = product(start)
@@ -194,6 +198,7 @@ def hessian_trace(
     Raises:
         ValueError: for an argument out of range, a batch without examples, arrays that count them
             differently, and losses that are not one per example.
+        TypeError: for `num_samples`, `seed` or `microbatch_size` that are no whole numbers.
 
     Example:
         >>> losses = lambda w, x: x @ w**2
@@ -204,9 +209,9 @@ def hessian_trace(
     Source:
         Hutchinson, Communications in Statistics 1990.
     """
-    check_count("num_samples", num_samples)
-    check_count("seed", seed, least=0)
-    product, n, _ = _products(example_losses, params, batch, microbatch_size)
+    check_whole("hessian_trace", "num_samples", num_samples)
+    check_whole("hessian_trace", "seed", seed, least=0)
+    product, n, _ = _products("hessian_trace", example_losses, params, batch, microbatch_size)
     rng = np.random.default_rng(seed)
     signs = (2.0 * rng.integers(2, size=n) - 1 for _ in range(num_samples))
     # What is not finite is told by the result.
@@ -232,10 +237,14 @@ def _climb(example_losses: ExampleLosses, params: Any, group: Any, rho: Any) -> 
 
 
 def _products(
-    example_losses: ExampleLosses, params: Any, batch: Any, microbatch_size: int | None
+    function: str,
+    example_losses: ExampleLosses,
+    params: Any,
+    batch: Any,
+    microbatch_size: int | None,
 ) -> tuple[Callable[[NDArray[Any]], NDArray[np.float64]], int, float]:
     """Return v -> H v on the host, the number of parameters, and the products' precision."""
-    count, parts = num_examples(batch), microbatches(batch, microbatch_size)
+    count, parts = num_examples(batch), microbatches(function, batch, microbatch_size)
     params = jax.tree.map(jnp.asarray, params)
     leaves = jax.tree.leaves(params)
     dtype = wide_dtype(*leaves)

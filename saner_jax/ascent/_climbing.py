@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._numbers import check_whole
+
 
 def climb(
     ascent: optax.GradientTransformation, num_steps: int
@@ -28,7 +30,7 @@ def climb(
 
     Raises:
         ValueError: at build, for a number of steps below 1; at update, without ``params``.
-        TypeError: at update, without ``grad_fn``.
+        TypeError: at build, for one that is no whole number; at update, without ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -44,8 +46,7 @@ def climb(
     Differences:
         1. Nothing is projected: the radius of the steps bounds the sum.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(f"climb: num_steps must be a whole number, at least 1, got {num_steps!r}.")
+    check_whole("climb", "num_steps", num_steps)
     step = optax.with_extra_args_support(ascent)
 
     def update(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._averaging import averaged
 from saner_jax._core._precision import wide_dtype, widely
 from saner_jax._core._strengths import Strength, check_strength, counted, is_off, value_at
 from saner_jax._core._trees import check_like
@@ -181,7 +182,7 @@ def _average(grads: optax.Updates, state: AverageState, decay: Strength) -> Aver
 
     def step(m: jax.Array, g: jax.Array) -> jax.Array:
         share = jnp.asarray(kept, m.dtype)
-        new = jnp.where(state.count == 0, g, share * m + (1 - share) * g)
+        new = averaged(state.count, m, g, share)
         # One bad batch must not poison every later direction.
         return jnp.where(jnp.isfinite(g), new, m)
 

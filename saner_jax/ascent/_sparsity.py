@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._averaging import averaged
 from saner_jax._core._strengths import Strength, check_strength, is_off, value_at
 
 
@@ -80,7 +81,7 @@ def sparsify(
 
         def mix(old: jax.Array, g: jax.Array) -> jax.Array:
             square = jnp.square(g.astype(jnp.float32))
-            new = jnp.where(state.count == 0, square, kept * old + (1 - kept) * square)
+            new = averaged(state.count, old, square, kept)
             return jnp.where(jnp.isfinite(new), new, old)
 
         importance = jax.tree.map(mix, state.importance, updates)

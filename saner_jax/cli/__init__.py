@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from saner_jax._core._process import hush_late_writes
 from saner_jax.cli._arguments import CommandError, UsageError
 from saner_jax.cli._commands import COMMANDS
 
@@ -29,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         saner-jax 0.1.0
         0
     """
+    if argv is None:
+        # This process is the command's own, and this is never undone: after a failed save
+        # TensorStore and asyncio may print stacks until it ends. A caller's process is left alone.
+        hush_late_writes()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
     if name in ("-h", "--help"):

@@ -8,6 +8,8 @@ step then see the same pixels.
 import jax
 import jax.numpy as jnp
 
+from saner_jax._core._numbers import check_whole
+
 
 def augment(
     key: jax.Array,
@@ -34,6 +36,7 @@ def augment(
 
     Raises:
         ValueError: for a negative `crop_padding` or `cutout_size`.
+        TypeError: for one that is no whole number.
 
     Example:
         >>> images = jnp.zeros((2, 8, 8, 3), jnp.uint8)
@@ -66,6 +69,7 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int = 4) -> jax.Arra
 
     Raises:
         ValueError: for a negative padding.
+        TypeError: for one that is no whole number.
 
     Example:
         >>> images = jnp.tile(jnp.array([[[1], [2]]], jnp.uint8), (50, 1, 1, 1))
@@ -73,7 +77,7 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int = 4) -> jax.Arra
         >>> sorted(set(map(tuple, cropped.reshape(50, 2).tolist())))
         [(0, 0), (0, 1), (1, 2), (2, 0)]
     """
-    _check("padding", padding)
+    check_whole("random_crop", "padding", padding, least=0)
     if padding == 0:
         return images
     n, h, w, c = images.shape
@@ -125,6 +129,7 @@ def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
 
     Raises:
         ValueError: for a negative size.
+        TypeError: for one that is no whole number.
 
     Example:
         >>> images = jnp.ones((1, 3, 3, 1), jnp.uint8)
@@ -138,7 +143,7 @@ def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
         1. The authors' code blots out after normalisation, with the mean colour; here it is black.
         2. For odd sizes, their square is one pixel smaller than asked for.
     """
-    _check("size", size)
+    check_whole("cutout", "size", size, least=0)
     if size == 0:
         return images
     n, h, w, _ = images.shape
@@ -153,8 +158,3 @@ def _covered(key: jax.Array, num_images: int, length: int, size: int) -> jax.Arr
     start = jax.random.randint(key, (num_images, 1), 0, length) - size // 2
     pixels = jnp.arange(length)[None, :]
     return (pixels >= start) & (pixels < start + size)
-
-
-def _check(name: str, value: int) -> None:
-    if value < 0:
-        raise ValueError(f"{name} must be a number of pixels of at least 0, not {value!r}")

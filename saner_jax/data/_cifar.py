@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax._core._process import logger_level
 from saner_jax.data._dataset import Dataset
 
 
@@ -156,8 +157,8 @@ def prepare_cifar(
 
 def _tfds() -> Any:
     # Its import warns of OpenCV and TensorFlow, which nobody misses here.
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    import tensorflow_datasets as tfds
+    with logger_level("absl", logging.ERROR):
+        import tensorflow_datasets as tfds
 
     return tfds
 

@@ -93,6 +93,16 @@ def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.
 
 
 def _read_all(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    # Filters belong to the process: threads that each set and restored them would leave them set.
+    with warnings.catch_warnings():
+        # Pillow only warns of images up to twice its limit on what may be unpacked.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return _read_each(files, image_size)
+
+
+def _read_each(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
     first = _read(files[0], image_size)
     check_fits(f"{files[0].parents[2]}: its {len(files)} images", len(files) * first.size)
     images = np.empty((len(files), *first.shape), np.uint8)
@@ -120,11 +130,8 @@ def _read(file: Path, image_size: int | None) -> NDArray[np.uint8]:
         # Opening a pipe would wait for ever.
         if not file.is_file():
             raise ValueError("it is no file, or a link to none")
-        with warnings.catch_warnings():
-            # Pillow only warns of images up to twice its limit on what may be unpacked.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                image = image.convert("RGB")
+        with Image.open(file) as image:
+            image = image.convert("RGB")
         if image_size is not None:
             image = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
         return np.asarray(image)

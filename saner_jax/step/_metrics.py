@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._core._precision import global_dot, global_norm, safe_ratio
+from saner_jax._core._precision import cosine_of, count_true, global_dot, global_norm
 from saner_jax.combine import is_grown, is_reversed, is_shrunk
 
 
@@ -59,10 +59,7 @@ def step_metrics(origin_grads: Any, perturbed_grads: Any, perturbation: Any) -> 
         0.5
     """
     origin_norm, perturbed_norm = global_norm(origin_grads), global_norm(perturbed_grads)
-    # Divided twice: the product of the norms may underflow where neither does.
-    cosine = safe_ratio(
-        safe_ratio(global_dot(origin_grads, perturbed_grads), origin_norm), perturbed_norm
-    )
+    cosine = cosine_of(global_dot(origin_grads, perturbed_grads), origin_norm, perturbed_norm)
     has_zero = lambda g, gs: (g == 0) & jnp.isfinite(gs) | (gs == 0) & jnp.isfinite(g)
     return StepMetrics(
         origin_grad_norm=origin_norm,
@@ -91,13 +88,8 @@ def initial_metrics(params: Any) -> StepMetrics:
 
 
 def _share(test: Any, origin_grads: Any, perturbed_grads: Any) -> jax.Array:
-    # Counted in integers leaf by leaf: a float32 counter stops at 2**24.
-    counts = jax.tree.leaves(
-        jax.tree.map(lambda g, gs: jnp.sum(test(g, gs)), origin_grads, perturbed_grads)
-    )
     size = sum(g.size for g in jax.tree.leaves(origin_grads))
-    total = sum((count.astype(jnp.float32) for count in counts), start=jnp.zeros((), jnp.float32))
-    return total / max(size, 1)
+    return count_true(jax.tree.map(test, origin_grads, perturbed_grads)) / max(size, 1)
 
 
 def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:

@@ -5,7 +5,6 @@ the results are averaged. Under label noise SAM's gain is reported to need small
 al., ICLR 2024, arXiv 2405.03676).
 """
 
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
+from saner_jax._core._numbers import check_whole
 from saner_jax._core._trees import check_like
 from saner_jax.step._sharpness_aware import KEEP_PERTURBED, SECOND_PASS
 
@@ -75,8 +75,8 @@ def per_group(
         dtypes of ``updates``.
 
     Raises:
-        TypeError: at build, for a ``chunk_groups`` that is no int; at update, without ``grad_fn``
-            or ``groups``.
+        TypeError: at build, for a ``chunk_groups`` that is no whole number; at update, without
+            ``grad_fn`` or ``groups``.
         ValueError: at build, for ``chunk_groups`` below 1; at update, without ``params``, without
             a group, or for arrays that count different numbers of groups.
 
@@ -104,15 +104,7 @@ def per_group(
            here the groups are the caller's.
     """
     if chunk_groups is not None:
-        if isinstance(chunk_groups, bool) or not isinstance(chunk_groups, numbers.Integral):
-            raise TypeError(
-                f"per_group: chunk_groups must be an int or None, got {chunk_groups!r}."
-            )
-        if chunk_groups < 1:
-            raise ValueError(
-                "per_group: chunk_groups must be at least 1, or None for all groups at once, got "
-                f"{chunk_groups}."
-            )
+        check_whole("per_group", "chunk_groups", chunk_groups)
     step = optax.with_extra_args_support(inside)
     finish = optax.with_extra_args_support(outside)
 

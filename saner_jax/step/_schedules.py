@@ -4,12 +4,11 @@ Both return a schedule of the update count, and raise ``ValueError`` or ``TypeEr
 values out of range.
 """
 
-import numbers
-
 import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._numbers import check_whole
 from saner_jax._core._strengths import check_strength
 
 
@@ -47,12 +46,7 @@ def alpha_warmup(alpha: float, *, warmup_epochs: float, steps_per_epoch: int) ->
     """
     check_strength("alpha_warmup", "alpha", alpha, upper=1.0, meaning="the final strength")
     check_strength("alpha_warmup", "warmup_epochs", warmup_epochs, meaning="0 starts at alpha")
-    if isinstance(steps_per_epoch, bool) or not isinstance(steps_per_epoch, numbers.Integral):
-        raise TypeError(f"alpha_warmup: steps_per_epoch must be an int, got {steps_per_epoch!r}.")
-    if steps_per_epoch < 1:
-        raise ValueError(
-            f"alpha_warmup: steps_per_epoch must be at least 1, got {steps_per_epoch}."
-        )
+    check_whole("alpha_warmup", "steps_per_epoch", steps_per_epoch)
     warmup_steps = round(warmup_epochs * steps_per_epoch)
     if warmup_steps == 0:
         return optax.constant_schedule(alpha)

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._averaging import averaged
+from saner_jax._core._numbers import check_whole
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
 from saner_jax.step._sharpness_aware import GradFn
@@ -124,7 +126,8 @@ def every_steps(period: int) -> Policy:
         A :class:`Policy` whose state is the count of steps, for :func:`look_if`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for a period below 1.
+        TypeError: for one that is no whole number.
 
     Example:
         >>> policy = every_steps(3)
@@ -135,8 +138,7 @@ def every_steps(period: int) -> Policy:
         >>> seen
         [True, False, False, True, False]
     """
-    if isinstance(period, bool) or not isinstance(period, int) or period < 1:
-        raise ValueError(f"every_steps: period must be a whole number, at least 1, got {period!r}.")
+    check_whole("every_steps", "period", period)
 
     def decide(grads: optax.Updates, state: CountState) -> tuple[jax.Array, CountState]:
         del grads
@@ -209,7 +211,8 @@ def where_steep(
         A :class:`Policy` whose state is a :class:`SteepnessState`, for :func:`look_if`.
 
     Raises:
-        ValueError: for another number of steps or decay.
+        ValueError: for a number of steps below 1, or another decay.
+        TypeError: for steps that are no whole number.
 
     Limits:
         The first step looks (its moments are its own). A gradient of non-finite length does not
@@ -231,10 +234,7 @@ def where_steep(
     Differences:
         1. The moments start at the first gradient, not at 0.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-        raise ValueError(
-            f"where_steep: num_steps must be a whole number, at least 1, got {num_steps!r}."
-        )
+    check_whole("where_steep", "num_steps", num_steps)
     check_strength("where_steep", "decay", decay, upper=1.0, meaning="0 forgets the past")
 
     def init(params: optax.Params) -> SteepnessState:
@@ -244,10 +244,9 @@ def where_steep(
 
     def decide(grads: optax.Updates, state: SteepnessState) -> tuple[jax.Array, SteepnessState]:
         square = global_dot(grads, grads).astype(jnp.float32)
-        is_first, is_usable = state.count == 0, jnp.isfinite(square)
-        mix = lambda old, new: decay * old + (1 - decay) * new
-        mean = jnp.where(is_first, square, mix(state.mean, square))
-        variance = jnp.where(is_first, 0.0, mix(state.variance, (square - mean) ** 2))
+        is_usable = jnp.isfinite(square)
+        mean = averaged(state.count, state.mean, square, decay)
+        variance = averaged(state.count, state.variance, (square - mean) ** 2, decay)
         share = jnp.minimum(state.count / num_steps, 1.0)
         bound = mean + (first + share * (last - first)) * jnp.sqrt(variance)
         keep = lambda new, old: jnp.where(is_usable, new, old)

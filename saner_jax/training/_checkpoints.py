@@ -5,14 +5,13 @@ both. Orbax writes it under another name and renames it when it is whole, so a r
 killed leaves the previous one; the digest tells one that was damaged later.
 """
 
-import functools
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,19 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from saner_jax._core._process import late_writes_hushed, logger_level
+
 
 class CheckpointError(ValueError):
     """Say in one sentence why a checkpoint is not used."""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # Orbax reports every save on the root logger, warns of what is meant here, and prints the
+    # stacks of what it raises.
+    with logger_level("absl", logging.CRITICAL), late_writes_hushed():
+        yield
 
 
 class Checkpoints:
@@ -48,18 +57,16 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: dict[str, Any], *, keep: int) -> None:
         self._folder = folder
         self._identity = identity
-        # Orbax reports every save on the root logger, warns of what is meant here, and prints the
-        # stacks of what it raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
-        _hush_late_writes()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=False, **_alone()
         )
         self._writes = jax.process_index() == 0
         # Left in place until a better one is saved.
         self._refused: list[int] = []
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        with _quiet():
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
+    @_quiet()
     def steps(self) -> list[int]:
         """Return the steps that have a whole checkpoint, ascending.
 
@@ -68,6 +75,7 @@ class Checkpoints:
         """
         return sorted(self._manager.all_steps(read=True))
 
+    @_quiet()
     def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:
         """Save a tree, whole or not at all, and drop what is older than the newest `keep`.
 
@@ -95,13 +103,12 @@ class Checkpoints:
             self._manager.save(step, args=items)
         # For a full disk TensorStore raises ValueError, and Orbax what it meets first.
         except Exception as error:
-            # Its other writes fail too, and asyncio would print the stack of each at the end.
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
             raise OSError(
                 f"{self._folder / str(step)}: the checkpoint cannot be written: {_reason(error)};"
                 " those before it are left as they were"
             ) from error
 
+    @_quiet()
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """Load the checkpoint of a step.
 
@@ -166,18 +173,6 @@ class Checkpoints:
                 self._refused.append(step)
                 refuse(str(error))
         raise CheckpointError(f"{self._folder}: no checkpoint here can be used")
-
-
-@functools.cache
-def _hush_late_writes() -> None:
-    """Leave out the stacks that TensorStore's threads print of writes that outlive a failed one."""
-    former = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            former(unraisable)
-
-    sys.unraisablehook = hook
 
 
 def _alone() -> dict[str, Any]:
