@@ -51,6 +51,7 @@ from saner_jax.experiments import (
     reopen_training,
     run_training,
 )
+from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
 
 # %% [markdown]
 # Where things lie. A Colab machine forgets its disk when it disconnects; Google Drive does not.
@@ -117,7 +118,11 @@ if (FOLDER / "config.json").exists():
     job = reopen_training(FOLDER, TrainConfig(devices=num_devices))
 else:
     job = prepare_training(config)
-results = run_training(job)
+with progress(job.config.epochs) as reporter:
+    reporter.say(headline(job))
+    results = run_training(job, reporter=reporter)
+write_picture(FOLDER / "curves.png", lambda: draw_curves(results))
+show_table(results)
 
 # %%
 plt.figure(figsize=(12, 4))

@@ -187,7 +187,7 @@ def test_quality_counts_the_selected_and_the_right():
 @pytest.mark.usefixtures("standard_promotion")
 def test_on_digits_the_selection_is_far_purer_than_the_labels():
     digits = datasets.load("digits")
-    noisy = datasets.symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
+    noisy = datasets.noise.symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
     inputs = jnp.asarray(digits.train_images, jnp.float32) / 255 - 0.3
     labels = jnp.asarray(noisy.labels)
     model = MLP(num_classes=10, hidden_widths=(64,))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from saner_jax.analysis import shrinkage_ratio
 from saner_jax.cli import main
-from saner_jax.experiments import logit_paths, two_digits
+from saner_jax.reports import logit_paths, two_digits
 
 
 @pytest.mark.slow

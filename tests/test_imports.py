@@ -30,9 +30,9 @@ MAY_IMPORT = {
     "recipes": {*STEPS, "step"},
     "analysis": {*METHODS, "objectives"},
     "training": ENGINE - {"training"},
-    "reports": {"runs"},
-    "experiments": {*ENGINE, "reports", "analysis"},
-    "label_errors": {*ENGINE, "reports", "experiments"},
+    "experiments": ENGINE | {"analysis"},
+    "label_errors": {*ENGINE, "experiments"},
+    "reports": {*ENGINE, "analysis", "experiments", "label_errors"},
     "cli": {*ENGINE, "analysis", "reports", "experiments", "label_errors"},
 }
 LIGHT = ("_core", "ascent", "combine", "objectives", "step", "recipes")

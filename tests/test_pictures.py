@@ -9,7 +9,16 @@ import pytest
 from PIL import Image
 
 from saner_jax.cli import main
+from saner_jax.experiments import (
+    CompareConfig,
+    TrainConfig,
+    prepare_comparison,
+    prepare_training,
+    run_comparison,
+    run_training,
+)
 from saner_jax.reports import COLOURS, draw_curves, image_grid
+from saner_jax.training import Reporter
 
 NAN = math.nan
 # Neither a formula, nor letters that the font has.
@@ -96,3 +105,51 @@ def test_a_run_without_wrong_labels_is_drawn_again_when_it_goes_on(tmp_path, mon
     (tmp_path / "run/curves.png").unlink()
     assert main(["train", "--resume", "run"]) == 0
     assert (tmp_path / "run/curves.png").read_bytes() == picture
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_drawn_costs_nothing_but_a_sentence(tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("no\nfont")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("saner_jax.reports.draw_curves", broken)
+    monkeypatch.setattr("saner_jax.reports.draw_suspects", broken)
+    assert main(["train", "--epochs", "1", "--hidden-widths", "8", "--output-folder", "run"]) == 0
+    assert main(["suspects", "run"]) == 0
+    assert (
+        main(
+            [
+                "compare",
+                "--epochs",
+                "1",
+                "--seeds",
+                "1",
+                "--hidden-widths",
+                "8",
+                "--output-folder",
+                "all",
+            ]
+        )
+        == 0
+    )
+    err = capsys.readouterr().err
+    for picture in ("run/curves.png", "run/suspects.png", "all/curves.png"):
+        assert f"{picture}: the picture could not be drawn: no font\n" in err
+        assert not (tmp_path / picture).exists()
+    for written in ("run/results.json", "run/suspects.json", "all/results.json"):
+        assert json.loads((tmp_path / written).read_text())
+
+
+@pytest.mark.slow
+def test_python_callers_are_told_nothing_unless_they_ask(tmp_path, capsys):
+    options = {"epochs": 1, "hidden_widths": (8,)}
+    job = prepare_training(TrainConfig(**options, output_folder=tmp_path / "run"))
+    shown = []
+    run_training(job, reporter=Reporter(show=lambda *words: shown.append(words[:2])))
+    run_comparison(
+        prepare_comparison(CompareConfig(**options, seeds=1, output_folder=tmp_path / "all"))
+    )
+    assert shown == [(job.config.method, 1)]
+    assert capsys.readouterr() == ("", "")
+    assert not list(tmp_path.rglob("*.png"))

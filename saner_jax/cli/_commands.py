@@ -7,7 +7,7 @@ missing extra is told in a sentence.
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from saner_jax.cli._arguments import CommandError, Config, UsageError, parse, require_extra
@@ -38,6 +38,7 @@ def _train(arguments: Sequence[str]) -> int:
         reopen_training,
         run_training,
     )
+    from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
 
     preset, rest = _take_option("--preset", arguments)
     if preset is not None and preset not in PRESETS:
@@ -54,7 +55,13 @@ def _train(arguments: Sequence[str]) -> int:
                     "resume goes on with the run's own options; give no others but those of devices"
                 )
             job = reopen_training(config.resume, config)
-        run_training(job, command=_line("train", arguments))
+        is_main = job.task.layout.is_main
+        with progress(job.config.epochs, quiet=not is_main) as reporter:
+            reporter.say(headline(job))
+            results = run_training(job, _line("train", arguments), reporter)
+    if is_main:
+        write_picture(job.folder / "curves.png", lambda: draw_curves(results))
+        show_table(results)
     return 0
 
 
@@ -72,28 +79,47 @@ def _evaluate(arguments: Sequence[str]) -> int:
 def _compare(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
+    from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
 
     config = parse(CompareConfig, arguments, prog="saner-jax compare")
     with _refusals():
         job = prepare_comparison(config)
-    run_comparison(job, command=_line("compare", arguments))
+    with progress(config.epochs) as reporter:
+        reporter.say(headline(job))
+        results = run_comparison(job, _line("compare", arguments), reporter)
+    write_picture(job.folder / "curves.png", lambda: draw_curves(results))
+    show_table(results)
     return 0
 
 
 def _suspects(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.label_errors import SuspectsConfig, find_suspects, prepare_suspects
+    from saner_jax.reports import draw_suspects, progress, show_suspects, write_picture
+    from saner_jax.training import SILENT
 
     line = _line("suspects", arguments)
-    act = lambda config: find_suspects(prepare_suspects(config), line)
+
+    def act(config: SuspectsConfig) -> None:
+        job = prepare_suspects(config)
+        with progress(config.epochs) if job.to_train else nullcontext(SILENT) as reporter:
+            found = find_suspects(job, line, reporter)
+        write_picture(job.folder / "suspects.png", lambda: draw_suspects(job, found))
+        show_suspects(job.folder, found.results)
+
     return _act("suspects", SuspectsConfig, act, arguments)
 
 
 def _relabel(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.label_errors import RelabelConfig, relabel
+    from saner_jax.reports import say
 
-    return _act("relabel", RelabelConfig, relabel, arguments)
+    def act(config: RelabelConfig) -> None:
+        done = relabel(config)
+        say(f"{done.file}: {done.num_labels:,} labels, {done.num_changed:,} of them changed")
+
+    return _act("relabel", RelabelConfig, act, arguments)
 
 
 def _report(arguments: Sequence[str]) -> int:
@@ -110,7 +136,8 @@ def _report(arguments: Sequence[str]) -> int:
 
 def _explain(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.experiments import ExplainConfig, explain
+    from saner_jax.experiments import ExplainConfig
+    from saner_jax.reports import explain
 
     line = _line("explain", arguments)
     return _act("explain", ExplainConfig, lambda config: explain(config, line), arguments)

@@ -1,21 +1,20 @@
 """Compare methods on one dataset with noisy training labels: what `saner-jax compare` does.
 
-`prepare` refuses bad options before anything is written; `run` trains one method after the other,
-keeps the run folder up to date and prints the table.
+`prepare` refuses bad options before anything is written; `run` trains one method after the other
+and keeps the run folder up to date.
 """
 
 import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from saner_jax import reports, runs
+from saner_jax import runs
 from saner_jax.experiments._build import build_model, draw_noise, load_data
 from saner_jax.experiments._choices import Method
 from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
@@ -27,8 +26,7 @@ from saner_jax.experiments._many_seeds import (
 )
 from saner_jax.experiments._run import prepare_training, train_to_end
 from saner_jax.experiments._saved_options import options_to_json
-from saner_jax.reports import draw_curves
-from saner_jax.training import Diverged, shares
+from saner_jax.training import SILENT, Diverged, Reporter, shares
 
 
 def prepare_comparison(config: CompareConfig) -> ComparisonJob:
@@ -70,12 +68,15 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
     return ComparisonJob(config, runs.make_folder(config.output_folder, "compare"), dataset, noisy)
 
 
-def run_comparison(job: ComparisonJob, command: str | None = None) -> dict[str, Any]:
-    """Train every method, keep the run folder up to date, and print the table.
+def run_comparison(
+    job: ComparisonJob, command: str | None = None, reporter: Reporter = SILENT
+) -> dict[str, Any]:
+    """Train every method, and keep the run folder up to date.
 
     Args:
         job: as prepared.
         command: the command line, for the record.
+        reporter: told of every evaluation, with means over the seeds that are trained at once.
 
     Returns:
         What results.json holds.
@@ -105,20 +106,17 @@ def run_comparison(job: ComparisonJob, command: str | None = None) -> dict[str, 
     runs.write_json(folder / "config.json", options)
     runs.write_json(folder / "results.json", results)
     try:
-        with reports.progress(config.epochs) as (say, show):
-            say(reports.headline(results))
-            # Dense layers gain from training all seeds at once, convolutions lose by it.
-            at_once = config.model == "mlp"
-            params = initial_params(job) if at_once else None
-            on_epoch = lambda method, epoch, record: show(method, epoch, *_means(record))
-            for method in config.methods:
-                results["methods"][method] = (
-                    train_all_seeds(job, method, params, on_epoch)
-                    if at_once
-                    else _train_seed_by_seed(job, method, say, show)
-                )
-                runs.write_json(folder / "results.json", results)
-        runs.write_bytes(folder / "curves.png", draw_curves(results))
+        # Dense layers gain from training all seeds at once, convolutions lose by it.
+        at_once = config.model == "mlp"
+        params = initial_params(job) if at_once else None
+        on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
+        for method in config.methods:
+            results["methods"][method] = (
+                train_all_seeds(job, method, params, on_epoch)
+                if at_once
+                else _train_seed_by_seed(job, method, reporter)
+            )
+            runs.write_json(folder / "results.json", results)
         results.update(complete=True, seconds=time.perf_counter() - began)
         runs.write_json(folder / "results.json", results)
     except KeyboardInterrupt:
@@ -126,7 +124,6 @@ def run_comparison(job: ComparisonJob, command: str | None = None) -> dict[str, 
         raise KeyboardInterrupt(
             f"interrupted; {folder / 'results.json'} keeps the finished methods: {kept}"
         ) from None
-    reports.show_table(results)
     return results
 
 
@@ -135,9 +132,7 @@ def _means(record: EpochRecord) -> tuple[float, float, float]:
     return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorised.mean())
 
 
-def _train_seed_by_seed(
-    job: ComparisonJob, method: Method, say: Callable[[str], None], show: Callable[..., None]
-) -> dict[str, Any]:
+def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) -> dict[str, Any]:
     """Train one method as many runs of `saner-jax train`, and join their entries."""
     config, entries = job.config, []
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
@@ -150,10 +145,12 @@ def _train_seed_by_seed(
         )
         one = prepare_training(options, job.dataset)
         try:
-            results = train_to_end(one, say, partial(show, f"{method}, seed {seed}"))
+            results = train_to_end(
+                one, reporter.say, partial(reporter.show, f"{method}, seed {seed}")
+            )
             entries.append(results["methods"][method])
         except Diverged as error:
-            say(f"{method}, seed {seed}: {error}")
+            reporter.say(f"{method}, seed {seed}: {error}")
             entries.append(None)
     return _joined(entries)
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from saner_jax import reports, runs
+from saner_jax import runs
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
@@ -35,13 +35,14 @@ from saner_jax.experiments._build import (
 from saner_jax.experiments._config import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.models import forward_of
-from saner_jax.reports import draw_curves
 from saner_jax.runs import only_writer
 from saner_jax.training import (
     AXIS,
+    SILENT,
     Checkpoints,
     Examples,
     Progress,
+    Reporter,
     Row,
     Stopped,
     Task,
@@ -174,16 +175,19 @@ def read_options(folder: Path) -> TrainConfig:
         ) from error
 
 
-def run_training(job: TrainingJob, command: str | None = None) -> dict[str, Any]:
-    """Train to the end from the newest checkpoint, if there is one, and print the table.
+def run_training(
+    job: TrainingJob, command: str | None = None, reporter: Reporter = SILENT
+) -> dict[str, Any]:
+    """Train to the end from the newest checkpoint, if there is one.
 
     Keeps in the folder: config.json, metrics.jsonl (a line per epoch), checkpoints/last (the two
     newest) and checkpoints/best (the best by held-out noisy labels), and, at the end,
-    results.json, history.npz (see `saner_jax.training.Evidence`) and curves.png.
+    results.json and history.npz (see `saner_jax.training.Evidence`).
 
     Args:
         job: as from `prepare` or `reopen`.
         command: the command line, for the record.
+        reporter: told of every evaluation under the name of the method.
 
     Returns:
         What results.json holds.
@@ -195,19 +199,12 @@ def run_training(job: TrainingJob, command: str | None = None) -> dict[str, Any]
             damaged, or another process is at work on the run.
         OSError: when the run folder cannot be written.
     """
-    is_main = job.task.layout.is_main
-    with reports.progress(job.config.epochs, quiet=not is_main) as (say, show):
-        say(reports.headline(_results(job, [], None, command)))
-        try:
-            results = train_to_end(job, say, partial(show, job.config.method), command)
-        except Stopped as stopped:
-            raise Stopped(
-                stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
-            ) from None
-    if is_main:
-        runs.write_bytes(job.folder / "curves.png", draw_curves(results))
-        reports.show_table(results)
-    return results
+    try:
+        return train_to_end(job, reporter.say, partial(reporter.show, job.config.method), command)
+    except Stopped as stopped:
+        raise Stopped(
+            stopped.signum, f"{stopped}; saner-jax train --resume {job.folder} goes on"
+        ) from None
 
 
 def train_to_end(
@@ -216,7 +213,7 @@ def train_to_end(
     show: Callable[..., None],
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Train to the end from the newest checkpoint, keeping all but the curves in the folder.
+    """Train to the end from the newest checkpoint, keeping what it did in the folder.
 
     Args:
         job: as from `prepare` or `reopen`.

@@ -1,6 +1,7 @@
 """Find the wrong labels of a training set, and turn a review of them into labels."""
 
 from saner_jax.label_errors._find import (
+    Found,
     SuspectsConfig,
     SuspectsJob,
     beside_cleanlab,
@@ -9,11 +10,13 @@ from saner_jax.label_errors._find import (
     prepare_suspects,
 )
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
-from saner_jax.label_errors._review import RelabelConfig, decisions_of, relabel
+from saner_jax.label_errors._review import RelabelConfig, Relabeled, decisions_of, relabel
 
 __all__ = [
+    "Found",
     "Ranking",
     "RelabelConfig",
+    "Relabeled",
     "SuspectsConfig",
     "SuspectsJob",
     "beside_cleanlab",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
-from saner_jax import reports, runs
+from saner_jax import runs
 from saner_jax._core._numbers import check_count
 from saner_jax.data import Dataset
 from saner_jax.experiments import (
@@ -28,15 +28,13 @@ from saner_jax.experiments import (
     train_to_end,
 )
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
-from saner_jax.reports import image_grid
-from saner_jax.training import Evidence, Stopped, read_evidence
+from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
 
 _COLUMNS = (
     *("rank", "index", "file", "given_label", "given_name", "suggested_label", "suggested_name"),
     *("score", "margin", "loss", "disagreement", "decision"),
 )
 _OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
-_SHEET_COLUMNS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +75,20 @@ class SuspectsJob(NamedTuple):
     options: TrainConfig
     dataset: Dataset
     evidence: Evidence | None
+
+
+class Found(NamedTuple):
+    """Hold what was found.
+
+    Attributes:
+        results: what suspects.json holds.
+        evidence: what the runs say together.
+        ranking: of their examples.
+    """
+
+    results: dict[str, Any]
+    evidence: Evidence
+    ranking: Ranking
 
 
 def check_suspects(config: SuspectsConfig) -> None:
@@ -146,38 +158,39 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
     return SuspectsJob(config, folder, folders, tuple(jobs), first.config, first.dataset, None)
 
 
-def find_suspects(job: SuspectsJob, command: str | None = None) -> dict[str, Any]:
+def find_suspects(
+    job: SuspectsJob, command: str | None = None, reporter: Reporter = SILENT
+) -> Found:
     """Train where there is something to train, rank, and write what was found.
 
     Writes suspects.csv (every training example, the most suspicious first, with an empty column
     for the reviewer's decision), suspects.json (where the ranking comes from, and how good it is
-    where the truth is known), suspects.npz (`index`, `labels`, `pred_probs` and `score` in the
-    order of the data, as cleanlab takes them) and suspects.png (the first ones).
+    where the truth is known) and suspects.npz (`index`, `labels`, `pred_probs` and `score` in the
+    order of the data, as cleanlab takes them).
 
     Args:
         job: as from `prepare`.
         command: the command line, for the record.
+        reporter: told of every evaluation under the name of the run's folder.
 
     Returns:
-        What suspects.json holds.
+        What suspects.json holds, and what it comes from.
 
     Raises:
         Diverged: when the loss of a run stops being finite.
         Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
         OSError: when the folder cannot be written.
     """
-    if job.to_train:
-        with reports.progress(job.config.epochs) as (say, show):
-            for one in job.to_train:
-                try:
-                    train_to_end(one, say, partial(show, one.folder.name), command)
-                except Stopped as stopped:
-                    folders = " ".join(str(folder) for folder in job.folders)
-                    raise Stopped(
-                        stopped.signum,
-                        f"{stopped}; saner-jax train --resume {one.folder} goes on, and when each"
-                        f" run is finished, saner-jax suspects {folders} ranks",
-                    ) from None
+    for one in job.to_train:
+        try:
+            train_to_end(one, reporter.say, partial(reporter.show, one.folder.name), command)
+        except Stopped as stopped:
+            folders = " ".join(str(folder) for folder in job.folders)
+            raise Stopped(
+                stopped.signum,
+                f"{stopped}; saner-jax train --resume {one.folder} goes on, and when each"
+                f" run is finished, saner-jax suspects {folders} ranks",
+            ) from None
     evidence = job.evidence or pooled([read_evidence(folder) for folder in job.folders])
     ranking = rank(evidence)
     results = {
@@ -192,8 +205,7 @@ def find_suspects(job: SuspectsJob, command: str | None = None) -> dict[str, Any
         "provenance": runs.provenance(),
     }
     _write(job, evidence, ranking, results)
-    reports.show_suspects(job.folder, results)
-    return results
+    return Found(results, evidence, ranking)
 
 
 def beside_cleanlab(evidence: Evidence) -> dict[str, float] | None:
@@ -246,13 +258,7 @@ def _write(job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: dict
         pred_probs=evidence.probabilities,
         score=ranking.score,
     )
-    top = ranking.order[: job.config.pictured]
-    titles = [
-        f"given {names[evidence.labels[row]]}\n{names[ranking.suggested[row]]}?" for row in top
-    ]
-    rows = -(-len(top) // _SHEET_COLUMNS)
-    sheet = image_grid(dataset.train_images[top], titles, rows=rows, columns=_SHEET_COLUMNS)
-    contents = {"csv": text.getvalue().encode(), "npz": arrays.getvalue(), "png": sheet}
+    contents = {"csv": text.getvalue().encode(), "npz": arrays.getvalue()}
     for suffix, content in contents.items():
         runs.write_bytes(job.folder / f"suspects.{suffix}", content)
     runs.write_json(job.folder / "suspects.json", results)

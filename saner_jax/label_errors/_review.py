@@ -3,11 +3,12 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tyro
 
-from saner_jax import reports, runs
+from saner_jax import runs
 from saner_jax._core._numbers import check_count
 from saner_jax.data.noise import format_labels, rows_of, whole
 
@@ -29,14 +30,28 @@ class RelabelConfig:
     """Take the suggestion for the first so many suspects without a decision."""
 
 
-def relabel(config: RelabelConfig) -> Path:
-    """Write the labels that a reviewed suspects.csv decides on, and say how many changed.
+class Relabeled(NamedTuple):
+    """Hold what became of a review.
+
+    Attributes:
+        file: that was written.
+        num_labels: in it.
+        num_changed: of them.
+    """
+
+    file: Path
+    num_labels: int
+    num_changed: int
+
+
+def relabel(config: RelabelConfig) -> Relabeled:
+    """Write the labels that a reviewed suspects.csv decides on.
 
     Args:
         config: the options.
 
     Returns:
-        The file written, with a label for every example listed.
+        The file written, with a label for every example listed, and how many changed.
 
     Raises:
         ValueError: for an option out of range, a file that is missing or damaged, a decision that
@@ -52,9 +67,7 @@ def relabel(config: RelabelConfig) -> Path:
         raise ValueError(f"output_file {str(output)!r} exists, and is not written over")
     index, given, decided = decisions_of(path, config.accept_top)
     runs.write_bytes(output, format_labels(index, decided))
-    changed = int((given != decided).sum())
-    reports.say(f"{output}: {len(index):,} labels, {changed:,} of them changed")
-    return output
+    return Relabeled(output, len(index), int((given != decided).sum()))
 
 
 def decisions_of(path: Path, accept_top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,8 +9,18 @@ from saner_jax.reports._console import (
     show_evaluation,
     show_suspects,
     show_table,
+    write_picture,
 )
-from saner_jax.reports._figures import COLOURS, draw_curves, image_grid, png_of
+from saner_jax.reports._explain import (
+    Paths,
+    draw_shrinkage,
+    draw_trajectories,
+    explain,
+    logit_paths,
+    recipes,
+    two_digits,
+)
+from saner_jax.reports._figures import COLOURS, draw_curves, draw_suspects, image_grid, png_of
 from saner_jax.reports._html import write_report
 from saner_jax.reports._html_figures import (
     GROUPS,
@@ -28,24 +38,33 @@ __all__ = [
     "COLUMNS",
     "GROUPS",
     "Contents",
+    "Paths",
     "Picture",
     "counted",
     "curves_picture",
     "draw_curves",
     "draw_groups",
+    "draw_shrinkage",
+    "draw_suspects",
+    "draw_trajectories",
+    "explain",
     "figure",
     "headline",
     "image_grid",
     "listed",
+    "logit_paths",
     "mean_and_std",
     "percent",
     "png_of",
     "progress",
     "read_contents",
     "read_picture",
+    "recipes",
     "say",
     "show_evaluation",
     "show_suspects",
     "show_table",
+    "two_digits",
+    "write_picture",
     "write_report",
 ]

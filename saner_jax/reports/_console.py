@@ -15,6 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from saner_jax.experiments import ComparisonJob, TrainingJob
+from saner_jax.runs import write_bytes
+from saner_jax.training import Reporter
+
 COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
     "test_accuracy_best": "test acc\nbest %",
@@ -41,28 +45,30 @@ def mean_and_std(values: Any) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
-def headline(results: dict[str, Any]) -> str:
+def headline(job: TrainingJob | ComparisonJob) -> str:
     """Say in one line what is about to be trained.
 
     Args:
-        results: as in results.json.
+        job: as prepared.
 
     Returns:
         The line.
     """
-    config, realised = results["config"], np.mean([noise["rate"] for noise in results["noise"]])
+    config = job.config
+    if isinstance(job, TrainingJob):
+        rates, num_train = [job.noisy.rate], len(job.task.train.labels)
+    else:
+        rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
     return (
-        f"{config['dataset']}: {results['num_train']:,} training images with {realised:.1%}"
-        f" {config['noise']} label noise, {results['num_test']:,} test images;"
-        f" {config['epochs']} epochs, {len(results['seeds'])} seed(s) at once;"
-        f" run folder {config['output_folder']}"
+        f"{config.dataset}: {num_train:,} training images with"
+        f" {np.mean(rates):.1%} {config.noise} label noise,"
+        f" {len(job.dataset.test_labels):,} test images;"
+        f" {config.epochs} epochs, {len(rates)} seed(s) at once; run folder {job.folder}"
     )
 
 
 @contextlib.contextmanager
-def progress(
-    epochs: int, *, quiet: bool = False
-) -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
+def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
     """Show training on standard error: a bar per method, or plain lines where no terminal is.
 
     Args:
@@ -70,8 +76,7 @@ def progress(
         quiet: show nothing, as in all processes of a run but the first.
 
     Yields:
-        A function that prints a line, and one that takes a method, the epochs done, and the mean
-        over seeds of the loss, the test accuracy and the memorised share, as fractions.
+        What prints lines, and shows evaluations.
     """
     console = Console(stderr=True, highlight=False, markup=False, quiet=quiet)
     say = lambda line: console.print(line, soft_wrap=True)
@@ -84,7 +89,7 @@ def progress(
             say(f"{method}: epoch {epoch} of {epochs}, {words(*values)}")
 
     if not console.is_terminal:
-        yield say, show_line
+        yield Reporter(say, show_line)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -100,7 +105,7 @@ def progress(
                 tasks[method] = bars.add_task(method, total=epochs, words="")
             bars.update(tasks[method], completed=epoch, words=words(*values))
 
-        yield say, show_bar
+        yield Reporter(say, show_bar)
 
 
 def show_table(results: dict[str, Any]) -> None:
@@ -224,6 +229,32 @@ def say(line: str | Table) -> None:
         line: what to print, never broken.
     """
     Console(highlight=False, markup=False).print(line, soft_wrap=True)
+
+
+def write_picture(path: Path, draw: Callable[[], bytes]) -> bool:
+    """Draw a picture and write it; where that fails, say so on standard error and go on.
+
+    Args:
+        path: the file to write.
+        draw: returns its content.
+
+    Returns:
+        Whether it was written.
+
+    Example:
+        >>> import tempfile
+        >>> write_picture(Path(tempfile.mkdtemp(), "a.png"), lambda: b"")
+        True
+    """
+    try:
+        write_bytes(path, draw())
+    # Drawing can fail in a hundred ways, and no number depends on it.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        console = Console(stderr=True, highlight=False, markup=False)
+        console.print(f"{path}: the picture could not be drawn: {reason}", soft_wrap=True)
+        return False
+    return True
 
 
 def _percent(fraction: float) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax.label_errors import Found, SuspectsJob
+
 # Okabe and Ito's palette, which the colour-blind can tell apart, then more for the long tables.
 COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
@@ -141,3 +143,23 @@ def _draw_curve(axes: Any, curves: dict[str, Any], name: str, position: int) -> 
     (line,) = axes.plot(epochs, mean, color=colour, linestyle=style, linewidth=1.8, marker=marker)
     axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
     return line
+
+
+def draw_suspects(job: SuspectsJob, found: Found) -> bytes:
+    """Draw the most suspicious examples, each with its given label and the one suggested.
+
+    Args:
+        job: whose examples they are, and how many are shown.
+        found: as from `saner_jax.label_errors.find_suspects`.
+
+    Returns:
+        A PNG file.
+    """
+    names, columns = job.dataset.class_names, 8
+    top = found.ranking.order[: job.config.pictured]
+    titles = [
+        f"given {names[found.evidence.labels[row]]}\n{names[found.ranking.suggested[row]]}?"
+        for row in top
+    ]
+    rows = -(-len(top) // columns)
+    return image_grid(job.dataset.train_images[top], titles, rows=rows, columns=columns)

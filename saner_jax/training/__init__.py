@@ -24,6 +24,7 @@ from saner_jax.training._loop import (
     make_predict,
     start,
 )
+from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._scoring import Counts, Shares, cross_entropy, evaluate, shares
 from saner_jax.training._step import (
     STATISTICS,
@@ -40,6 +41,7 @@ from saner_jax.training._step import (
 
 __all__ = [
     "AXIS",
+    "SILENT",
     "STATISTICS",
     "CheckpointError",
     "Checkpoints",
@@ -53,6 +55,7 @@ __all__ = [
     "Optimizer",
     "Prepare",
     "Progress",
+    "Reporter",
     "Row",
     "Shares",
     "StepRecord",

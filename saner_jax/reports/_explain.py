@@ -13,13 +13,19 @@ import optax
 from numpy.typing import NDArray
 
 import saner_jax
-from saner_jax import reports, runs
+from saner_jax import runs
 from saner_jax.analysis import TwoClasses, descend, shrinkage_ratio, two_gaussians
 from saner_jax.data import load
 from saner_jax.data.noise import symmetric
-from saner_jax.experiments._compare import prepare_comparison, run_comparison
-from saner_jax.experiments._config import CompareConfig, ExplainConfig, check_explain
-from saner_jax.reports import COLOURS, draw_curves, png_of
+from saner_jax.experiments import (
+    CompareConfig,
+    ExplainConfig,
+    check_explain,
+    prepare_comparison,
+    run_comparison,
+)
+from saner_jax.reports._console import headline, progress, say, show_table, write_picture
+from saner_jax.reports._figures import COLOURS, draw_curves, png_of
 
 # The toy of SANER's authors, and a strength that keeps a tenth of what shrank, as theirs.
 _TOY_START, _TOY_RATE, _TOY_RHO, _TOY_STEPS, _ALPHA = (-8.0, -2.0), 1.0, 3.0, 20, 0.9
@@ -59,8 +65,9 @@ def recipes(rho: float) -> dict[str, optax.GradientTransformation]:
 def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
     """Train, draw and write.
 
-    Writes shrinkage.png, trajectories.png, memorisation.png and explain.json (the numbers drawn, of
-    the ends of all paths, and where they come from) into a new folder.
+    Writes explain.json (the numbers drawn, of the ends of all paths, and where they come from),
+    shrinkage.png, trajectories.png and memorisation.png into a new folder. A picture that fails is
+    told on standard error, and the others are written all the same.
 
     Args:
         config: the options.
@@ -78,7 +85,6 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
     folder = runs.make_folder(config.output_folder, "explain")
     digits = two_digits()
     paths = logit_paths(digits)
-    runs.write_bytes(folder / "shrinkage.png", draw_shrinkage(paths))
     toy = two_gaussians()
     ways = {
         method: descend(
@@ -86,10 +92,10 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
         ).params
         for method, recipe in recipes(_TOY_RHO).items()
     }
-    runs.write_bytes(folder / "trajectories.png", draw_trajectories(toy, ways))
     job = prepare_comparison(dataclasses.replace(options, output_folder=folder / "compare"))
-    results = run_comparison(job, command)
-    runs.write_bytes(folder / "memorisation.png", draw_curves(results))
+    with progress(options.epochs) as reporter:
+        reporter.say(headline(job))
+        results = run_comparison(job, command, reporter)
     record = {
         "command": command,
         "shift": paths.shift,
@@ -104,7 +110,17 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
         "provenance": runs.provenance(),
     }
     runs.write_json(folder / "explain.json", record)
-    reports.say(
+    curves = lambda: draw_curves(results)
+    write_picture(job.folder / "curves.png", curves)
+    show_table(results)
+    drawn = [
+        write_picture(folder / "shrinkage.png", lambda: draw_shrinkage(paths)),
+        write_picture(folder / "trajectories.png", lambda: draw_trajectories(toy, ways)),
+        write_picture(folder / "memorisation.png", curves),
+    ]
+    if not all(drawn):
+        return record
+    say(
         f"Pictures in {folder}: shrinkage.png (below the line r = 1 SAM shrinks what wrong labels"
         " push, and SANER shrinks it further), trajectories.png, memorisation.png"
     )
