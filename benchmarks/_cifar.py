@@ -23,7 +23,7 @@ from saner_jax.experiments import reopen_training as reopen
 from saner_jax.training import Stopped
 
 # Small enough for two CPU cores: two to five minutes a run on one. No augmentation, since a net of
-# this size then memorises little.
+# this size then memorizes little.
 CPU = TrainConfig(
     dataset="cifar10",
     model="resnet8",
@@ -149,9 +149,9 @@ def train_all(config: Config, runs: Iterable[Run]) -> None:
                 job = prepare(run.options, dataset)
             # All runs have the same images, and decoding takes longer than a short run's epoch.
             dataset = job.dataset
-            show = lambda epoch, loss, accuracy, memorised, name=folder.name: say(
+            show = lambda epoch, loss, accuracy, memorized, name=folder.name: say(
                 f"{name}: epoch {epoch}, loss {loss:.3f}, test {accuracy:.3f},"
-                f" memorised {memorised:.3f}"
+                f" memorized {memorized:.3f}"
             )
             train_to_end(job, say, show)
     except Stopped as stopped:

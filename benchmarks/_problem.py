@@ -23,22 +23,22 @@ class Problem(NamedTuple):
 
 
 def problem_of(dataset: str, rate: float, seed: int, data_dir: Path | None = None) -> Problem:
-    """Load a dataset, flip training labels symmetrically and centre pixels / 255 per channel."""
+    """Load a dataset, flip training labels symmetrically and center pixels / 255 per channel."""
     data = load(dataset, data_dir=data_dir)
     noisy = symmetric(data.train_labels, rate, num_classes=len(data.class_names), seed=seed)
     mean, _ = channel_statistics(data.train_images)
-    normalise = lambda images: (jnp.asarray(images, jnp.float32) - mean[None, None, None]) / 255
+    normalize = lambda images: (jnp.asarray(images, jnp.float32) - mean[None, None, None]) / 255
     return Problem(
-        normalise(data.train_images),
+        normalize(data.train_images),
         jnp.asarray(noisy.labels),
         jnp.asarray(noisy.true_labels),
-        normalise(data.test_images),
+        normalize(data.test_images),
         jnp.asarray(data.test_labels),
     )
 
 
 def make_measure(logits_of: Callable[[Any, Any], Any], problem: Problem) -> Callable[[Any], Any]:
-    """Compile what measures parameters: test accuracy, memorised and clean fit, as fractions."""
+    """Compile what measures parameters: test accuracy, memorized and clean fit, as fractions."""
 
     @jax.jit
     def counts(params: Any, images: Any, labels: Any, true_labels: Any) -> Any:
@@ -56,7 +56,7 @@ def make_measure(logits_of: Callable[[Any, Any], Any], problem: Problem) -> Call
         test = total(params, problem.test_images, problem.test_labels, problem.test_labels)
         return {
             "test_accuracy": float(test.accuracy),
-            "memorised": float(train.memorised),
+            "memorized": float(train.memorized),
             "clean_fit": float(train.clean_fit),
         }
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def spread(values: list[float]) -> dict[str, float | int]:
-    """Summarise repetitions by their median, quartiles and number."""
+    """Summarize repetitions by their median, quartiles and number."""
     low, median, high = statistics.quantiles(values, n=4)
     return {"median": median, "quartile_1": low, "quartile_3": high, "n": len(values)}
 

@@ -76,7 +76,7 @@ def faults(result: dict[str, Any]) -> list[str]:
 
 
 def results(*every: dict[str, Any]) -> list[str]:
-    """Tell last test accuracy, and the wrong labels memorised, of SGD, SAM and SANER."""
+    """Tell last test accuracy, and the wrong labels memorized, of SGD, SAM and SANER."""
     digits, best, cifar, same = every
     finals = lambda cells: {
         name: {**cell["final"], "rho": cell["rho"]} for name, cell in cells.items()
@@ -95,8 +95,8 @@ def results(*every: dict[str, Any]) -> list[str]:
             return "–"
         cell = cells[method]
         radius = "" if method == "sgd" else f", ρ {cell['rho']:g}"
-        memorised = mean_and_spread(cell["memorised"]).partition(" ")[0]
-        return f"{mean_and_spread(cell['test_accuracy_last'])} ({memorised}{radius})"
+        memorized = mean_and_spread(cell["memorized"]).partition(" ")[0]
+        return f"{mean_and_spread(cell['test_accuracy_last'])} ({memorized}{radius})"
 
     lines = ["| data and noise | n | SGD | SAM | SANER | record |", "|---|---|---|---|---|---|"]
     for what, result, cells in rows:

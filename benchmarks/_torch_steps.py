@@ -3,7 +3,7 @@
 
 SANER has no package, so its rule stands here in plain PyTorch, as its paper states it: the gradient
 at w + rho g / ||g||, times 1 - alpha where it is a shrunk g. Written for speed: no host
-synchronisation, horizontally fused operations over all parameters.
+synchronization, horizontally fused operations over all parameters.
 """
 
 from collections.abc import Callable

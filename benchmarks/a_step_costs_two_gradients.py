@@ -40,7 +40,7 @@ class Config:
 
 
 class Net(nn.Module):
-    """Three strided convolutions with group normalisation and a linear head."""
+    """Three strided convolutions with group normalization and a linear head."""
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:

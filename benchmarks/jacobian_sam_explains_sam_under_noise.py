@@ -1,9 +1,9 @@
 """Perturbing the Jacobian alone resists label noise like 1-SAM; the residual alone, like SGD.
 
-Test accuracy under 30 % symmetric noise of SGD, L-SAM (residual perturbed), regularised SGD (l2 on
+Test accuracy under 30 % symmetric noise of SGD, L-SAM (residual perturbed), regularized SGD (l2 on
 the last layer and on what enters it), J-SAM (Jacobian perturbed) and 1-SAM (both), all per example.
 Baek et al., ICLR 2024, arXiv 2405.03676, report the order of this list. By default an MLP with
-layer normalisation on digits, radius and penalty chosen on a seed apart from those reported; with
+layer normalization on digits, radius and penalty chosen on a seed apart from those reported; with
 `--preset paper` their net and data, for a GPU.
 
     python benchmarks/jacobian_sam_explains_sam_under_noise.py
@@ -24,11 +24,11 @@ from _record import ROOT, mean_and_spread, write_result
 
 import saner_jax
 from saner_jax.models import build, with_penultimate
-from saner_jax.objectives import penalised_loss
+from saner_jax.objectives import penalized_loss
 from saner_jax.training import batch_order, cross_entropy
 
 SWEEP_SEED = 100
-SWEEPS = {"1-SAM": (0.02, 0.05, 0.1, 0.2), "regularised SGD": (1e-3, 1e-2, 1e-1)}
+SWEEPS = {"1-SAM": (0.02, 0.05, 0.1, 0.2), "regularized SGD": (1e-3, 1e-2, 1e-1)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
     """Sweep, train and write."""
 
     preset: Literal["digits", "paper"] = "digits"
-    """An MLP on digits, or ResNet-18 with layer normalisation on CIFAR-10."""
+    """An MLP on digits, or ResNet-18 with layer normalization on CIFAR-10."""
     data_dir: Path | None = None
     """Folder of TensorFlow Datasets with cifar10, for the preset paper."""
     seeds: int = 5
@@ -49,8 +49,8 @@ class Config:
     """Where the result goes."""
 
 
-class NormalisedMLP(nn.Module):
-    """Two hidden layers with layer normalisation."""
+class NormalizedMLP(nn.Module):
+    """Two hidden layers with layer normalization."""
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -73,7 +73,7 @@ class Preset(NamedTuple):
 
 # Learning rate, decay and batch of the paper; on digits half the batch, for as many steps.
 PRESETS = {
-    "digits": Preset("digits", NormalisedMLP, 100, 64),
+    "digits": Preset("digits", NormalizedMLP, 100, 64),
     "paper": Preset("cifar10", lambda: build("resnet18", 10, norm="layer"), 200, 128),
 }
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, RATE = 0.01, 0.9, 5e-4, 0.3
@@ -97,9 +97,9 @@ def gradient_of(
             )
         )
 
-    def penalised(params: Any, group: Any) -> Any:
+    def penalized(params: Any, group: Any) -> Any:
         outputs, _ = forward(params, {}, group[0], train=True)
-        return penalised_loss(
+        return penalized_loss(
             cross_entropy(outputs.logits, group[1]),
             outputs.last_layer_weights,
             outputs.activations,
@@ -110,14 +110,14 @@ def gradient_of(
     return {
         "SGD": split(True, True),
         "L-SAM": split(False, True),
-        "regularised SGD": lambda origin: jax.grad(penalised),  # noqa: ARG005
+        "regularized SGD": lambda origin: jax.grad(penalized),  # noqa: ARG005
         "J-SAM": split(True, False),
         "1-SAM": split(True, True),
     }[method]
 
 
 def run(method: str, strength: float, seed: int, config: Config) -> dict[str, float]:
-    """Train once; returns accuracies, the memorised share and the clean fit."""
+    """Train once; returns accuracies, the memorized share and the clean fit."""
     preset = PRESETS[config.preset]
     problem = problem_of(preset.dataset, RATE, seed, config.data_dir)
     model = preset.model()
@@ -174,7 +174,7 @@ def main(config: Config) -> None:
     strengths = {
         "SGD": 0.0,
         "L-SAM": rho,
-        "regularised SGD": chosen["regularised SGD"],
+        "regularized SGD": chosen["regularized SGD"],
         "J-SAM": rho,
         "1-SAM": rho,
     }

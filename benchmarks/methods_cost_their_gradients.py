@@ -1,7 +1,7 @@
 """Every method costs the gradients it takes and nothing more.
 
 FLOPs and bytes that XLA counts in one step, and its time, relative to SGD's, for every recipe, for
-SAM-ON and for LookSAM, whose steps the host chooses. ResNet-8 with group normalisation on images of
+SAM-ON and for LookSAM, whose steps the host chooses. ResNet-8 with group normalization on images of
 CIFAR's size; steps are timed in turn, one of each per round, so that a busy machine disturbs them
 alike. A period of LookSAM counts as a whole.
 

@@ -1,4 +1,4 @@
-"""Perturbing normalisation layers alone (SAM-ON) resists label noise like SAM, or how far not.
+"""Perturbing normalization layers alone (SAM-ON) resists label noise like SAM, or how far not.
 
 CIFAR-10 with 50 % symmetric noise, three paired seeds: SGD, SAM, SAM-ON, SANER and SANER with
 SAM-ON's mask, each at the radius that was best on a seed apart from those reported (`--sweep`;

@@ -1,4 +1,4 @@
-"""SANER on an ascent memorises fewer wrong labels than the ascent alone, whichever it is.
+"""SANER on an ascent memorizes fewer wrong labels than the ascent alone, whichever it is.
 
 Digits with 40 % symmetric noise, an MLP, ten paired seeds: SAM, ASAM, GSAM, F-SAM and VaSSO, each
 alone and with SANER at the same radius, the one at which the method alone did best on a seed apart

@@ -1,4 +1,4 @@
-"""SANER memorises fewer wrong labels than SAM, and SAM fewer than SGD, on digits.
+"""SANER memorizes fewer wrong labels than SAM, and SAM fewer than SGD, on digits.
 
 The run of `saner-jax compare` with its defaults: 40 % symmetric noise, an MLP, 5 paired seeds.
 Keeps the final values of every seed; `gains` are differences of last test accuracy, seed by seed.

@@ -1,6 +1,6 @@
 """SANER trains at half of SGD's images per second; how many, by model and steps per dispatch.
 
-The trainer's step with its data on the device: uint8 images, crop and flip, normalisation, the
+The trainer's step with its data on the device: uint8 images, crop and flip, normalization, the
 model in bfloat16, evaluation left out. A dispatch of one step is a Python loop, more are a scan.
 Every measurement is kept as it is made: run it again to go on, and `--minutes` ends a piece.
 Imports jax, flax and optax alone.

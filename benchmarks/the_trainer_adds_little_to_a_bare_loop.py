@@ -1,6 +1,6 @@
 """The trainer's steps cost at most 3 % more than a bare loop of jitted gradient steps.
 
-The same net, minibatches, normalisation and SGD, epoch by epoch in turn: first an epoch of
+The same net, minibatches, normalization and SGD, epoch by epoch in turn: first an epoch of
 `saner_jax.training.fit` (its own clock: steps alone, no evaluation, no checkpoint), then the same
 number of steps of a loop written out below. The ratio of each pair of epochs is one sample.
 
@@ -80,7 +80,7 @@ def main(config: Config) -> None:
     )
     model = build_model(options, dataset)
     forward = forward_of(model)
-    normalise, prepare = pixel_functions(options, dataset, 0)
+    normalize, prepare = pixel_functions(options, dataset, 0)
     optimizer = build_optimizer("sgd", options, config.images // config.batch_size)
     params, statistics = initial_variables(model, dataset, 0)
     examples = Examples(dataset.train_images, dataset.train_labels, dataset.train_labels)
@@ -90,7 +90,7 @@ def main(config: Config) -> None:
         validation=few,
         test=few,
         forward=forward,
-        normalise=normalise,
+        normalize=normalize,
         prepare=prepare,
         optimizer=optimizer,
         layout=make_layout(1),
@@ -109,7 +109,7 @@ def main(config: Config) -> None:
         params, statistics, opt_state = carry
 
         def loss(params: Any) -> Any:
-            logits, new = forward(params, statistics, normalise(images[rows]), train=True)
+            logits, new = forward(params, statistics, normalize(images[rows]), train=True)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows])
             return losses.mean(), new
 

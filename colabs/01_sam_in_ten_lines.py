@@ -92,7 +92,7 @@ def train(*front):
     predicted = np.argmax(predict(params, slice(None)), axis=1)
     return {
         "test accuracy": round(float(np.mean((predicted == true_labels)[~is_train])), 3),
-        "memorised wrong labels": round(float(np.mean((predicted == wrong)[is_wrong])), 3),
+        "memorized wrong labels": round(float(np.mean((predicted == wrong)[is_wrong])), 3),
     }
 
 
@@ -106,5 +106,5 @@ results
 
 # %% [markdown]
 # On a CPU this gives test accuracies of 65 %, 74 % and 82 %, with 43 %, 24 % and 14 % of the wrong
-# labels memorised. It is one seed and 382 test images, so a point or two is chance; eight are not.
-# [02_watch_saner_forget](02_watch_saner_forget.ipynb) shows when they are memorised.
+# labels memorized. It is one seed and 382 test images, so a point or two is chance; eight are not.
+# [02_watch_saner_forget](02_watch_saner_forget.ipynb) shows when they are memorized.

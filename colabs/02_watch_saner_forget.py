@@ -6,9 +6,9 @@
 #
 # # Watch SANER forget
 #
-# SGD first learns what is right and then memorises what is wrong. SAM memorises later, SANER later
+# SGD first learns what is right and then memorizes what is wrong. SAM memorizes later, SANER later
 # still. Here all three train side by side on digits with 40 % wrong labels, and the pictures are
-# redrawn after every epoch: test accuracy, wrong labels memorised, and the coordinates of the
+# redrawn after every epoch: test accuracy, wrong labels memorized, and the coordinates of the
 # gradient that the perturbation shrank, which are those that SANER damps.
 
 # %%
@@ -110,7 +110,7 @@ epochs = {name: make_epoch(tx) for name, tx in transformations.items()}
 # %%
 PICTURES = {
     "test accuracy": "test accuracy, %",
-    "memorised": "wrong labels memorised, %",
+    "memorized": "wrong labels memorized, %",
     "shrunk": "coordinates shrunk by the perturbation, %",
 }
 curves = {name: {key: [] for key in (*PICTURES, "grown", "reversed", "zero")} for name in methods}
@@ -140,7 +140,7 @@ for number in range(EPOCHS):
         states[name], seen, test, metrics = epoch(states[name], order)
         curve = curves[name]
         curve["test accuracy"].append(float(training.shares(test).accuracy))
-        curve["memorised"].append(float(training.shares(seen).memorised))
+        curve["memorized"].append(float(training.shares(seen).memorized))
         for group in ("shrunk", "grown", "reversed", "zero"):
             curve[group].append(float(getattr(metrics, group)))
     redraw()
@@ -151,13 +151,13 @@ for name, curve in curves.items():
     best = max(curve["test accuracy"])
     print(
         f"{name:>6}: test accuracy {curve['test accuracy'][-1]:.1%} at the end, {best:.1%} at best;"
-        f" {curve['memorised'][-1]:.1%} of the wrong labels memorised; of the coordinates"
+        f" {curve['memorized'][-1]:.1%} of the wrong labels memorized; of the coordinates"
         f" {curve['shrunk'][-1]:.1%} shrunk, {curve['grown'][-1]:.1%} grown,"
         f" {curve['reversed'][-1]:.1%} reversed, {curve['zero'][-1]:.1%} zero"
     )
 
 # %% [markdown]
-# On a CPU: SGD ends at 79 % and has memorised 62 % of the wrong labels, SAM at 85 % and 38 %, SANER
+# On a CPU: SGD ends at 79 % and has memorized 62 % of the wrong labels, SAM at 85 % and 38 %, SANER
 # at 90 % and 18 %. At their best epochs they were much closer, at 93 % to 95 %: what differs is
 # what they forget after it, and who has only noisy labels cannot tell which epoch that was.
 #

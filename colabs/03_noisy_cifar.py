@@ -82,7 +82,8 @@ num_devices = max(n for n in range(1, found + 1) if 128 % n == 0)
 print(f"{backend}: {num_devices} of {found} devices ({jax.devices()[0]})")
 
 if SMOKE:
-    preset = TrainConfig(hidden_widths=(32,), epochs=3, batch_size=128)  # on digits
+    small = {"hidden_widths": (32,), "epochs": 3, "batch_size": 128}  # on digits
+    preset = TrainConfig(**small, validation_fraction=0.1)
 elif backend == "cpu":
     preset = PRESETS["cifar10n-worse-cpu"]
 else:
@@ -132,7 +133,7 @@ plt.show()
 
 # %% [markdown]
 # What was learned, on three sets: `accuracy` is on the true labels, `fit` on those given;
-# `memorised` and `corrected` are the shares of the wrong labels that were learned, and seen
+# `memorized` and `corrected` are the shares of the wrong labels that were learned, and seen
 # through. The best checkpoint is chosen by held-out labels, which are as noisy as the others: so
 # you could choose it on data of your own.
 

@@ -88,7 +88,7 @@ np.testing.assert_allclose(as_linf, step_on_toy(linf), rtol=1e-6)
 # %% [markdown]
 # ## A model in Linen, and its twin in NNX
 #
-# The digits with 40 % wrong labels, and a net with one hidden layer and layer normalisation. The
+# The digits with 40 % wrong labels, and a net with one hidden layer and layer normalization. The
 # library wants a function of parameters: Linen's `apply` is one, and of an NNX module `nnx.split`
 # and `nnx.merge` make one. Everything after this line is the same for both.
 
@@ -102,7 +102,7 @@ labels = jnp.asarray(noisy.labels)
 
 
 class Linen(nn.Module):
-    """One hidden layer, normalised."""
+    """One hidden layer, normalized."""
 
     @nn.compact
     def __call__(self, inputs, train=False):
@@ -140,7 +140,7 @@ def twin_forward(params, rest, inputs, *, train):
 
 # %%
 def train(tx, forward=forward, params=params, rest=None):
-    """Train with any transformation, and return test accuracy and share of noise memorised."""
+    """Train with any transformation, and return test accuracy and share of noise memorized."""
     step = training.make_train_step(forward, training.cross_entropy, tx)
     epoch = jax.jit(lambda state, order: training.run_steps(step, state, images, labels, order)[0])
     state = training.init_state(params, tx, rest)
@@ -154,7 +154,7 @@ def train(tx, forward=forward, params=params, rest=None):
 
     test = score(test_images, digits.test_labels, digits.test_labels)
     seen = score(images, labels, noisy.true_labels)
-    return float(test.accuracy), float(seen.memorised)
+    return float(test.accuracy), float(seen.memorized)
 
 
 results = {}
@@ -163,8 +163,8 @@ results = {}
 def compare(**methods):
     """Train each method, and print what came out."""
     for name, arguments in methods.items():
-        results[name] = accuracy, memorised = train(*arguments)
-        print(f"{name:>16}: test accuracy {accuracy:.1%}, memorised {memorised:.1%}")
+        results[name] = accuracy, memorized = train(*arguments)
+        print(f"{name:>16}: test accuracy {accuracy:.1%}, memorized {memorized:.1%}")
 
 
 # %% [markdown]
@@ -186,7 +186,7 @@ compare(
 )
 
 # %% [markdown]
-# On a CPU, power 2 memorised 35 % of the wrong labels and SAM 33 %: as an ascent it is no better.
+# On a CPU, power 2 memorized 35 % of the wrong labels and SAM 33 %: as an ascent it is no better.
 # With SANER's combine they come to 23 % and 17 %, and to 85 % and 89 % of test accuracy, where SGD
 # has 76 %. All figures here are of one run, and nothing was tuned to the power.
 #
@@ -206,10 +206,10 @@ compare(
 )
 
 # %% [markdown]
-# SANER takes AdamW from 78 % to 91 % and Muon from 85 % to 89 %, and the wrong labels memorised
+# SANER takes AdamW from 78 % to 91 % and Muon from 85 % to 89 %, and the wrong labels memorized
 # from 43 % to 10 % and from 29 % to 14 %.
 #
-# ## SAM-ON: perturb the normalisation layers alone
+# ## SAM-ON: perturb the normalization layers alone
 #
 # A mask says which parameters are perturbed; all of them are trained. The radius is larger, since
 # it runs over few coordinates.

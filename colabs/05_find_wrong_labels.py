@@ -6,7 +6,7 @@
 #
 # # Find the wrong labels
 #
-# A model that is slow to memorise contradicts wrong labels for a long time. `saner-jax suspects`
+# A model that is slow to memorize contradicts wrong labels for a long time. `saner-jax suspects`
 # keeps the record of that and ranks the training examples by it. Here the wrong labels are known,
 # 40 % of the digits', so it can be measured how many it finds, and what it is worth to train again
 # on what it suggests.
@@ -156,7 +156,7 @@ for name in labels:
 # | true | 97.5 ± 0.3 | 97.8 ± 0.0 | 97.8 ± 0.0 |
 #
 # Most of the loss is won back, not all. On the new labels the methods are alike: the wrong ones
-# that are left are those that a model believes, and all three memorise at least 97 % of them.
+# that are left are those that a model believes, and all three memorize at least 97 % of them.
 # Nor is it all the merit of new labels: on those given, the best epochs of SGD, SAM and SANER
 # reached 93.7 %, 94.4 % and 94.5 %, but only the true test labels can tell which epochs those were.
 #

@@ -37,7 +37,7 @@ from saner_jax.combine import (
     restore_origin,
     reuse_orthogonal,
 )
-from saner_jax.objectives import penalised_loss, split_gradient
+from saner_jax.objectives import penalized_loss, split_gradient
 from saner_jax.recipes import (
     RECIPES,
     SELECTIVE_RECIPES,
@@ -82,7 +82,7 @@ from saner_jax.step import (
     sharpness_aware,
     smooth_ramp,
     step_metrics,
-    synchronised,
+    synchronized,
     where_steep,
 )
 
@@ -123,7 +123,7 @@ __all__ = [
     "look_sam",
     "ncsam",
     "normalization_only",
-    "penalised_loss",
+    "penalized_loss",
     "per_device",
     "per_group",
     "perturbed_params",
@@ -150,7 +150,7 @@ __all__ = [
     "stable_sam",
     "step_metrics",
     "subtract_trend",
-    "synchronised",
+    "synchronized",
     "vasso",
     "vasso_saner",
     "where_steep",

@@ -1,4 +1,4 @@
-"""Small problems with known behaviour, cheap to compile, in any dtype."""
+"""Small problems with known behavior, cheap to compile, in any dtype."""
 
 import functools
 from typing import Any, NamedTuple

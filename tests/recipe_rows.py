@@ -36,7 +36,7 @@ STATIC = {"scaled", "group"}
 
 
 def each_recipe(names: Iterable[str]) -> pytest.MarkDecorator:
-    """Parametrise by recipe; the rows outside QUICK are slow tests, those in LONG long ones."""
+    """Parametrize by recipe; the rows outside QUICK are slow tests, those in LONG long ones."""
 
     def marks(name: str) -> list[pytest.MarkDecorator]:
         if name in QUICK:

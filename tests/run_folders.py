@@ -41,18 +41,18 @@ def make_train(folder, rows, **options):
 
 def epoch(number, **more):
     shares = {"shrunk": 0.25, "grown": 0.5, "reversed": 0.05, "zero": 0.2}
-    measured = {"test_accuracy": number / 10, "memorised": 0.01, "clean_fit": 0.9}
+    measured = {"test_accuracy": number / 10, "memorized": 0.01, "clean_fit": 0.9}
     return {"epoch": number, "step": 10 * number, **shares, **measured, **more}
 
 
 TWO_SEEDS = {
     "sgd": entry(
-        {"test_accuracy_last": [0.5, 0.7], "memorised": [0.25, 0.25]},
-        {"test_accuracy": [[0.4, 0.5], [0.5, 0.7]], "memorised": [[0.1, 0.25], [0.1, 0.25]]},
+        {"test_accuracy_last": [0.5, 0.7], "memorized": [0.25, 0.25]},
+        {"test_accuracy": [[0.4, 0.5], [0.5, 0.7]], "memorized": [[0.1, 0.25], [0.1, 0.25]]},
     ),
     "sam": entry(
-        {"test_accuracy_last": [0.8, None], "memorised": [NAN, 0.5]},
-        {"test_accuracy": [[0.4, 0.8], [None, None]], "memorised": [[0.1, NAN], [0.1, 0.5]]},
+        {"test_accuracy_last": [0.8, None], "memorized": [NAN, 0.5]},
+        {"test_accuracy": [[0.4, 0.8], [None, None]], "memorized": [[0.1, NAN], [0.1, 0.5]]},
         diverged=[False, True],
     ),
 }

@@ -85,7 +85,7 @@ def test_the_linf_ball_makes_a_recipe_without_a_new_function():
 
 
 def adaptive_params():
-    """A kernel, a bias and a normalisation scale, one coordinate each."""
+    """A kernel, a bias and a normalization scale, one coordinate each."""
     return {
         "dense": {"kernel": jnp.asarray([[2.0]]), "bias": jnp.asarray([0.5])},
         "norm": {"scale": jnp.asarray([-4.0])},

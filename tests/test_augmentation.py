@@ -77,7 +77,7 @@ def test_cutout_blots_out_one_square_and_nothing_else(size):
             covered = np.flatnonzero(side)
             assert (np.diff(covered) == 1).all()
             cut = covered[0] == 0 or covered[-1] == len(side) - 1
-            # The centre lies within the image, and so does what lies between it and a border.
+            # The center lies within the image, and so does what lies between it and a border.
             assert min((size + 1) // 2, len(side)) <= len(covered) <= size
             assert cut or len(covered) == size
 

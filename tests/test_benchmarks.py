@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def run(*arguments):
-    """Run a benchmark in a process of its own, optimised as its users would run it."""
+    """Run a benchmark in a process of its own, optimized as its users would run it."""
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
 
@@ -44,7 +44,7 @@ def test_by_default_saner_beats_sam_and_sam_beats_sgd_by_three_points(tmp_path):
     }
     for worse, better in (("sgd", "sam"), ("sam", "saner")):
         assert mean[better]["test_accuracy_last"] - mean[worse]["test_accuracy_last"] >= 0.03
-        assert mean[better]["memorised"] < mean[worse]["memorised"]
+        assert mean[better]["memorized"] < mean[worse]["memorized"]
     gains = sum(result["gains"]["saner over sam"]) / 5
     assert gains == pytest.approx(
         mean["saner"]["test_accuracy_last"] - mean["sam"]["test_accuracy_last"]

@@ -132,8 +132,8 @@ def test_sam_in_ten_lines(run_notebook):
     for method in ("sam", "saner"):
         gained = results[method]["test accuracy"] - results["sgd"]["test accuracy"]
         assert gained > 0.03
-    memorised = [results[name]["memorised wrong labels"] for name in ("saner", "sam", "sgd")]
-    assert memorised == sorted(memorised)
+    memorized = [results[name]["memorized wrong labels"] for name in ("saner", "sam", "sgd")]
+    assert memorized == sorted(memorized)
 
 
 @pytest.mark.slow
@@ -144,15 +144,15 @@ def test_watch_saner_forget(run_notebook):
         assert {len(values) for values in curve.values()} == {names["EPOCHS"]}
         shares = np.sum([curve[k] for k in ("shrunk", "grown", "reversed", "zero")], axis=0)
         np.testing.assert_allclose(shares, 1, atol=1e-5)
-    # It learns before it memorises.
+    # It learns before it memorizes.
     best = int(np.argmax(curves["sgd"]["test accuracy"]))
-    assert curves["sgd"]["memorised"][best] < 0.5 * curves["sgd"]["memorised"][-1]
-    memorised = {name: curve["memorised"][-1] for name, curve in curves.items()}
-    assert memorised["saner"] < 0.9 * memorised["sam"] < 0.8 * memorised["sgd"]
+    assert curves["sgd"]["memorized"][best] < 0.5 * curves["sgd"]["memorized"][-1]
+    memorized = {name: curve["memorized"][-1] for name, curve in curves.items()}
+    assert memorized["saner"] < 0.9 * memorized["sam"] < 0.8 * memorized["sgd"]
     # What was drawn is what was measured.
     drawn = {line.get_label(): line.get_ydata() for line in names["axes"][1].lines}
     for name, curve in curves.items():
-        np.testing.assert_allclose(drawn[name], 100 * np.array(curve["memorised"]))
+        np.testing.assert_allclose(drawn[name], 100 * np.array(curve["memorized"]))
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_noisy_cifar_goes_on_where_it_stopped(run_notebook, capfd):
     assert job.task.layout.num_devices == whole["found"] == 8
     assert whole["results"]["complete"]
     last = whole["evaluations"]["last"]
-    assert last["test"]["accuracy"] > 0.5 > 0.2 > last["train"]["memorised"]
+    assert last["test"]["accuracy"] > 0.5 > 0.2 > last["train"]["memorized"]
     # As if it had been killed during the last epoch.
     kept = sorted((folder / "checkpoints" / "last").iterdir(), key=lambda path: int(path.name))
     shutil.rmtree(kept[-1])
@@ -178,14 +178,14 @@ def test_noisy_cifar_goes_on_where_it_stopped(run_notebook, capfd):
 def test_compose_your_own(run_notebook):
     names = run_notebook("04_compose_your_own")
     accuracy = {name: value[0] for name, value in names["results"].items()}
-    memorised = {name: value[1] for name, value in names["results"].items()}
+    memorized = {name: value[1] for name, value in names["results"].items()}
     for saner, base in {
         **{"saner": "sam", "power_2_saner": "power_2"},
         **{"saner_adamw": "adamw", "saner_muon": "muon"},
         **{"sam": "sgd", "power_2": "sgd", "sam_on": "sgd"},
     }.items():
-        assert memorised[saner] < memorised[base]
-    assert memorised["saner_nnx"] == pytest.approx(memorised["saner"], abs=0.03)
+        assert memorized[saner] < memorized[base]
+    assert memorized["saner_nnx"] == pytest.approx(memorized["saner"], abs=0.03)
     assert accuracy["saner_nnx"] == pytest.approx(accuracy["saner"], abs=0.05)
 
 

@@ -89,7 +89,7 @@ def test_final_values_are_the_end_and_the_top_of_the_curves(small, method):
     assert entry["diverged"] == [False, False]
     assert entry["seconds"] > 0
     assert all(np.shape(curve) == (2, 2) for curve in curves.values())
-    for name in ("memorised", "corrected", "clean_fit"):
+    for name in ("memorized", "corrected", "clean_fit"):
         assert final[name] == [curve[-1] for curve in curves[name]]
     assert final["test_accuracy_last"] == [curve[-1] for curve in curves["test_accuracy"]]
     assert final["test_accuracy_best"] == [max(curve) for curve in curves["test_accuracy"]]
@@ -156,7 +156,7 @@ def test_a_file_without_noise_and_with_one_seed_can_be_compared(tmp_path, capsys
     options = "--dataset my.npz --batch-size 40 --methods sgd --rate 0 --seeds 1"
     results = results_of(tmp_path, *options.split())
     assert (results["num_train"], results["num_test"]) == (40, 9)
-    assert results["methods"]["sgd"]["final"]["memorised"] == [None]
+    assert results["methods"]["sgd"]["final"]["memorized"] == [None]
     row = capsys.readouterr().out.splitlines()[4].split()
     assert row[0] == "sgd"
     assert row[3] == "-"
@@ -219,7 +219,7 @@ def test_convolutional_models_are_trained_seed_by_seed(tmp_path, monkeypatch, ca
     results = json.loads((tmp_path / "c/results.json").read_text())
     assert list(results["methods"]) == ["sgd", "sam"]
     for entry in results["methods"].values():
-        assert np.shape(entry["curves"]["memorised"]) == (2, 2)
+        assert np.shape(entry["curves"]["memorized"]) == (2, 2)
         assert np.shape(entry["final"]["test_accuracy_last"]) == (2,)
         assert entry["diverged"] == [False, False]
     # The same noise, order and initial parameters: the first loss is the same, the end is not.
@@ -260,6 +260,6 @@ def test_train_with_one_seed_is_a_row_of_compare(capsys):
     assert trained["noise"] == compared["noise"][1:]
     row, alone = (results["methods"]["saner"] for results in (compared, trained))
     # Batched over seeds, products are summed in another order.
-    for name in ("test_accuracy_last", "memorised", "clean_fit"):
+    for name in ("test_accuracy_last", "memorized", "clean_fit"):
         assert row["final"][name][1] == pytest.approx(alone["final"][name][0], abs=0.01)
     np.testing.assert_allclose(row["curves"]["loss"][1], alone["curves"]["loss"][0], rtol=1e-3)

@@ -47,7 +47,7 @@ def cost_of_a_step(forward, params, variables, batch, method):
 
 
 def flops_of_gradients_of_norms(forward, params, variables, batch):
-    """Count what is inevitable: gradients of the parameters of normalisation layers alone."""
+    """Count what is inevitable: gradients of the parameters of normalization layers alone."""
     leaves, structure = jax.tree.flatten(params)
     is_norm = jax.tree.leaves(normalization_only(params))
 

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import saner_jax
-from saner_jax import per_device, per_group, synchronised
+from saner_jax import per_device, per_group, synchronized
 
 NUM_DEVICES = 8
 RNG = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def on_shards(recipe, meaning):
     tx = optax.chain(recipe, BASE)
 
     def step(params, state, batch):
-        grad_fn = synchronised(lambda p: jax.grad(loss)(p, batch), "data")
+        grad_fn = synchronized(lambda p: jax.grad(loss)(p, batch), "data")
         updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state
 
@@ -131,7 +131,7 @@ def assert_close(one, other):
 
 @pytest.mark.slow
 @each_recipe
-@pytest.mark.parametrize("meaning", ["synchronised", "per device"])
+@pytest.mark.parametrize("meaning", ["synchronized", "per device"])
 @pytest.mark.parametrize("form", ["jit", "shard_map", "shard_map unchecked", "pmap"])
 def test_eight_devices_do_what_one_does(name, meaning, form, mesh):
     recipe = RECIPES[name]
@@ -149,7 +149,7 @@ def test_eight_devices_do_what_one_does(name, meaning, form, mesh):
 
 @pytest.mark.slow
 def test_the_two_meanings_differ():
-    together, _ = on_one_device(QUICK, "synchronised")
+    together, _ = on_one_device(QUICK, "synchronized")
     each, _ = on_one_device(QUICK, "per device")
     assert np.abs(together["first"] - each["first"]).max() > 1e-2
 
@@ -171,7 +171,7 @@ def test_parameters_sharded_over_the_devices_come_out_the_same(name, mesh):
     )
     sharded, _ = run(jax.jit(step), put(params), put(tx.init(params)), put(BATCH))
     assert all(len(x.sharding.device_set) == NUM_DEVICES for x in sharded.values())
-    expected, _ = on_one_device(name, "synchronised")
+    expected, _ = on_one_device(name, "synchronized")
     assert_close(turned(sharded), expected)
 
 
@@ -193,8 +193,8 @@ def collectives(step, *arguments):
         saner_jax.saner(0.5, metrics=True),
     ],
 )
-def test_a_step_costs_two_all_reduces_synchronised_and_one_per_device(form, recipe, mesh):
-    for meaning, expected in (("synchronised", 2), ("per device", 1)):
+def test_a_step_costs_two_all_reduces_synchronized_and_one_per_device(form, recipe, mesh):
+    for meaning, expected in (("synchronized", 2), ("per device", 1)):
         if form == "jit":
             step, *start = under_jit(recipe, meaning, mesh)
         else:

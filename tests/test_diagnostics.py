@@ -159,7 +159,7 @@ def losses(params, batch):
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1])
 
 
-def normalised_losses(params, batch):
+def normalized_losses(params, batch):
     hidden = batch[0] @ params["v"]
     hidden = (hidden - jnp.mean(hidden, 0, keepdims=True)) / jnp.std(hidden, 0, keepdims=True)
     return optax.softmax_cross_entropy_with_integer_labels(hidden @ params["w"], batch[1])
@@ -170,7 +170,7 @@ def close(a, b, rtol=1e-5, atol=1e-6):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [losses, normalised_losses])
+@pytest.mark.parametrize("model", [losses, normalized_losses])
 @pytest.mark.parametrize("is_noisy", [IS_NOISY, np.zeros(11, bool), np.ones(11, bool)])
 def test_both_gradients_are_those_taken_apart(model, is_noisy):
     got = separate_noisy_gradient(model, NET, (X, Y), is_noisy)

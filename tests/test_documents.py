@@ -177,7 +177,7 @@ def test_the_readme_tells_the_committed_numbers():
     for method, entry in result("saner_memorises_less_on_digits")["methods"].items():
         cells = [
             f"{100 * np.mean(entry[name]):.1f} ± {100 * np.std(entry[name], ddof=1):.1f}"
-            for name in ("test_accuracy_last", "test_accuracy_best", "memorised", "clean_fit")
+            for name in ("test_accuracy_last", "test_accuracy_best", "memorized", "clean_fit")
         ]
         assert f"| {method} | {' | '.join(cells)} |" in README
     ratios = result("a_step_costs_two_gradients")["ratios"]

@@ -12,7 +12,7 @@ from saner_jax.reports import logit_paths, two_digits
 
 
 @pytest.mark.slow
-def test_a_linear_model_crosses_the_line_when_it_begins_to_memorise():
+def test_a_linear_model_crosses_the_line_when_it_begins_to_memorize():
     digits = two_digits()
     assert (digits.labels != digits.true_labels).sum() == 18
     paths = logit_paths(digits)
@@ -35,13 +35,13 @@ def test_explain_writes_its_pictures_and_numbers(tmp_path, capsys):
     folder = tmp_path / "explained"
     arguments = ["explain", "--epochs", "1", "--seeds", "2", "--output-folder", str(folder)]
     assert main(arguments) == 0
-    for name in ("shrinkage", "trajectories", "memorisation"):
+    for name in ("shrinkage", "trajectories", "memorization"):
         with Image.open(folder / f"{name}.png") as picture:
             assert min(picture.size) > 500
             assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 20
     record = json.loads((folder / "explain.json").read_text())
     np.testing.assert_allclose(record["toy_params_at_end"]["saner"], (-2.3972, 1.5928), atol=5e-5)
-    assert {len(shares) for shares in record["memorised_at_end"].values()} == {2}
+    assert {len(shares) for shares in record["memorized_at_end"].values()} == {2}
     capsys.readouterr()
     assert main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -276,7 +276,7 @@ def main_err(arguments, capsys):
 
 
 def png(width, height):
-    """A PNG file of one colour, made by hand: large ones take few bytes."""
+    """A PNG file of one color, made by hand: large ones take few bytes."""
 
     def chunk(name, content):
         checksum = struct.pack(">I", zlib.crc32(name + content))

@@ -24,7 +24,7 @@ FILES = {
     "p2": ("float64", 1e-10),
     "p4": ("float64", 1e-10),
 }
-# Twelve small steps take less time than optimising their programs.
+# Twelve small steps take less time than optimizing their programs.
 QUICKLY = {"xla_backend_optimization_level": 0}
 QUANTITIES = ("params", "g1", "e_w", "g2", "dir")
 

@@ -16,8 +16,8 @@ def test_areas_are_as_high_as_the_shares(epochs):
     picture = html_pictures.draw_groups([{"epoch": 1 + k, **shares} for k in range(epochs)])
     pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), int)
     column = pixels[:, 600]
-    colours = [tuple(bytes.fromhex(c[1:])) for c in html_pictures._GROUP_COLOURS]
-    heights = [np.sum(np.all(column == colour, axis=-1)) for colour in colours]
+    colors = [tuple(bytes.fromhex(c[1:])) for c in html_pictures._GROUP_COLORS]
+    heights = [np.sum(np.all(column == color, axis=-1)) for color in colors]
     # What is missing to 100 % stays white; edges take a pixel or two.
     np.testing.assert_allclose(
         np.divide(heights, sum(heights)), np.divide([*shares.values()], 0.95), atol=0.01

@@ -15,7 +15,7 @@ from html_pages import Page
 from run_folders import HOSTILE, OPTIONS, TWO_SEEDS, entry, epoch, make_compare, make_train
 
 from saner_jax.cli import main
-from saner_jax.reports import COLOURS, write_report
+from saner_jax.reports import COLORS, write_report
 from saner_jax.reports import _html_figures as html_pictures
 
 
@@ -86,7 +86,7 @@ def test_hostile_text_is_shown_as_text(page_of, many):
 
 def test_a_table_holds_mean_and_deviation_in_percent(page_of, tmp_path):
     page = page_of(make_compare(tmp_path / "two", TWO_SEEDS))
-    head = ("method", "test accuracy last\u00a0%", "memorised\u00a0%", "n", "seconds")
+    head = ("method", "test accuracy last\u00a0%", "memorized\u00a0%", "n", "seconds")
     assert tuple(page.tables[0][0]) == head
     assert page.row("sgd") == ("60.0 ± 14.1", "25.0 ± 0.0", "2", "1.0")
     assert page.row("sam (diverged in 1 of 2)") == ("–", "–", "2", "1.0")
@@ -148,11 +148,11 @@ def test_a_log_without_shares_has_no_picture_of_them(page_of, tmp_path):
     assert page.row("sgd") == ("–", "50.0", "1", "–")
 
 
-def test_methods_beyond_the_colours_are_in_the_picture(page_of, tmp_path):
-    names = [f"m{k}" for k in range(len(COLOURS) + 1)]
+def test_methods_beyond_the_colors_are_in_the_picture(page_of, tmp_path):
+    names = [f"m{k}" for k in range(len(COLORS) + 1)]
     methods = {name: entry({}, {"test_accuracy": [[0.5, 0.6]]}) for name in names}
     page = page_of(make_compare(tmp_path / "all", methods, seeds=1))
-    start = "Test accuracy and share of wrong labels memorised over epochs, a line per method: "
+    start = "Test accuracy and share of wrong labels memorized over epochs, a line per method: "
     assert [alt for alt, _ in page.images] == [f"{start}{', '.join(names)}."]
 
 
@@ -187,7 +187,7 @@ def test_runs_are_put_side_by_side(page_of, tmp_path):
         *("a", "sgd", "sam (diverged in 1 of 2)"),
         *("b", "saner"),
     ]
-    assert table[0][1:4] == ["test accuracy last\u00a0%", "memorised\u00a0%", "clean fit\u00a0%"]
+    assert table[0][1:4] == ["test accuracy last\u00a0%", "memorized\u00a0%", "clean fit\u00a0%"]
     assert table[2][1:4] == ["60.0 ± 14.1", "25.0 ± 0.0", "–"]
     assert table[5][1:4] == ["–", "–", "98.0 ± 1.4"]
 

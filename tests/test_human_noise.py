@@ -273,7 +273,7 @@ def test_labels_meet_their_images_in_either_order(tmp_path, kind, key):
     np.testing.assert_array_equal(files.labels, rows[key])
     tfds = human(clean[order], kind, dataset="cifar10", folder=folder)
     np.testing.assert_array_equal(tfds.labels, rows[key][order])
-    np.testing.assert_array_equal(tfds.transition_asked, files.transition_realised)
+    np.testing.assert_array_equal(tfds.transition_asked, files.transition_realized)
     assert tfds.rate == files.rate == pytest.approx(SHARES[key], abs=0.0005)
 
 

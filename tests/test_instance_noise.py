@@ -35,7 +35,7 @@ def test_the_record_of_instance_noise_agrees_with_its_labels(num_classes, num_ex
     assert noisy.label_hash == again.label_hash
     np.testing.assert_array_equal(noisy.true_labels, true_labels)
     assert ((noisy.labels >= 0) & (noisy.labels < num_classes)).all()
-    for matrix in (noisy.transition_asked, noisy.transition_realised):
+    for matrix in (noisy.transition_asked, noisy.transition_realized):
         assert (matrix >= 0).all()
         np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-6)
 
@@ -44,12 +44,12 @@ def test_the_record_of_instance_noise_agrees_with_its_labels(num_classes, num_ex
     ("rate", "mean"),
     [(0.0, 0.0), (0.1, 0.1288), (0.2, 0.2055), (0.4, 0.4), (0.8, 0.7945), (1.0, 0.9202)],
 )
-def test_instance_noise_realises_the_mean_of_the_cut_distribution(rate, mean):
+def test_instance_noise_realizes_the_mean_of_the_cut_distribution(rate, mean):
     true_labels = np.arange(60_000) % 4
     noisy = instance(true_labels, some_images(60_000), rate, num_classes=4, seed=1)
     assert noisy.rate == pytest.approx(mean, abs=0.006)
     np.testing.assert_allclose(noisy.transition_asked.diagonal(), 1 - mean, atol=0.006)
-    np.testing.assert_allclose(noisy.transition_realised, noisy.transition_asked, atol=0.015)
+    np.testing.assert_allclose(noisy.transition_realized, noisy.transition_asked, atol=0.015)
 
 
 def test_the_image_decides_where_a_label_goes():
@@ -71,7 +71,7 @@ def test_targets_follow_the_published_formula():
     np.testing.assert_allclose(rows, [[o / sum(odds) for o in odds]], rtol=1e-5)
 
 
-def test_bytes_are_normalised_by_channel():
+def test_bytes_are_normalized_by_channel():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, size=(1500, 2, 2, 3), dtype=np.uint8)
     images[..., 2] = 7
@@ -92,7 +92,7 @@ def test_bytes_are_normalised_by_channel():
         (np.zeros(3), r"images must be \(3, ...\), one per label, not \(3,\)"),
         (np.full((3, 4), np.nan), "images must be finite"),
         (np.zeros((3, 4), np.uint8), r"uint8 \(n, h, w, channels\), not uint8 \(3, 4\)"),
-        (np.zeros((3, 2, 2, 1), int), "images must be floating and normalised, or uint8"),
+        (np.zeros((3, 2, 2, 1), int), "images must be floating and normalized, or uint8"),
     ],
 )
 def test_images_of_another_kind_are_refused_in_a_sentence(images, words):
@@ -103,7 +103,7 @@ def test_images_of_another_kind_are_refused_in_a_sentence(images, words):
 @pytest.mark.parametrize("kind", [1, 2, 3])
 @settings(max_examples=15)
 @given(rate=st.floats(0.15, 0.85), seed=st.integers(0, 2**32))
-def test_pmd_noise_realises_its_rate_and_keeps_to_two_choices(kind, rate, seed):
+def test_pmd_noise_realizes_its_rate_and_keeps_to_two_choices(kind, rate, seed):
     true_labels = np.arange(4000) % 5
     posteriors = some_posteriors(true_labels, 5)
     noisy = pmd(true_labels, posteriors, rate, kind=kind, seed=seed)

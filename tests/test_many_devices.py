@@ -36,6 +36,7 @@ from saner_jax.training import (
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 SMALL = ["--num-train", "320", "--hidden-widths", "16", "--batch-size", "32", "--rho", "0.3"]
+SMALL += ["--validation-fraction", "0.1"]
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def test_a_run_goes_on_on_another_number_of_devices_where_that_changes_nothing(c
 
 @pytest.mark.slow
 def test_a_step_per_device_is_the_mean_of_the_devices_steps():
-    """With batch normalisation: statistics of a device's own share, then their mean."""
+    """With batch normalization: statistics of a device's own share, then their mean."""
     model = build("resnet8", 3, norm="batch", width=0.25)
     rng = np.random.default_rng(0)
     images = rng.normal(size=(16, 8, 8, 3)).astype(np.float32)
@@ -179,7 +180,7 @@ def test_a_dispatch_has_the_collectives_of_its_steps():
             validation=examples,
             test=examples,
             forward=forward,
-            normalise=lambda x: x.astype(jnp.float32),
+            normalize=lambda x: x.astype(jnp.float32),
             prepare=lambda x, step: x.astype(jnp.float32),
             optimizer=Optimizer(tx, lambda step: 0.1, 0.1, lambda step: 0.5),
             layout=layout,

@@ -41,7 +41,7 @@ def test_normalization_only_selects_scales_and_offsets_and_nothing_else(norm):
 
 
 @pytest.mark.slow
-def test_a_model_without_normalisation_has_nothing_to_perturb():
+def test_a_model_without_normalization_has_nothing_to_perturb():
     model, shapes = small("none")
     assert not selected_names(normalization_only(shapes))
     params = model.init(jax.random.key(0), jnp.ones(SHAPE))["params"]
@@ -81,7 +81,7 @@ def test_several_dense_layers_by_other_names_are_refused_by_name():
 
 
 class Head(nnx.Module):
-    """A normalisation and a classifier."""
+    """A normalization and a classifier."""
 
     def __init__(self, rngs):
         self.ln = nnx.LayerNorm(4, rngs=rngs)
@@ -97,7 +97,7 @@ def test_nnx_states_have_the_same_masks():
 
 @pytest.mark.slow
 @each_recipe(saner_jax.RECIPES)
-def test_every_recipe_perturbs_normalisation_alone_at_full_length(name):
+def test_every_recipe_perturbs_normalization_alone_at_full_length(name):
     rng = np.random.default_rng(0)
     params = {
         "Conv_0": {"kernel": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)},

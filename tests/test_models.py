@@ -20,7 +20,7 @@ from saner_jax.models import (
     WideResNet,
     build,
     convolve,
-    normalise,
+    normalize,
 )
 from saner_jax.models._vit import _attend
 from saner_jax.step import is_normalization
@@ -279,7 +279,7 @@ def test_initial_values_are_pytorchs():
 
 
 class FirstLayer(nn.Module):
-    """One convolution and its normalisation."""
+    """One convolution and its normalization."""
 
     norm: str = "batch"
     channels: int = 4
@@ -289,7 +289,7 @@ class FirstLayer(nn.Module):
         init = nn.initializers.normal()
         hidden = convolve(images, self.channels, 3, init=init, use_bias=False, dtype=jnp.float32)
         self.sow("intermediates", "hidden", hidden)
-        return normalise(hidden, self.norm, train=train, dtype=jnp.float32)
+        return normalize(hidden, self.norm, train=train, dtype=jnp.float32)
 
 
 def test_running_statistics_move_a_tenth_towards_the_batch_in_training_alone():
@@ -335,7 +335,7 @@ def test_gradients_in_training_do_not_see_the_running_statistics():
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_only_batch_normalisation_in_training_mixes_examples(norm):
+def test_only_batch_normalization_in_training_mixes_examples(norm):
     model, images = FirstLayer(norm=norm), images_of()
     variables = drawn(model)
     apply = jax.jit(partial(model.apply, mutable=["batch_stats"]), static_argnames="train")
@@ -346,7 +346,7 @@ def test_only_batch_normalisation_in_training_mixes_examples(norm):
 
 
 @pytest.mark.parametrize(("norm", "num_groups"), [("layer", 1), ("group", 2)])
-def test_layer_and_group_normalise_each_example(norm, num_groups):
+def test_layer_and_group_normalize_each_example(norm, num_groups):
     model, images = FirstLayer(norm=norm, channels=16), images_of()
     out, _ = jax.jit(model.init_with_output)(KEY, images)
     out = np.asarray(out).reshape(6, 8, 8, num_groups, -1)
@@ -357,14 +357,14 @@ def test_layer_and_group_normalise_each_example(norm, num_groups):
 
 @pytest.mark.parametrize(("channels", "groups"), [(512, 32), (128, 16), (320, 32), (36, 4), (7, 1)])
 def test_groups_divide_the_channels_and_hold_at_least_eight(channels, groups):
-    class Normalised(nn.Module):
+    class Normalized(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return normalise(x, "group", train=True, dtype=jnp.float32)
+            return normalize(x, "group", train=True, dtype=jnp.float32)
 
     # Maps of one position: channels of the same group have mean zero.
     x = jax.random.normal(KEY, (2, 1, 1, channels))
-    out, _ = jax.jit(Normalised().init_with_output)(KEY, x)
+    out, _ = jax.jit(Normalized().init_with_output)(KEY, x)
     out = np.asarray(out).reshape(2, groups, channels // groups)
     np.testing.assert_allclose(out.mean(-1), 0, atol=1e-5)
 
@@ -381,7 +381,7 @@ def test_statistics_of_a_sharded_batch_are_those_of_the_whole():
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ["resnet", "bottleneck", "wide"])
-def test_normalisation_is_told_from_the_rest(name, norm):
+def test_normalization_is_told_from_the_rest(name, norm):
     params = shapes_of(TINY[name].clone(norm=norm))["params"]
     mask = jax.tree_util.tree_map_with_path(is_normalization, params)
     flat = zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(mask), strict=True)
@@ -393,7 +393,7 @@ def test_normalisation_is_told_from_the_rest(name, norm):
     assert any(jax.tree.leaves(mask)) == (norm != "none")
 
 
-def test_normalisation_of_a_vision_transformer_is_its_layer_norms():
+def test_normalization_of_a_vision_transformer_is_its_layer_norms():
     params = shapes_of(build("vit_tiny", 10))["params"]
     mask = jax.tree_util.tree_map_with_path(is_normalization, params)
     assert sum(jax.tree.leaves(mask)) == 2 * (2 * 12 + 1)
@@ -409,7 +409,7 @@ def test_normalisation_of_a_vision_transformer_is_its_layer_norms():
         *[(name, False) for name in ("Conv_0", "normal", "abn1x", "head", "turbine", "0")],
     ],
 )
-def test_a_normalisation_layer_is_told_by_the_end_of_its_name(module, expected):
+def test_a_normalization_layer_is_told_by_the_end_of_its_name(module, expected):
     path = (jax.tree_util.DictKey(module), jax.tree_util.DictKey("bias"))
     assert is_normalization(path, None) is expected
     assert is_normalization((*path, jax.tree_util.GetAttrKey("value")), None) is expected

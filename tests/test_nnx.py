@@ -16,7 +16,7 @@ LABELS = jnp.arange(6, dtype=jnp.int32) % 3
 
 
 class Net(nnx.Module):
-    """A convolution, its normalisation and a read-out."""
+    """A convolution, its normalization and a read-out."""
 
     def __init__(self, rngs):
         self.conv = nnx.Conv(2, 4, (3, 3), use_bias=False, rngs=rngs)
@@ -98,7 +98,7 @@ def test_a_saner_step_of_an_nnx_model_is_that_of_its_linen_twin():
     np.testing.assert_array_equal(model.bn.mean[...], rest["bn"]["mean"])
 
 
-def test_normalisation_is_told_from_the_rest_in_an_nnx_state():
+def test_normalization_is_told_from_the_rest_in_an_nnx_state():
     params = nnx.state(Net(nnx.Rngs(0)), nnx.Param)
     for state in (params, nnx.as_pure(params)):
         mask = jax.tree_util.tree_map_with_path(is_normalization, state)

@@ -49,7 +49,7 @@ def test_every_record_agrees_with_its_labels(name, problem):
     np.testing.assert_array_equal(noisy.is_flipped, noisy.labels != true_labels)
     assert noisy.rate == (noisy.is_flipped.mean() if num_examples else 0)
     assert ((noisy.labels >= 0) & (noisy.labels < num_classes)).all()
-    for matrix in (noisy.transition_asked, noisy.transition_realised):
+    for matrix in (noisy.transition_asked, noisy.transition_realized):
         assert matrix.shape == (num_classes, num_classes)
         assert (matrix >= 0).all()
         np.testing.assert_allclose(matrix.sum(axis=1), 1)
@@ -74,19 +74,19 @@ def test_a_rate_of_zero_changes_nothing(name):
     num_classes = classes_of(name, 10)
     noisy = NOISE_TYPES[name](np.arange(10), 0.0, num_classes=num_classes, seed=0)
     np.testing.assert_array_equal(noisy.labels, np.arange(10))
-    np.testing.assert_array_equal(noisy.transition_realised, np.eye(num_classes))
+    np.testing.assert_array_equal(noisy.transition_realized, np.eye(num_classes))
 
 
 @pytest.mark.parametrize("name", NOISE_TYPES)
-def test_many_draws_realise_the_transition_asked_for(name):
+def test_many_draws_realize_the_transition_asked_for(name):
     num_classes = classes_of(name, 5)
     true_labels = np.arange(200_000) % num_classes
     noisy = NOISE_TYPES[name](true_labels, 0.45, num_classes=num_classes, seed=3)
     tolerance = 0.05 if num_classes == 100 else 0.01
-    np.testing.assert_allclose(noisy.transition_realised, noisy.transition_asked, atol=tolerance)
+    np.testing.assert_allclose(noisy.transition_realized, noisy.transition_asked, atol=tolerance)
 
 
-def test_inclusive_noise_realises_less_than_it_redraws():
+def test_inclusive_noise_realizes_less_than_it_redraws():
     noisy = symmetric_inclusive(np.arange(100_000) % 10, 0.5, num_classes=10, seed=0)
     assert noisy.rate == pytest.approx(0.45, abs=0.005)
 
@@ -224,11 +224,11 @@ def test_no_label_is_drawn_that_the_matrix_forbids(rows, seed):
     assert noisy.label_hash == transition(true_labels, matrix, seed=seed).label_hash
 
 
-def test_many_draws_realise_a_matrix():
+def test_many_draws_realize_a_matrix():
     matrix = [[0.5, 0.3, 0.2], [0, 1, 0], [0.25, 0, 0.75]]
     noisy = transition(np.arange(100_000) % 3, matrix, seed=0)
-    np.testing.assert_allclose(noisy.transition_realised, matrix, atol=0.01)
-    np.testing.assert_array_equal(noisy.transition_realised[1], [0, 1, 0])
+    np.testing.assert_allclose(noisy.transition_realized, matrix, atol=0.01)
+    np.testing.assert_array_equal(noisy.transition_realized[1], [0, 1, 0])
 
 
 @pytest.mark.parametrize(

@@ -115,18 +115,18 @@ def test_d15_per_device_gradients_perturb_per_device_and_a_missing_mean_shows():
 
     mean = lambda g: jax.lax.pmean(g, "devices")
     alone = lambda g: g
-    synchronised, per_device, forgotten = step(mean, mean), step(alone, mean), step(mean, alone)
+    synchronized, per_device, forgotten = step(mean, mean), step(alone, mean), step(mean, alone)
 
     kept = lambda grad_fn: jax.jit(
         lambda w: tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0]
     )(params)
     expected = kept(lambda w: (slope(w, batch[0]) + slope(w, batch[1])) / 2)
-    np.testing.assert_allclose(synchronised, np.stack([expected, expected]), rtol=1e-6)
+    np.testing.assert_allclose(synchronized, np.stack([expected, expected]), rtol=1e-6)
     separate = [kept(lambda w, x=x: slope(w, x)) for x in batch]
     np.testing.assert_allclose(per_device[0], (separate[0] + separate[1]) / 2, rtol=1e-6)
     np.testing.assert_array_equal(per_device[0], per_device[1])
     assert not np.allclose(forgotten[0], forgotten[1])
-    assert not np.allclose(synchronised[0], per_device[0])
+    assert not np.allclose(synchronized[0], per_device[0])
 
 
 def test_d16_apply_if_finite_around_the_base_sees_what_the_second_pass_found():

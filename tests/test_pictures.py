@@ -17,7 +17,7 @@ from saner_jax.experiments import (
     run_comparison,
     run_training,
 )
-from saner_jax.reports import COLOURS, draw_curves, image_grid
+from saner_jax.reports import COLORS, draw_curves, image_grid
 from saner_jax.training import Reporter
 
 NAN = math.nan
@@ -38,18 +38,18 @@ def drawn(curves, **more):
 
 
 def level(value):
-    return {"test_accuracy": [[value, value]], "memorised": [[value, value]]}
+    return {"test_accuracy": [[value, value]], "memorized": [[value, value]]}
 
 
 @pytest.mark.slow
-def test_methods_beyond_the_colours_are_drawn_and_named():
-    names = [f"m{k}" for k in range(len(COLOURS) + 1)]
+def test_methods_beyond_the_colors_are_drawn_and_named():
+    names = [f"m{k}" for k in range(len(COLORS) + 1)]
     curves = {name: level(k / len(names)) for k, name in enumerate(names)}
     picture = drawn(curves)
     *_, beyond = names
     assert drawn({**curves, beyond: level(NAN)}) != picture
     assert drawn({"x" if name == beyond else name: curves[name] for name in names}) != picture
-    # It can be told from the one that has its colour.
+    # It can be told from the one that has its color.
     swapped = {names[0]: curves[beyond], beyond: curves[names[0]]}
     assert drawn({**curves, **swapped}) != picture
 
@@ -57,10 +57,10 @@ def test_methods_beyond_the_colours_are_drawn_and_named():
 @pytest.mark.slow
 def test_what_is_missing_leaves_a_gap():
     accuracy = [[0.5, 0.5, NAN, 0.5, 0.5]]
-    whole = drawn({"sam": {"test_accuracy": accuracy, "memorised": [[NAN] * 5]}})
+    whole = drawn({"sam": {"test_accuracy": accuracy, "memorized": [[NAN] * 5]}})
     pixels = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"), int)
     # The axes, of which the left ones hold the only line, are above the legend.
-    blue = np.all(pixels[:500] == tuple(bytes.fromhex(COLOURS[0][1:])), axis=-1)
+    blue = np.all(pixels[:500] == tuple(bytes.fromhex(COLORS[0][1:])), axis=-1)
     (columns,) = np.nonzero(blue.any(axis=0))
     assert columns.max() < pixels.shape[1] / 2
     steps = np.diff(columns)
@@ -77,7 +77,7 @@ def test_what_is_missing_leaves_a_gap():
 def test_a_method_without_curves_is_named():
     curves = {"sam": level(0.5)}
     unfinished = drawn({**curves, "saner": {}})
-    assert unfinished == drawn({**curves, "saner": {"memorised": [[NAN]]}})
+    assert unfinished == drawn({**curves, "saner": {"memorized": [[NAN]]}})
     assert unfinished != drawn(curves)
 
 
@@ -99,8 +99,8 @@ def test_a_run_without_wrong_labels_is_drawn_again_when_it_goes_on(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     small = "--rate 0 --epochs 1 --hidden-widths 8 --output-folder run"
     assert main(["train", *small.split()]) == 0
-    # There is nothing to memorise, and its share is null in the log that the run is taken up from.
-    assert json.loads((tmp_path / "run/metrics.jsonl").read_text())["memorised"] is None
+    # There is nothing to memorize, and its share is null in the log that the run is taken up from.
+    assert json.loads((tmp_path / "run/metrics.jsonl").read_text())["memorized"] is None
     picture = (tmp_path / "run/curves.png").read_bytes()
     (tmp_path / "run/curves.png").unlink()
     assert main(["train", "--resume", "run"]) == 0

@@ -46,10 +46,10 @@ def clean_labels():
 
 
 @needs_cifar_n
-@pytest.mark.parametrize(("num_classes", "noise", "rate", "seed", "realised", "sha"), PUBLISHED)
-def test_the_published_noise_comes_out(clean_labels, num_classes, noise, rate, seed, realised, sha):
+@pytest.mark.parametrize(("num_classes", "noise", "rate", "seed", "realized", "sha"), PUBLISHED)
+def test_the_published_noise_comes_out(clean_labels, num_classes, noise, rate, seed, realized, sha):
     noisy = noise(clean_labels[num_classes], rate, num_classes=num_classes, seed=seed)
-    assert round(noisy.rate, 4) == realised
+    assert round(noisy.rate, 4) == realized
     assert reference_hash(noisy.labels) == sha
 
 
@@ -122,12 +122,12 @@ def test_the_asymmetric_model_is_that_of_todays_generator():
     np.testing.assert_array_equal(one.transition_asked, other.transition_asked)
 
 
-def test_dependent_targets_realise_the_transition_asked_for():
+def test_dependent_targets_realize_the_transition_asked_for():
     true_labels = np.arange(30_000) % 3
     images = np.random.default_rng(0).normal(size=(30_000, 1, 1, 2)).astype(np.float32)
     noisy = reference_dependent(true_labels, images, 0.5, num_classes=3, seed=1)
     assert noisy.rate == 0.5
-    np.testing.assert_allclose(noisy.transition_realised, noisy.transition_asked, atol=0.02)
+    np.testing.assert_allclose(noisy.transition_realized, noisy.transition_asked, atol=0.02)
 
 
 def test_the_hash_is_of_little_endian_int64():

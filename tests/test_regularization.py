@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from saner_jax.models import MODELS, build, forward_of, with_penultimate
-from saner_jax.objectives import penalised_loss
+from saner_jax.objectives import penalized_loss
 from saner_jax.training import cross_entropy, init_state, make_train_step
 
 
@@ -19,7 +19,7 @@ def arrays(seed=0):
 
 def test_the_mean_is_the_formula():
     losses, weights, activations = arrays()
-    found = penalised_loss(
+    found = penalized_loss(
         losses, weights, activations, weight_coefficient=0.3, activation_coefficient=0.7
     )
     z, v = np.asarray(activations, np.float64), np.asarray(weights, np.float64)
@@ -28,13 +28,13 @@ def test_the_mean_is_the_formula():
     np.testing.assert_allclose(np.mean(found), expected, rtol=1e-6)
 
 
-def test_the_gradients_are_the_penalised_arrays_themselves():
+def test_the_gradients_are_the_penalized_arrays_themselves():
     losses, weights, activations = arrays()
 
     @jax.jit
     def mean(weights, activations, coefficients):
         return jnp.mean(
-            penalised_loss(
+            penalized_loss(
                 losses,
                 {"kernel": weights},
                 activations,
@@ -51,15 +51,15 @@ def test_the_gradients_are_the_penalised_arrays_themselves():
 def test_zero_means_off():
     losses, weights, activations = arrays()
     off = {"weight_coefficient": 0.0, "activation_coefficient": 0}
-    assert penalised_loss(losses, weights, activations, **off) is losses
+    assert penalized_loss(losses, weights, activations, **off) is losses
     nowhere = jnp.full_like(activations, jnp.nan)
-    half_off = penalised_loss(losses, weights, nowhere, **{**off, "weight_coefficient": 1.0})
+    half_off = penalized_loss(losses, weights, nowhere, **{**off, "weight_coefficient": 1.0})
     np.testing.assert_allclose(half_off, losses + jnp.sum(weights**2) / 2, rtol=1e-6)
 
 
 def test_half_precision_is_summed_in_single():
     activations = jnp.full((2, 4096), 1.0, jnp.bfloat16)
-    found = penalised_loss(
+    found = penalized_loss(
         jnp.zeros(2, jnp.bfloat16),
         activations.T,
         activations,
@@ -73,10 +73,10 @@ def test_half_precision_is_summed_in_single():
 @pytest.mark.parametrize("argument", ["weight_coefficient", "activation_coefficient"])
 def test_a_coefficient_is_a_number_of_at_least_zero(argument):
     right = {"weight_coefficient": 0.1, "activation_coefficient": 0.1}
-    with pytest.raises(ValueError, match=f"penalised_loss: {argument} must be a finite number"):
-        penalised_loss(*arrays(), **{**right, argument: -0.1})
-    with pytest.raises(TypeError, match=f"penalised_loss: {argument} must be a number"):
-        penalised_loss(*arrays(), **{**right, argument: "0.1"})
+    with pytest.raises(ValueError, match=f"penalized_loss: {argument} must be a finite number"):
+        penalized_loss(*arrays(), **{**right, argument: -0.1})
+    with pytest.raises(TypeError, match=f"penalized_loss: {argument} must be a number"):
+        penalized_loss(*arrays(), **{**right, argument: "0.1"})
 
 
 def test_in_a_linear_net_of_two_layers_it_is_jacobian_sam():
@@ -94,9 +94,9 @@ def test_in_a_linear_net_of_two_layers_it_is_jacobian_sam():
         perturbed = jax.tree.map(lambda p, g: p + 0.3 * g / length, params, grads)
         jacobian_sam = jax.tree.map(lambda j: r * j, jax.grad(logit)(perturbed))
 
-        def penalised(params):
+        def penalized(params):
             losses = loss(logit(params))[None]
-            return penalised_loss(
+            return penalized_loss(
                 losses,
                 params["v"],
                 (params["w"] @ x)[None],
@@ -104,7 +104,7 @@ def test_in_a_linear_net_of_two_layers_it_is_jacobian_sam():
                 activation_coefficient=0.3 * r**2 / length,
             )[0]
 
-        return jax.grad(penalised)(params), jacobian_sam
+        return jax.grad(penalized)(params), jacobian_sam
 
     with jax.enable_x64(True):
         found, expected = both({"w": jnp.asarray(w), "v": jnp.asarray(v)})
@@ -160,14 +160,14 @@ def test_every_model_ends_in_a_dense_layer(name):
 
 
 @pytest.mark.slow
-def test_the_trainers_step_descends_the_penalised_loss():
+def test_the_trainers_step_descends_the_penalized_loss():
     model, params, statistics = small("mlp", hidden_widths=(16,))
     tx = optax.sgd(0.5)
 
     @jax.jit
     def step(coefficient):
         def loss(outputs, labels):
-            return penalised_loss(
+            return penalized_loss(
                 cross_entropy(outputs.logits, labels),
                 outputs.last_layer_weights,
                 outputs.activations,
@@ -178,7 +178,7 @@ def test_the_trainers_step_descends_the_penalised_loss():
         take = make_train_step(with_penultimate(model), loss, tx)
         return take(init_state(params, tx, statistics), IMAGES, LABELS)[0].params
 
-    plain, penalised = step(0.0), step(0.1)
+    plain, penalized = step(0.0), step(0.1)
 
     def penalty(params):
         flat = jnp.reshape(IMAGES, (3, -1))
@@ -186,7 +186,7 @@ def test_the_trainers_step_descends_the_penalised_loss():
         return jnp.sum(params["Dense_1"]["kernel"] ** 2) + jnp.mean(jnp.sum(z**2, axis=1))
 
     expected = jax.tree.map(lambda w, g: w - 0.5 * 0.05 * g, plain, jax.grad(penalty)(params))
-    for found, wanted in zip(jax.tree.leaves(penalised), jax.tree.leaves(expected), strict=True):
+    for found, wanted in zip(jax.tree.leaves(penalized), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 

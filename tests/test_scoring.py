@@ -25,7 +25,7 @@ def test_counts_agree_with_a_loop_over_examples():
             expected["clean_fit"] += predicted == label
         else:
             expected["flipped"] += 1
-            expected["memorised"] += predicted == label
+            expected["memorized"] += predicted == label
             expected["corrected"] += predicted == true_label
     assert {k: float(v) for k, v in counts._asdict().items()} == pytest.approx(expected, rel=1e-6)
 
@@ -46,5 +46,5 @@ def test_the_share_of_an_empty_group_is_nan():
     assert result.clean_fit == pytest.approx([0.9])
     assert result.fit == pytest.approx([0.9])
     assert result.loss == pytest.approx([0.5])
-    assert np.isnan(result.memorised).all()
+    assert np.isnan(result.memorized).all()
     assert np.isnan(result.corrected).all()

@@ -183,18 +183,18 @@ def test_in_a_linear_model_the_perturbation_shifts_the_margin_by_the_radius():
 @pytest.mark.parametrize(
     "rho", [0.3, *(pytest.param(rho, marks=pytest.mark.slow) for rho in (0.01, 2.0))]
 )
-@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("normalized", [True, False])
 def test_in_a_deep_linear_network_j_sam_is_sgd_with_weight_decay_and_small_activations(
-    rho, normalised
+    rho, normalized
 ):
     w, logit = DEEP, lambda p, x: p["v"] @ (p["W"] @ x)
-    ascent_of = sam if normalised else lambda rho: sharpness_aware(optax.scale(rho))
+    ascent_of = sam if normalized else lambda rho: sharpness_aware(optax.scale(rho))
     expected = {"W": np.zeros((4, 3)), "v": np.zeros(4)}
     for x, t in zip(X, TARGETS, strict=True):
         z = w["W"] @ x
         a = 1 / (1 + np.exp(t * (w["v"] @ z)))
         sgd = {"W": -t * a * np.outer(w["v"], x), "v": -t * a * z}
-        norm = np.sqrt(np.sum(sgd["W"] ** 2) + np.sum(sgd["v"] ** 2)) if normalised else 1.0
+        norm = np.sqrt(np.sum(sgd["W"] ** 2) + np.sum(sgd["v"] ** 2)) if normalized else 1.0
         weight = rho / norm * a**2
         expected["W"] += (sgd["W"] + weight * np.outer(z, x)) / len(X)
         expected["v"] += (sgd["v"] + weight * (x @ x) * w["v"]) / len(X)

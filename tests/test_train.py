@@ -57,7 +57,7 @@ def test_a_run_keeps_what_it_did(capsys):
         *("epoch", "step", "loss", "learning_rate", "rho", "alpha", "images_per_second"),
         *("origin_grad_norm", "perturbed_grad_norm", "perturbation_norm", "cosine"),
         *("shrunk", "grown", "reversed", "zero"),
-        *("train_loss", "train_accuracy", "clean_fit", "memorised", "corrected"),
+        *("train_loss", "train_accuracy", "clean_fit", "memorized", "corrected"),
         *("test_loss", "test_accuracy", "validation_accuracy"),
     }
     assert rows[0]["perturbation_norm"] == pytest.approx(0.1, rel=1e-5)
@@ -79,10 +79,17 @@ def test_the_evaluation_of_the_last_checkpoint_is_the_last_row(capsys):
     out = capsys.readouterr().out
     row = rows_of("run")[-1]
     assert f"{100 * row['test_accuracy']:.2f}" in out
-    assert f"{100 * row['memorised']:.2f}" in out
+    assert f"{100 * row['memorized']:.2f}" in out
     assert f"{row['validation_accuracy']:.2%}"[:-1] in out
     assert f"step {row['step']}." in out
     assert main(["evaluate", "run", "--checkpoint", "best"]) == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_held_nothing_out_has_no_best_checkpoint(capsys):
+    assert train("--validation-fraction", "0") == 0
+    assert main(["evaluate", "run", "--checkpoint", "best"]) == 2
+    assert "this run held out no examples" in capsys.readouterr().err
 
 
 @pytest.mark.long

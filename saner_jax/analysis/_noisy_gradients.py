@@ -181,7 +181,7 @@ def separate_noisy_gradient(
 
         g = grad (1/B) sum_i l_i,   q = grad (1/B) sum_{i noisy} l_i
 
-    One forward pass and two backward ones, so that batch normalisation sees the whole batch in
+    One forward pass and two backward ones, so that batch normalization sees the whole batch in
     both. The part of the clean examples is g - q.
 
     Args:
@@ -191,7 +191,7 @@ def separate_noisy_gradient(
         is_noisy: bool `(B,)`, where labels are wrong, such as `NoisyLabels.is_flipped`; where that
             is unknown, a guess such as the complement of `likely_clean`.
         microbatch_size: examples on the device at once, at least 1; None takes all. Batch
-            normalisation then sees a microbatch. The loop runs on the host, as in
+            normalization then sees a microbatch. The loop runs on the host, as in
             `saner_jax.analysis`; one function object of losses is compiled once.
 
     Returns:

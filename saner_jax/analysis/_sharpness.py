@@ -67,7 +67,7 @@ def m_sharpness(
         TypeError: for an m that is no whole number.
 
     Limits:
-        Batch normalisation in training mode sees one group; evaluate with running statistics.
+        Batch normalization in training mode sees one group; evaluate with running statistics.
 
     Example:
         >>> losses = lambda w, x: (w - x) ** 2 / 2

@@ -53,10 +53,10 @@ def example_weight(margin: ArrayLike, shift: ArrayLike) -> Array:
     """Tell how much SAM of single examples reweights one: s(C - z) / s(-z).
 
     Above 1 for every C > 0 and growing with the margin to e^C: SAM turns to what is fitted, SGD to
-    what is not, and while wrong labels are not fitted yet, that favours the right ones.
+    what is not, and while wrong labels are not fitted yet, that favors the right ones.
 
     Args:
-        margin: z, the logit in favour of the example's label.
+        margin: z, the logit in favor of the example's label.
         shift: C = rho ||x||, at least 0.
 
     Returns:

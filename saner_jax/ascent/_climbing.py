@@ -41,7 +41,7 @@ def climb(
         [0.6, 0.8]
 
     Source:
-        Foret et al., ICLR 2021, arXiv 2010.01412, on inner maximisations of several steps.
+        Foret et al., ICLR 2021, arXiv 2010.01412, on inner maximizations of several steps.
 
     Differences:
         1. Nothing is projected: the radius of the steps bounds the sum.

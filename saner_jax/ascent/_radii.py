@@ -162,7 +162,7 @@ def scale_to_layerwise_radius(
 
     Args:
         rho: radius relative to the layers' norms, at least 0; 0 perturbs nothing. Published: 0.05,
-            or 0.5 on normalisation layers alone.
+            or 0.5 on normalization layers alone.
         scaled: whose size counts, as in :func:`scale_to_adaptive_radius`.
 
     Returns:
@@ -207,7 +207,7 @@ def scale_to_adaptive_linf_radius(
 
     Args:
         rho: radius relative to the parameters, at least 0; 0 perturbs nothing. Published: 0.01, or
-            0.1 on normalisation layers alone.
+            0.1 on normalization layers alone.
         eta: added to abs(w), as in :func:`scale_to_adaptive_radius`.
         scaled: whose size counts, as there.
 

@@ -95,7 +95,7 @@ def describe(config: RunConfig, dataset: Dataset, noisy: NoisyLabels) -> list[st
     height, width, channels = dataset.train_images.shape[1:]
     num_classes = len(dataset.class_names)
     counts = np.bincount(dataset.train_labels, minlength=num_classes)
-    flips = noisy.transition_realised * (1 - np.eye(num_classes))
+    flips = noisy.transition_realized * (1 - np.eye(num_classes))
     lines = [
         f"{config.dataset}: {len(dataset.train_labels):,} training and"
         f" {len(dataset.test_labels):,} test images of {height} x {width} x {channels},"

@@ -116,7 +116,7 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
     """Blot a black square of `size` x `size` pixels out of every image.
 
-    Every pixel is equally likely to be the centre, for even sizes the one right below it, so that
+    Every pixel is equally likely to be the center, for even sizes the one right below it, so that
     squares near the border lose what lies beyond. 0 returns the images untouched.
 
     Args:
@@ -140,7 +140,7 @@ def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
         DeVries and Taylor 2017, arXiv:1708.04552.
 
     Differences:
-        1. The authors' code blots out after normalisation, with the mean colour; here it is black.
+        1. The authors' code blots out after normalization, with the mean color; here it is black.
         2. For odd sizes, their square is one pixel smaller than asked for.
     """
     check_whole("cutout", "size", size, least=0)

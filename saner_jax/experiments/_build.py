@@ -226,7 +226,7 @@ def pixel_functions(
         # A channel of one value has nothing to scale.
         scale = np.where(deviation < 1e-6, scale, deviation)
 
-    def normalise(images: jax.Array) -> jax.Array:
+    def normalize(images: jax.Array) -> jax.Array:
         return (images.astype(jnp.float32) - mean) / scale
 
     def prepare(images: jax.Array, step: jax.Array) -> jax.Array:
@@ -238,9 +238,9 @@ def pixel_functions(
             flip=config.flip,
             cutout_size=config.cutout_size,
         )
-        return normalise(images)
+        return normalize(images)
 
-    return normalise, prepare
+    return normalize, prepare
 
 
 def build_optimizer(

@@ -129,7 +129,7 @@ def run_comparison(
 
 def _means(record: EpochRecord) -> tuple[float, float, float]:
     test, train = shares(record.test), shares(record.train)
-    return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorised.mean())
+    return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorized.mean())
 
 
 def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) -> dict[str, Any]:

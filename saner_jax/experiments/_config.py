@@ -56,7 +56,7 @@ class RunConfig:
     hidden_widths: tuple[int, ...] = (256, 256)
     """Width of each hidden layer of the mlp; none makes it a linear classifier."""
     norm: str | None = None
-    """Normalisation layers: batch, layer, group or none; the model's own if not given."""
+    """Normalization layers: batch, layer, group or none; the model's own if not given."""
     width: float = 1.0
     """Multiple of a residual net's channels."""
     precision: Precision = "float32"
@@ -98,7 +98,7 @@ class RunConfig:
     batch_size: int = 64
     """Examples per step; those left over by the last whole batch sit the epoch out."""
     statistics_from: StatisticsFrom = "origin"
-    """Pass of a step whose running statistics batch normalisation keeps: origin or perturbed."""
+    """Pass of a step whose running statistics batch normalization keeps: origin or perturbed."""
     output_folder: Path | None = None
     """New folder for the run; runs/<command>-<date>-<time> if not given. An existing folder is
     never touched."""
@@ -154,12 +154,12 @@ DEVICE_OPTIONS = ("devices", *PROCESS_OPTIONS)
 
 @dataclasses.dataclass(frozen=True)
 class CompareConfig(RunConfig):
-    """Train each method on the same noisy labels and tabulate what it learned and memorised."""
+    """Train each method on the same noisy labels and tabulate what it learned and memorized."""
 
     methods: tuple[Method, ...] = ("sgd", "sam", "saner")
     """Methods to compare: sgd, or any recipe that saner-jax train takes."""
     seeds: int = 5
-    """How many runs per method; each has its own noise, initialisation and order, the same for
+    """How many runs per method; each has its own noise, initialization and order, the same for
     every method."""
     first_seed: int = 0
     """Seed of the first run; the others follow by one."""

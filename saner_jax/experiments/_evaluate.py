@@ -17,13 +17,18 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
 
     Returns:
         For "train", "validation" (where examples were held out) and "test", the shares by name:
-        `accuracy` on true labels, `fit` on given ones, `memorised`, `corrected`, `clean_fit`, and
+        `accuracy` on true labels, `fit` on given ones, `memorized`, `corrected`, `clean_fit`, and
         the mean `loss` on given labels. And "checkpoint", with its `step`.
 
     Raises:
         ValueError: for a folder that holds no run, or no such checkpoint that can be used.
     """
     job = reopen(folder, TrainConfig(devices=1))
+    if which == "best" and not len(job.task.validation.labels):
+        raise ValueError(
+            f"{folder}: this run held out no examples, so it kept no best checkpoint; train with"
+            " --validation-fraction 0.1, or evaluate the last one"
+        )
     checkpoints = checkpoints_of(job, to_resume=False)[("last", "best").index(which)]
     sentences: list[str] = []
     try:

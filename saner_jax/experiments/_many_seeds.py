@@ -122,11 +122,11 @@ def train_all_seeds(
         data: tuple[jax.Array, ...],
     ) -> tuple[TrainState, EpochRecord]:
         images, true_labels, test_images, test_labels = data
-        normalise, prepare = pixel_functions(config, dataset, seed)
+        normalize, prepare = pixel_functions(config, dataset, seed)
         state, record = run_steps(step, state, images, labels, order, prepare)
 
         def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:
-            logits, _ = forward(state.params, state.statistics, normalise(images), train=False)
+            logits, _ = forward(state.params, state.statistics, normalize(images), train=False)
             return evaluate(logits, labels, true_labels, cross_entropy)
 
         return state, EpochRecord(
@@ -157,11 +157,11 @@ def train_all_seeds(
     return {
         "seconds": ended - compiled,
         "compile_seconds": compiled - began,
-        **_summarise(jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *records)),
+        **_summarize(jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *records)),
     }
 
 
-def _summarise(record: EpochRecord) -> dict[str, Any]:
+def _summarize(record: EpochRecord) -> dict[str, Any]:
     # Leaves are (seeds, epochs) here; every entry of `final` is (seeds,).
     train, test = shares(record.train), shares(record.test)
     return {
@@ -169,14 +169,14 @@ def _summarise(record: EpochRecord) -> dict[str, Any]:
         "final": {
             "test_accuracy_last": test.accuracy[:, -1],
             "test_accuracy_best": test.accuracy.max(axis=-1),
-            "memorised": train.memorised[:, -1],
+            "memorized": train.memorized[:, -1],
             "corrected": train.corrected[:, -1],
             "clean_fit": train.clean_fit[:, -1],
         },
         "curves": {
             "loss": record.loss,
             "test_accuracy": test.accuracy,
-            "memorised": train.memorised,
+            "memorized": train.memorized,
             "corrected": train.corrected,
             "clean_fit": train.clean_fit,
         },

@@ -40,7 +40,7 @@ _SANER = replace(
 PRESETS: dict[str, TrainConfig] = {
     "saner-cifar10": _SANER,
     "saner-cifar100": replace(_SANER, dataset="cifar100"),
-    # Baek et al., ICLR 2024, arXiv 2405.03676: ResNet-18 with layer normalisation, 30 % noise,
+    # Baek et al., ICLR 2024, arXiv 2405.03676: ResNet-18 with layer normalization, 30 % noise,
     # learning rate 0.01 and rho 0.01; the schedule is not told, here none. Their 1-SAM perturbs
     # per example; this is the batch's SAM, to compare with.
     "baek-cifar10": replace(
@@ -54,7 +54,7 @@ PRESETS: dict[str, TrainConfig] = {
         schedule="constant",
     ),
     # Mueller et al., NeurIPS 2023, arXiv 2306.04226: WRN-28-10 on CIFAR-100 without noise; their
-    # label smoothing of 0.1 is not offered. rho is that of the normalisation layers alone.
+    # label smoothing of 0.1 is not offered. rho is that of the normalization layers alone.
     "sam-on-cifar100": replace(
         _CIFAR,
         dataset="cifar100",

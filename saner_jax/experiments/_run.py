@@ -219,7 +219,7 @@ def train_to_end(
         job: as from `prepare` or `reopen`.
         say: called with lines worth telling.
         show: called after every evaluation with the epochs done, the loss, the test accuracy and
-            the memorised share.
+            the memorized share.
         command: the command line, for the record.
 
     Returns:
@@ -247,7 +247,7 @@ def train_to_end(
             if log is not None:
                 log(row)
             if "test_accuracy" in row:
-                show(row["epoch"], row["loss"], row["test_accuracy"], row["memorised"])
+                show(row["epoch"], row["loss"], row["test_accuracy"], row["memorized"])
 
         progress, best_row = fit(
             job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
@@ -326,7 +326,7 @@ def _parts(
         metrics=True,
         axis_name=AXIS if is_per_device else None,
     )
-    normalise, augmented = pixel_functions(config, dataset, config.seed)
+    normalize, augmented = pixel_functions(config, dataset, config.seed)
     examples = lambda rows: Examples(
         dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
     )
@@ -335,7 +335,7 @@ def _parts(
         validation=examples(held),
         test=Examples(dataset.test_images, dataset.test_labels, dataset.test_labels),
         forward=forward_of(model),
-        normalise=normalise,
+        normalize=normalize,
         prepare=augmented,
         optimizer=optimizer,
         layout=layout,

@@ -7,7 +7,7 @@ from saner_jax.models._layers import (
     read_out,
 )
 from saner_jax.models._mlp import MLP
-from saner_jax.models._normalization import NORMS, checked_norm, normalise
+from saner_jax.models._normalization import NORMS, checked_norm, normalize
 from saner_jax.models._penultimate import Penultimate, PenultimateForward, with_penultimate
 from saner_jax.models._resnet import BasicBlock, Bottleneck, ResNet
 from saner_jax.models._vit import EncoderBlock, ViT
@@ -31,7 +31,7 @@ __all__ = [
     "checked_norm",
     "convolve",
     "forward_of",
-    "normalise",
+    "normalize",
     "read_out",
     "with_penultimate",
 ]

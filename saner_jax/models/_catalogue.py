@@ -48,17 +48,17 @@ def build(
     """Build a model by name.
 
     Its call takes float32 images `(n, h, w, channels)` and `train`, and returns float32 logits
-    `(n, num_classes)`. Its variables are "params" and, with batch normalisation, "batch_stats",
+    `(n, num_classes)`. Its variables are "params" and, with batch normalization, "batch_stats",
     which `train=True` updates where they are mutable.
 
     Args:
         name: a key of `MODELS`.
         num_classes: width of the output.
-        norm: one of `NORMS`, see `normalise`; None is "batch" for residual nets, "layer" for
+        norm: one of `NORMS`, see `normalize`; None is "batch" for residual nets, "layer" for
             vision transformers and "none" for the MLP, and the last two take no other.
         width: multiple of a residual net's channels, at least 1/16; 1 for other models.
         dtype: of convolutions and matrix products, such as `jnp.bfloat16`; parameters,
-            normalisation, statistics, the read-out and the logits are float32.
+            normalization, statistics, the read-out and the logits are float32.
         **options: further attributes of the model's class, such as `hidden_widths` of `MLP`.
 
     Returns:

@@ -12,7 +12,7 @@ class MLP(nn.Module):
 
     The call takes a float array `(n, ...)` and returns float32 logits `(n, num_classes)`; no
     hidden widths make it a linear classifier. Kernels start LeCun normal and biases at zero,
-    Flax's own defaults. There is no dropout and no normalisation, so training and evaluation are
+    Flax's own defaults. There is no dropout and no normalization, so training and evaluation are
     one call.
 
     Attributes:

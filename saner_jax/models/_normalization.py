@@ -1,4 +1,4 @@
-"""Normalisation layers of convolutional models, by name."""
+"""Normalization layers of convolutional models, by name."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 NORMS = ("batch", "layer", "group", "none")
-"""The kinds of normalisation that convolutional models can have; see `normalise`."""
+"""The kinds of normalization that convolutional models can have; see `normalize`."""
 
 
 def checked_norm(norm: str) -> str:
-    """Return a kind of normalisation, or refuse it with a ValueError.
+    """Return a kind of normalization, or refuse it with a ValueError.
 
     Args:
         norm: what was asked for.
@@ -27,8 +27,8 @@ def checked_norm(norm: str) -> str:
     return norm
 
 
-def normalise(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.Array:
-    """Normalise feature maps, with a scale and an offset per channel that start at 1 and 0.
+def normalize(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.Array:
+    """Normalize feature maps, with a scale and an offset per channel that start at 1 and 0.
 
     For use inside the call of a Linen module, which then owns the layer. Means and variances are
     computed in float32 whatever the dtypes, and 1e-5 is added to the variance.
@@ -36,18 +36,18 @@ def normalise(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.A
     - "batch": by the batch's statistics per channel if `train`, which also moves the running ones
       a tenth of the way towards them; else by the running ones.
     - "layer": each example by its own statistics over all positions and channels, as in Wu and
-      He's group normalisation with one group.
+      He's group normalization with one group.
     - "group": the same within groups of channels: the most that divide the channels, up to 32, of
       at least eight channels, since in maps of one position little is left of smaller groups.
     - "none": not at all, and without parameters.
 
-    Batch normalisation needs no axis name: with arrays sharded under `jax.jit`, the statistics
+    Batch normalization needs no axis name: with arrays sharded under `jax.jit`, the statistics
     are those of the whole batch.
 
     Args:
         hidden: float `(n, h, w, channels)`.
         norm: one of `NORMS`.
-        train: whether batch normalisation uses the batch.
+        train: whether batch normalization uses the batch.
         dtype: of the result, except for "none", which returns `hidden` itself.
 
     Returns:
@@ -61,7 +61,7 @@ def normalise(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.A
 
     Differences:
         1. PyTorch's running variance is the unbiased one, `n / (n - 1)` times the batch's, Flax's
-           is not. Normalisation during training is the same.
+           is not. Normalization during training is the same.
         2. Wu and He have 32 groups whatever the channels, and found their number to matter little.
     """
     if checked_norm(norm) == "none":

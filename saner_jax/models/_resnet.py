@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from saner_jax.models._layers import KAIMING_FAN_OUT, convolve, read_out
-from saner_jax.models._normalization import normalise
+from saner_jax.models._normalization import normalize
 
 
 class BasicBlock(nn.Module):
@@ -16,7 +16,7 @@ class BasicBlock(nn.Module):
     Attributes:
         channels: of the result.
         stride: of the first convolution and the shortcut.
-        norm: see `normalise`.
+        norm: see `normalize`.
         dtype: of the convolutions.
     """
 
@@ -39,7 +39,7 @@ class Bottleneck(nn.Module):
     Attributes:
         channels: of the 3x3 convolution, a quarter of the result's.
         stride: of the 3x3 convolution and the shortcut.
-        norm: see `normalise`.
+        norm: see `normalize`.
         dtype: of the convolutions.
     """
 
@@ -61,9 +61,9 @@ class ResNet(nn.Module):
     """Classify images with residual blocks behind a 3x3 convolution, without max-pooling.
 
     The call takes float32 images `(n, h, w, c)` of any size and returns float32 logits
-    `(n, num_classes)`. `train=True` normalises by the batch and needs `mutable=["batch_stats"]`;
+    `(n, num_classes)`. `train=True` normalizes by the batch and needs `mutable=["batch_stats"]`;
     `train=False` uses the running statistics. Where the shape changes, the shortcut is a 1x1
-    convolution with normalisation. Convolutions start Kaiming normal by fan-out, the read-out as
+    convolution with normalization. Convolutions start Kaiming normal by fan-out, the read-out as
     `torch.nn.Linear`.
 
     Attributes:
@@ -73,9 +73,9 @@ class ResNet(nn.Module):
         stage_strides: stride of each stage's first block.
         stem_stride: of the first convolution.
         block: `BasicBlock` or `Bottleneck`.
-        norm: see `normalise`; with "none", convolutions have offsets.
+        norm: see `normalize`; with "none", convolutions have offsets.
         width: multiple of all channels, rounded down.
-        dtype: of the convolutions; parameters, normalisation and the read-out are float32.
+        dtype: of the convolutions; parameters, normalization and the read-out are float32.
 
     Example:
         >>> model = ResNet(num_classes=10, stage_sizes=(1,), stage_widths=(4,), stage_strides=(1,))
@@ -89,7 +89,7 @@ class ResNet(nn.Module):
         He et al. 2015, arXiv:1512.03385; for 32x32 images as in `lhchau/saner @07fd303`.
 
     Differences:
-        1. The running variance is the biased one; see `normalise`.
+        1. The running variance is the biased one; see `normalize`.
     """
 
     num_classes: int
@@ -118,7 +118,7 @@ class ResNet(nn.Module):
 def _convolve(
     module: Any, hidden: jax.Array, channels: int, size: int, train: bool, stride: int = 1
 ) -> jax.Array:
-    """Convolve and normalise, as a part of `module`."""
+    """Convolve and normalize, as a part of `module`."""
     hidden = convolve(
         hidden,
         channels,
@@ -128,7 +128,7 @@ def _convolve(
         use_bias=module.norm == "none",
         dtype=module.dtype,
     )
-    return normalise(hidden, module.norm, train=train, dtype=module.dtype)
+    return normalize(hidden, module.norm, train=train, dtype=module.dtype)
 
 
 def _shortcut(module: Any, hidden: jax.Array, channels: int, train: bool) -> jax.Array:

@@ -41,8 +41,8 @@ class ViT(nn.Module):
 
     The call takes float32 images `(n, h, w, c)` whose sides the patch divides, and returns
     float32 logits `(n, num_classes)`; there is no dropout, so training and evaluation are one
-    call. Parameters belong to the image size that they were initialised with, since each patch
-    has a learned position. Layers normalise before attention and before the dense layers, and
+    call. Parameters belong to the image size that they were initialized with, since each patch
+    has a learned position. Layers normalize before attention and before the dense layers, and
     once more before the mean over tokens, which is read out; there is no class token. Weights and
     positions start normal with deviation 0.02, offsets at zero. No convolution is involved, so
     that steps can be scanned on CPU.
@@ -53,7 +53,7 @@ class ViT(nn.Module):
         num_heads: of every attention.
         depth: number of blocks.
         patch: side of the patches in pixels.
-        dtype: of the products; parameters, normalisation, softmax and the read-out are float32.
+        dtype: of the products; parameters, normalization, softmax and the read-out are float32.
 
     Raises:
         ValueError: when called, for images that the patch does not divide.

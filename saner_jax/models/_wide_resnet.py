@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from saner_jax.models._layers import KAIMING_FAN_IN, convolve, read_out
-from saner_jax.models._normalization import normalise
+from saner_jax.models._normalization import normalize
 
 
 class PreActivationBlock(nn.Module):
-    """Normalise, rectify and convolve twice, and add a shortcut.
+    """Normalize, rectify and convolve twice, and add a shortcut.
 
     Attributes:
         channels: of the result.
         stride: of the first convolution and the shortcut.
-        norm: see `normalise`.
+        norm: see `normalize`.
         dtype: of the convolutions.
     """
 
@@ -43,17 +43,17 @@ class WideResNet(nn.Module):
     """Classify images with three stages of wide pre-activation blocks.
 
     The call is that of `ResNet`. A block's shortcut is the block's input, or, where the number of
-    channels changes, a 1x1 convolution of the normalised and rectified input. Convolutions start
-    Kaiming normal by fan-in, scales of normalisation at 1, the read-out's weights as in
+    channels changes, a 1x1 convolution of the normalized and rectified input. Convolutions start
+    Kaiming normal by fan-in, scales of normalization at 1, the read-out's weights as in
     `torch.nn.Linear` and its offsets at zero. There is no dropout.
 
     Attributes:
         num_classes: width of the output.
         depth: number of layers, 4 and a multiple of 6.
         widen: channels of the stages are 16, 32 and 64 times this.
-        norm: see `normalise`; with "none", convolutions have offsets.
+        norm: see `normalize`; with "none", convolutions have offsets.
         width: multiple of all channels, the stem's too, rounded down.
-        dtype: of the convolutions; parameters, normalisation and the read-out are float32.
+        dtype: of the convolutions; parameters, normalization and the read-out are float32.
 
     Raises:
         ValueError: when called, for another depth.
@@ -69,9 +69,9 @@ class WideResNet(nn.Module):
         Zagoruyko and Komodakis 2016, arXiv:1605.07146; `lhchau/saner @07fd303`.
 
     Differences:
-        1. The scales of normalisation start at 1, PyTorch's default today; in SANER's code they
+        1. The scales of normalization start at 1, PyTorch's default today; in SANER's code they
            are uniform in [0, 1).
-        2. The running variance is the biased one; see `normalise`.
+        2. The running variance is the biased one; see `normalize`.
     """
 
     num_classes: int
@@ -98,7 +98,7 @@ class WideResNet(nn.Module):
 
 
 def _activate(module: Any, hidden: jax.Array, *, train: bool) -> jax.Array:
-    return nn.relu(normalise(hidden, module.norm, train=train, dtype=module.dtype))
+    return nn.relu(normalize(hidden, module.norm, train=train, dtype=module.dtype))
 
 
 def _convolve(

@@ -10,7 +10,7 @@ from saner_jax.objectives._clean_split import (
     split_quality,
     weighted_mean,
 )
-from saner_jax.objectives._penalties import penalised_loss
+from saner_jax.objectives._penalties import penalized_loss
 from saner_jax.objectives._split_gradient import split_gradient
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "ascent_weights",
     "init_history",
     "likely_clean",
-    "penalised_loss",
+    "penalized_loss",
     "record_outputs",
     "split_gradient",
     "split_quality",

@@ -166,7 +166,7 @@ def likely_clean(
 
     Both together, because the selection should be pure: a wrong label among the selected turns
     the direction, a right one left out is only missed. Agreement alone fails first as wrong
-    labels are memorised.
+    labels are memorized.
 
     Args:
         history: the averages, of `n` examples.
@@ -186,7 +186,7 @@ def likely_clean(
 
     Limits:
         Tells right from wrong only while wrong labels are fitted later than right ones: not after
-        everything is memorised, and poorly where the wrong class looks alike (pair noise).
+        everything is memorized, and poorly where the wrong class looks alike (pair noise).
 
     Example:
         >>> probabilities = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.0, 0.0]])

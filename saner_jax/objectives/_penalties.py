@@ -8,7 +8,7 @@ from saner_jax._core._precision import global_dot, wide_dtype
 from saner_jax._core._strengths import check_strength, is_off
 
 
-def penalised_loss(
+def penalized_loss(
     losses: jax.Array,
     last_layer_weights: optax.Params,
     activations: jax.Array,
@@ -16,7 +16,7 @@ def penalised_loss(
     weight_coefficient: jax.typing.ArrayLike,
     activation_coefficient: jax.typing.ArrayLike,
 ) -> jax.Array:
-    r"""Add l2 penalties on the last layer and on what enters it: regularised SGD.
+    r"""Add l2 penalties on the last layer and on what enters it: regularized SGD.
 
     .. math:: l_i \leftarrow l_i + \frac{c_w}{2} \lVert V \rVert^2
         + \frac{c_a}{2} \lVert z_i \rVert^2
@@ -31,7 +31,7 @@ def penalised_loss(
 
         def loss(outputs, labels):
             losses = cross_entropy(outputs.logits, labels)
-            return penalised_loss(
+            return penalized_loss(
                 losses, outputs.last_layer_weights, outputs.activations,
                 weight_coefficient=1e-3, activation_coefficient=1e-3,
             )
@@ -65,7 +65,7 @@ def penalised_loss(
         >>> import jax.numpy as jnp
         >>> weights, activations = jnp.array([[1.0], [3.0]]), jnp.array([[2.0, 0.0], [0.0, 4.0]])
         >>> losses = jnp.array([0.5, 0.25])
-        >>> penalised_loss(losses, weights, activations, weight_coefficient=0.5,
+        >>> penalized_loss(losses, weights, activations, weight_coefficient=0.5,
         ...                activation_coefficient=0.25).tolist()
         [3.5, 4.75]
 
@@ -82,7 +82,7 @@ def penalised_loss(
         "activation_coefficient": activation_coefficient,
     }
     for argument, value in coefficients.items():
-        check_strength("penalised_loss", argument, value, meaning="0 is no penalty")
+        check_strength("penalized_loss", argument, value, meaning="0 is no penalty")
     dtype = wide_dtype(losses)
     half = lambda coefficient: jnp.asarray(coefficient, dtype) / 2
     if not is_off(weight_coefficient):

@@ -71,7 +71,7 @@ def ncsam(
         3. Their code takes the first 49 epochs with plain SGD and counts the ramp from the start
            of training. Here the ramp alone decides; ``rho`` may be a schedule too.
         4. Their code smooths the flipped labels by 0.1, and moves the running statistics of
-           batch normalisation in the passes for the flips; both are the caller's choice here.
+           batch normalization in the passes for the flips; both are the caller's choice here.
     """
     edge = scale_to_radius(rho)
     if is_off(kappa):

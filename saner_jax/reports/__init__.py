@@ -20,7 +20,7 @@ from saner_jax.reports._explain import (
     recipes,
     two_digits,
 )
-from saner_jax.reports._figures import COLOURS, draw_curves, draw_suspects, image_grid, png_of
+from saner_jax.reports._figures import COLORS, draw_curves, draw_suspects, image_grid, png_of
 from saner_jax.reports._html import write_report
 from saner_jax.reports._html_figures import (
     GROUPS,
@@ -34,7 +34,7 @@ from saner_jax.reports._html_figures import (
 from saner_jax.reports._run_contents import Contents, counted, listed, read_contents
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "COLUMNS",
     "GROUPS",
     "Contents",

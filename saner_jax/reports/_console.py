@@ -23,7 +23,7 @@ COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
     "test_accuracy_best": "test acc\nbest %",
     "test_accuracy_chosen": "test acc\nchosen %",
-    "memorised": "memo-\nrised %",
+    "memorized": "memo-\nrized %",
     "clean_fit": "clean\nfit %",
 }
 
@@ -80,8 +80,8 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
     """
     console = Console(stderr=True, highlight=False, markup=False, quiet=quiet)
     say = lambda line: console.print(line, soft_wrap=True)
-    words = lambda loss, accuracy, memorised: (
-        f"loss {loss:.3f}, test accuracy {accuracy:.1%}, memorised {_percent(memorised)}"
+    words = lambda loss, accuracy, memorized: (
+        f"loss {loss:.3f}, test accuracy {accuracy:.1%}, memorized {_percent(memorized)}"
     )
 
     def show_line(method: str, epoch: int, *values: float) -> None:
@@ -154,11 +154,11 @@ def show_table(results: dict[str, Any]) -> None:
         f"{averaged}, after the last epoch unless it says best.",
         "Best is the maximum over epochs: it looks at the test labels.",
         *(
-            ["Chosen is the epoch that held-out noisy labels favour: it looks at no true label."]
+            ["Chosen is the epoch that held-out noisy labels favor: it looks at no true label."]
             if "test_accuracy_chosen" in columns
             else []
         ),
-        "Memorised: share of flipped training examples predicted as their wrong label.",
+        "Memorized: share of flipped training examples predicted as their wrong label.",
         "Clean fit: share of the other training examples predicted as their label.",
         "Seconds: all seeds together, evaluation included, compilation excluded.",
         f"Kept in {folder}: {', '.join(sorted(_kept(folder)))}",
@@ -177,7 +177,7 @@ def show_evaluation(measured: dict[str, dict[str, float]]) -> None:
     parts = {name: entry for name, entry in measured.items() if name != "checkpoint"}
     table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("images")
-    names = {"accuracy": "accuracy %", "fit": "fit %", "memorised": "memorised %"}
+    names = {"accuracy": "accuracy %", "fit": "fit %", "memorized": "memorized %"}
     names |= {"corrected": "corrected %", "clean_fit": "clean fit %"}
     for title in (*names.values(), "loss"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -2,7 +2,7 @@
 
 Three pictures: where the theory says that SAM shrinks a coordinate, with the path of a trained
 linear model over it; the way of SGD, SAM and SANER down a loss of two parameters; and what a small
-net memorises while it is trained.
+net memorizes while it is trained.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from saner_jax.experiments import (
     run_comparison,
 )
 from saner_jax.reports._console import headline, progress, say, show_table, write_picture
-from saner_jax.reports._figures import COLOURS, draw_curves, png_of
+from saner_jax.reports._figures import COLORS, draw_curves, png_of
 
 # The toy of SANER's authors, and a strength that keeps a tenth of what shrank, as theirs.
 _TOY_START, _TOY_RATE, _TOY_RHO, _TOY_STEPS, _ALPHA = (-8.0, -2.0), 1.0, 3.0, 20, 0.9
@@ -66,7 +66,7 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
     """Train, draw and write.
 
     Writes explain.json (the numbers drawn, of the ends of all paths, and where they come from),
-    shrinkage.png, trajectories.png and memorisation.png into a new folder. A picture that fails is
+    shrinkage.png, trajectories.png and memorization.png into a new folder. A picture that fails is
     told on standard error, and the others are written all the same.
 
     Args:
@@ -104,8 +104,8 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
             for method in paths.clean
         },
         "toy_params_at_end": {method: way[-1] for method, way in ways.items()},
-        "memorised_at_end": {
-            method: entry["final"]["memorised"] for method, entry in results["methods"].items()
+        "memorized_at_end": {
+            method: entry["final"]["memorized"] for method, entry in results["methods"].items()
         },
         "provenance": runs.provenance(),
     }
@@ -116,13 +116,13 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
     drawn = [
         write_picture(folder / "shrinkage.png", lambda: draw_shrinkage(paths)),
         write_picture(folder / "trajectories.png", lambda: draw_trajectories(toy, ways)),
-        write_picture(folder / "memorisation.png", curves),
+        write_picture(folder / "memorization.png", curves),
     ]
     if not all(drawn):
         return record
     say(
         f"Pictures in {folder}: shrinkage.png (below the line r = 1 SAM shrinks what wrong labels"
-        " push, and SANER shrinks it further), trajectories.png, memorisation.png"
+        " push, and SANER shrinks it further), trajectories.png, memorization.png"
     )
     return record
 
@@ -131,7 +131,7 @@ def two_digits(num_examples: int = 60, rate: float = 0.3, seed: int = 0) -> TwoC
     """Take zeros and ones of the digits that come with scikit-learn, and flip some labels.
 
     Args:
-        num_examples: how many, at most 281; fewer than the 65 parameters can be memorised.
+        num_examples: how many, at most 281; fewer than the 65 parameters can be memorized.
         rate: share of the labels to flip, from 0 to 1.
         seed: of the flips.
 
@@ -197,9 +197,9 @@ def draw_shrinkage(paths: Paths) -> bytes:
     bar = figure.colorbar(filled, ax=axes, ticks=[levels[0], 1, levels[-1]], format="%.2f")
     bar.ax.minorticks_off()
     bar.set_label("r, SAM's gradient over SGD's")
-    for (method, clean), colour in zip(paths.clean.items(), COLOURS, strict=False):
-        axes.plot(clean, paths.noisy[method], color=colour, label=method, linewidth=2)
-        axes.plot(clean[-1], paths.noisy[method][-1], "o", color=colour)
+    for (method, clean), color in zip(paths.clean.items(), COLORS, strict=False):
+        axes.plot(clean, paths.noisy[method], color=color, label=method, linewidth=2)
+        axes.plot(clean[-1], paths.noisy[method][-1], "o", color=color)
     axes.set(
         xlim=across[[0, -1]],
         ylim=up[[0, -1]],
@@ -236,8 +236,8 @@ def draw_trajectories(toy: TwoClasses, ways: dict[str, NDArray[np.float64]]) -> 
     bar.ax.minorticks_off()
     bar.set_label("loss of the rightly labelled")
     axes.contourf(side, side, noisy, levels=[0, 1], colors=["#cc79a7"], alpha=0.35)
-    for (method, way), colour in zip(ways.items(), COLOURS, strict=False):
-        axes.plot(*way.T, ".-", color=colour, label=method, linewidth=1.5, markersize=4)
+    for (method, way), color in zip(ways.items(), COLORS, strict=False):
+        axes.plot(*way.T, ".-", color=color, label=method, linewidth=1.5, markersize=4)
     axes.plot(*next(iter(ways.values()))[0], "k*", markersize=11)
     axes.set(
         xlabel="first parameter",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from saner_jax.label_errors import Found, SuspectsJob
 
-# Okabe and Ito's palette, which the colour-blind can tell apart, then more for the long tables.
-COLOURS = (
+# Okabe and Ito's palette, which the color-blind can tell apart, then more for the long tables.
+COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#8c564b", "#7f7f7f", "#bcbd22", "#17becf", "#000000"),
 )
@@ -46,11 +46,11 @@ def png_of(figure: Any, dpi: int) -> bytes:
 
 
 def draw_curves(results: dict[str, Any]) -> bytes:
-    """Draw test accuracy and memorised share over epochs, a line and a band per method.
+    """Draw test accuracy and memorized share over epochs, a line and a band per method.
 
     Args:
         results: as in results.json, with one method or more. What is NaN, None or not there
-            leaves a gap. Methods beyond the colours take them again, with other kinds of lines.
+            leaves a gap. Methods beyond the colors take them again, with other kinds of lines.
 
     Returns:
         A PNG file.
@@ -68,7 +68,7 @@ def draw_curves(results: dict[str, Any]) -> bytes:
 
     panels = {
         "test_accuracy": "test accuracy (%)",
-        "memorised": "flipped examples predicted as their wrong label (%)",
+        "memorized": "flipped examples predicted as their wrong label (%)",
     }
     columns = min(len(results["methods"]), 6)
     # A line of the legend takes a fifth of an inch.
@@ -90,7 +90,7 @@ def draw_curves(results: dict[str, Any]) -> bytes:
     for text in legend.get_texts():
         text.set_parse_math(False)
     config = results["config"]
-    # What was realised: human labels have a rate of their own.
+    # What was realized: human labels have a rate of their own.
     rates = [noise["rate"] for noise in results.get("noise", ())] or [config["rate"]]
     share = f"{np.mean(rates):.0%} " if np.isfinite(rates).all() else ""
     figure.suptitle(
@@ -131,8 +131,8 @@ def image_grid(
 
 def _draw_curve(axes: Any, curves: dict[str, Any], name: str, position: int) -> Any:
     """Draw a method's line and band, which look as its position among the methods says."""
-    style, colour = divmod(position, len(COLOURS))
-    colour, style = COLOURS[colour], _STYLES[style % len(_STYLES)]
+    style, color = divmod(position, len(COLORS))
+    color, style = COLORS[color], _STYLES[style % len(_STYLES)]
     # A curve that is not there is as long as the others, and nowhere finite.
     blank = np.full(np.shape(next(iter(curves.values()), [[math.nan]])), math.nan)
     values = 100 * np.asarray(curves.get(name, blank), np.float64)
@@ -140,8 +140,8 @@ def _draw_curve(axes: Any, curves: dict[str, Any], name: str, position: int) -> 
     std = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
     epochs = np.asarray(curves.get("epoch", [1 + np.arange(len(mean))])[0], np.float64)
     marker = "o" if len(epochs) == 1 else None
-    (line,) = axes.plot(epochs, mean, color=colour, linestyle=style, linewidth=1.8, marker=marker)
-    axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+    (line,) = axes.plot(epochs, mean, color=color, linestyle=style, linewidth=1.8, marker=marker)
+    axes.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
     return line
 
 

@@ -26,8 +26,8 @@ _TERMS = {
     " where a number is missing or not finite.",
     "test accuracy": "share of the test images predicted as their true class: after the last epoch;"
     " best, the maximum over epochs, which looks at the test labels; chosen, at the epoch that"
-    " held-out noisy labels favour, which looks at no true label.",
-    "memorised": "share of the flipped training examples predicted as their wrong label.",
+    " held-out noisy labels favor, which looks at no true label.",
+    "memorized": "share of the flipped training examples predicted as their wrong label.",
     "clean fit": "share of the other training examples predicted as their label.",
     "shrunk, grown, reversed, zero": "shares of the coordinates by the ratio r of the perturbed to"
     " the origin gradient: 0 < r < 1, r ≥ 1, r < 0, and either of them zero; means over the steps"

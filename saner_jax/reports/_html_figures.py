@@ -16,7 +16,7 @@ GROUPS = ("shrunk", "grown", "reversed", "zero")
 """The shares of coordinates that are drawn, from the bottom up."""
 
 # Of the palette of the curves, in steps of lightness that survive a grey printer.
-_GROUP_COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#d9d9d9")
+_GROUP_COLORS = ("#0072b2", "#56b4e9", "#d55e00", "#d9d9d9")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -99,12 +99,12 @@ def curves_picture(results: dict[str, Any]) -> Picture | None:
         ...         "sam": {"curves": {"test_accuracy": [[0.5, 0.75]]}}, "saner": {"curves": {}}
         ...     },
         ... }).alt
-        'Test accuracy and share of wrong labels memorised over epochs, a line per method: sam.'
+        'Test accuracy and share of wrong labels memorized over epochs, a line per method: sam.'
     """
     methods = {name: entry for name, entry in results["methods"].items() if entry["curves"]}
     if not methods:
         return None
-    what = "Test accuracy and share of wrong labels memorised over epochs, a line per method"
+    what = "Test accuracy and share of wrong labels memorized over epochs, a line per method"
     png = draw_curves({**results, "methods": methods})
     return Picture(png, f"{what}: {', '.join(methods)}.")
 
@@ -139,9 +139,9 @@ def draw_groups(rows: Sequence[dict[str, float]]) -> Picture:
     tops[:, np.isnan(shares).all(axis=0)] = np.nan
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name, colour, low, high in zip(GROUPS, _GROUP_COLOURS, tops, tops[1:], strict=False):
+    for name, color, low, high in zip(GROUPS, _GROUP_COLORS, tops, tops[1:], strict=False):
         axes.fill_between(
-            epochs, low, high, color=colour, label=name, linewidth=0.6, edgecolor="white"
+            epochs, low, high, color=color, label=name, linewidth=0.6, edgecolor="white"
         )
     axes.set(xlabel="epoch", ylabel="coordinates (%)", ylim=(0, 100))
     axes.set_xlim(epochs[0], epochs[-1])

@@ -111,7 +111,7 @@ def _checked(raw: dict[str, Any], config: dict[str, Any], path: Path) -> dict[st
         for name, entry in _take(raw, "methods", dict, path).items()
     }
     return {
-        # The curves' title tells what was realised.
+        # The curves' title tells what was realized.
         "config": {**config, "rate": sum(rates) / len(rates) if rates else math.nan},
         "seeds": seeds,
         "num_train": _take(raw, "num_train", int, path),
@@ -124,7 +124,7 @@ def _entry(raw: dict[str, Any], num_seeds: int, path: Path) -> dict[str, Any]:
     final, curves = (_take(raw, name, dict, path) for name in ("final", "curves"))
     curves = {
         name: [_numbers(row, None, name, path) for row in _take(curves, name, list, path)]
-        for name in ("epoch", "test_accuracy", "memorised")
+        for name in ("epoch", "test_accuracy", "memorized")
         if name in curves
     }
     shapes = {(len(curve), *(len(row) for row in curve)) for curve in curves.values()}
@@ -174,7 +174,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_rows(path: Path) -> list[dict[str, float]]:
-    rows, names = [], ("test_accuracy", "memorised", "clean_fit", *GROUPS)
+    rows, names = [], ("test_accuracy", "memorized", "clean_fit", *GROUPS)
     # What a kill left of a line has no end of line.
     lines = _read_text(path).split("\n")[:-1] if path.exists() else []
     for number, line in enumerate(lines, 1):

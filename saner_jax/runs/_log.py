@@ -12,7 +12,7 @@ import numpy as np
 
 from saner_jax.runs._folder import plain, write_bytes
 
-_AT_END = ("memorised", "corrected", "clean_fit", "test_loss", "train_loss")
+_AT_END = ("memorized", "corrected", "clean_fit", "test_loss", "train_loss")
 
 
 def rewind(path: Path, step: int) -> list[dict[str, Any]]:
@@ -69,11 +69,11 @@ def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[An
 
     Example:
         >>> rows = [{"epoch": 1, "test_accuracy": 0.75}, {"epoch": 2}]
-        >>> summary = summary_of([*rows, {"epoch": 3, "test_accuracy": 0.5, "memorised": 0.25}])
+        >>> summary = summary_of([*rows, {"epoch": 3, "test_accuracy": 0.5, "memorized": 0.25}])
         >>> summary["curves"]
-        {'epoch': [[1, 3]], 'test_accuracy': [[0.75, 0.5]], 'memorised': [[nan, 0.25]]}
+        {'epoch': [[1, 3]], 'test_accuracy': [[0.75, 0.5]], 'memorized': [[nan, 0.25]]}
         >>> summary["final"]
-        {'test_accuracy_last': [0.5], 'test_accuracy_best': [0.75], 'memorised': [0.25]}
+        {'test_accuracy_last': [0.5], 'test_accuracy_best': [0.75], 'memorized': [0.25]}
     """
     evaluated = [row for row in rows if "test_accuracy" in row]
     if not evaluated:

@@ -9,7 +9,7 @@ from saner_jax.step._masks import (
     normalization_only,
 )
 from saner_jax.step._metrics import StepMetrics, initial_metrics, metrics_in, step_metrics
-from saner_jax.step._per_device import per_device, synchronised, varying
+from saner_jax.step._per_device import per_device, synchronized, varying
 from saner_jax.step._per_group import GroupGradFn, PerGroupState, per_group
 from saner_jax.step._perturbed_params import perturbed_params
 from saner_jax.step._schedules import alpha_warmup, rho_tied_to_learning_rate, smooth_ramp
@@ -58,7 +58,7 @@ __all__ = [
     "sharpness_aware",
     "smooth_ramp",
     "step_metrics",
-    "synchronised",
+    "synchronized",
     "varying",
     "where_steep",
 ]

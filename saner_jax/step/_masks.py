@@ -37,7 +37,7 @@ _LAYER_NAME = re.compile(r"(\w*norm|bn|ln|gn)_?\d*", re.IGNORECASE)
 
 
 def normalization_only(params: optax.Params) -> Any:
-    """Select scales and offsets of normalisation layers: SAM-ON.
+    """Select scales and offsets of normalization layers: SAM-ON.
 
     Args:
         params: any pytree of parameters whose modules are told by name.
@@ -117,7 +117,7 @@ MASKS: dict[str, Callable[[optax.Params], Any] | None] = {
 
 
 def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
-    """Tell whether a parameter belongs to a normalisation layer, by the name of its module.
+    """Tell whether a parameter belongs to a normalization layer, by the name of its module.
 
     For `jax.tree_util.tree_map_with_path`, to build masks of one's own: of parameters that weight
     decay should leave alone, for example. The module counts if its name ends in "norm", whatever
@@ -129,7 +129,7 @@ def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
         leaf: not looked at.
 
     Returns:
-        Whether the leaf is a scale or an offset of a normalisation layer.
+        Whether the leaf is a scale or an offset of a normalization layer.
 
     Example:
         >>> params = {"block": {"norm1": {"scale": 1.0}, "normal": {"kernel": 1.0}}}

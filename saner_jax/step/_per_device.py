@@ -21,7 +21,7 @@ from saner_jax._core._precision import wide_dtype
 from saner_jax.step._sharpness_aware import GradFn
 
 
-def synchronised(grad_fn: GradFn, axis_name: str) -> GradFn:
+def synchronized(grad_fn: GradFn, axis_name: str) -> GradFn:
     r"""Average a gradient over devices, so that all of them look at the same point.
 
     .. math:: \nabla L(w) = \frac{1}{n} \sum_{d=1}^n \nabla L_d(w)
@@ -51,7 +51,7 @@ def synchronised(grad_fn: GradFn, axis_name: str) -> GradFn:
         >>> from saner_jax import sam
         >>> loss = lambda w, x: jnp.mean((w - x) ** 2) / 2
         >>> def step(w, x):
-        ...     grad_fn = synchronised(jax.grad(lambda w: loss(w, x)), "data")
+        ...     grad_fn = synchronized(jax.grad(lambda w: loss(w, x)), "data")
         ...     tx = sam(rho=1.0)
         ...     return tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0]
         >>> step = jax.pmap(step, axis_name="data", in_axes=(None, 0))

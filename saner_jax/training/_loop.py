@@ -70,11 +70,11 @@ class Task(NamedTuple):
         validation: examples held out with their given labels; none means no choice of a best.
         test: what is evaluated on.
         forward: the model.
-        normalise: uint8 images to the model's inputs, for evaluation.
+        normalize: uint8 images to the model's inputs, for evaluation.
         prepare: the same for training, with augmentation.
         optimizer: as from `build_optimizer`, with the axis of the layout if `is_per_device`.
         layout: the devices.
-        is_per_device: whether each of them perturbs, and normalises, for itself.
+        is_per_device: whether each of them perturbs, and normalizes, for itself.
         seed: of the order.
         epochs: passes over the training examples.
         batch_size: examples per step.
@@ -88,7 +88,7 @@ class Task(NamedTuple):
     validation: Examples
     test: Examples
     forward: Forward
-    normalise: Callable[[jax.Array], jax.Array]
+    normalize: Callable[[jax.Array], jax.Array]
     prepare: Prepare
     optimizer: Optimizer
     layout: Layout
@@ -298,7 +298,7 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
     @partial(jax.jit, out_shardings=everywhere)
     def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
         images, labels, true_labels = batch
-        logits, _ = task.forward(params, statistics, task.normalise(images), train=False)
+        logits, _ = task.forward(params, statistics, task.normalize(images), train=False)
         return evaluate(logits, labels, true_labels, cross_entropy), logits
 
     def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
@@ -326,7 +326,7 @@ def _make_measure(task: Task) -> Callable[[TrainState, Any], tuple[Row, Any]]:
             "train_loss": train.loss,
             "train_accuracy": train.fit,
             "clean_fit": train.clean_fit,
-            "memorised": train.memorised,
+            "memorized": train.memorized,
             "corrected": train.corrected,
             "test_loss": test.loss,
             "test_accuracy": test.accuracy,

@@ -14,7 +14,7 @@ class Reporter(NamedTuple):
     Attributes:
         say: takes a line worth telling.
         show: takes, after every evaluation, the name of what is trained, the epochs done, and the
-            loss, the test accuracy and the memorised share, as fractions.
+            loss, the test accuracy and the memorized share, as fractions.
     """
 
     say: Callable[[str], None] = _nothing

@@ -1,4 +1,4 @@
-"""Score predictions on labels of which some are wrong: what was learned, what was memorised."""
+"""Score predictions on labels of which some are wrong: what was learned, what was memorized."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Counts(NamedTuple):
         examples: how many examples were seen; int32, as all but the last.
         correct: predicted as their true class.
         flipped: examples whose label is not their true class.
-        memorised: flipped examples predicted as their wrong label.
+        memorized: flipped examples predicted as their wrong label.
         corrected: flipped examples predicted as their true class.
         clean_fit: unflipped examples predicted as their label.
         loss: sum of the losses at the labels, float32.
@@ -30,7 +30,7 @@ class Counts(NamedTuple):
     examples: jax.Array
     correct: jax.Array
     flipped: jax.Array
-    memorised: jax.Array
+    memorized: jax.Array
     corrected: jax.Array
     clean_fit: jax.Array
     loss: jax.Array
@@ -42,7 +42,7 @@ class Shares(NamedTuple):
     Attributes:
         accuracy: share of all examples predicted as their true class.
         fit: share of all examples predicted as their label, right or wrong.
-        memorised: share of the flipped examples predicted as their wrong label.
+        memorized: share of the flipped examples predicted as their wrong label.
         corrected: share of the flipped examples predicted as their true class.
         clean_fit: share of the unflipped examples predicted as their label.
         loss: mean loss at the labels, not a share.
@@ -50,7 +50,7 @@ class Shares(NamedTuple):
 
     accuracy: NDArray[np.float64]
     fit: NDArray[np.float64]
-    memorised: NDArray[np.float64]
+    memorized: NDArray[np.float64]
     corrected: NDArray[np.float64]
     clean_fit: NDArray[np.float64]
     loss: NDArray[np.float64]
@@ -74,7 +74,7 @@ def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss:
     Example:
         >>> counts = evaluate(
         ...     jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([0, 2, 2]), cross_entropy)
-        >>> counts.flipped.item(), counts.memorised.item(), counts.corrected.item()
+        >>> counts.flipped.item(), counts.memorized.item(), counts.corrected.item()
         (2, 1, 1)
     """
     predicted = jnp.argmax(logits, axis=-1)
@@ -84,7 +84,7 @@ def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss:
         examples=jnp.full((), labels.shape[0], jnp.int32),
         correct=count(predicted == true_labels),
         flipped=count(is_flipped),
-        memorised=count(is_flipped & (predicted == labels)),
+        memorized=count(is_flipped & (predicted == labels)),
         corrected=count(is_flipped & (predicted == true_labels)),
         clean_fit=count(~is_flipped & (predicted == labels)),
         loss=jnp.sum(loss(logits, labels)),
@@ -101,17 +101,17 @@ def shares(counts: Counts) -> Shares:
         Arrays of that shape; NaN where the group is empty.
 
     Example:
-        >>> shares(Counts(10, 8, 4, 1, 3, 5, 20.0)).memorised.item()
+        >>> shares(Counts(10, 8, 4, 1, 3, 5, 20.0)).memorized.item()
         0.25
     """
-    examples, correct, flipped, memorised, corrected, clean_fit, loss = (
+    examples, correct, flipped, memorized, corrected, clean_fit, loss = (
         np.asarray(leaf, np.float64) for leaf in counts
     )
     with np.errstate(invalid="ignore"):
         return Shares(
             accuracy=correct / examples,
-            fit=(memorised + clean_fit) / examples,
-            memorised=memorised / flipped,
+            fit=(memorized + clean_fit) / examples,
+            memorized=memorized / flipped,
             corrected=corrected / flipped,
             clean_fit=clean_fit / (examples - flipped),
             loss=loss / examples,

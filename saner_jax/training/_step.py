@@ -20,7 +20,7 @@ Loss = Callable[[Any, jax.Array], jax.Array]
 Prepare = Callable[[jax.Array, jax.Array], jax.Array]
 
 STATISTICS = ("origin", "perturbed")
-"""Which pass of a step the running statistics of normalisation layers may come from."""
+"""Which pass of a step the running statistics of normalization layers may come from."""
 
 
 class TrainState(NamedTuple):
@@ -29,7 +29,7 @@ class TrainState(NamedTuple):
     Attributes:
         params: the model's parameters, any pytree of arrays.
         statistics: what the model keeps beside them, such as the running statistics of batch
-            normalisation; `{}` where it keeps nothing.
+            normalization; `{}` where it keeps nothing.
         opt_state: the state of the transformation.
         step: int32 scalar, the steps taken so far.
     """
@@ -86,7 +86,7 @@ def make_train_step(
 
     The minibatch's mean loss is differentiated at the parameters, and its gradient function is
     handed to `tx` as `grad_fn`, so that SAM and its kin can differentiate it elsewhere on the
-    same examples; transformations that do not ask for it never see it. Both passes normalise by
+    same examples; transformations that do not ask for it never see it. Both passes normalize by
     the minibatch; the running statistics move once a step, whatever `tx` is.
 
     Args:
@@ -99,7 +99,7 @@ def make_train_step(
             call `grad_fn` outside loops and branches of JAX.
         axis_name: of the devices, where the step is one device's part of a `jax.shard_map`: `tx`
             then gets gradients on this device's examples alone and must average what comes out, as
-            `saner_jax.per_device` does; batch normalisation sees them alone too, and loss and
+            `saner_jax.per_device` does; batch normalization sees them alone too, and loss and
             running statistics are averaged here. None: the step is the whole.
 
     Returns:
@@ -172,7 +172,7 @@ def run_steps(
         labels: their labels, `(n,)`.
         order: int32 `(num_steps, batch_size)`, the examples of each minibatch.
         prepare: minibatch of inputs and number of the step to what the model sees: augmentation
-            and normalisation, once a step and so the same for every pass of it.
+            and normalization, once a step and so the same for every pass of it.
 
     Returns:
         The state after the last step, and the records of all, `(num_steps,)` each.

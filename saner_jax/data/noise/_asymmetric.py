@@ -99,7 +99,7 @@ def asymmetric_cifar100(
     """Give a share of CIFAR-100 examples the label of a fixed other class.
 
     Exactly `int(rate * n)` examples, chosen uniformly, are flipped, whatever the target: the
-    realised rate is the rate asked for, rounded down to whole examples. Papers that say
+    realized rate is the rate asked for, rounded down to whole examples. Papers that say
     "asymmetric" mean one of three targets:
 
     - "superclass": the next class of the same superclass, the last wrapping to the first. It is

@@ -2,7 +2,7 @@
 
 Two experiments with "40 % symmetric noise" may differ in three ways: whether a flipped label may
 land on the true class again, whether the number of flips is exact or drawn, and which draw it was.
-So every function here says the first two in its docstring, and returns the realised rate, both
+So every function here says the first two in its docstring, and returns the realized rate, both
 transition matrices and a hash of the labels, for the record of a run.
 """
 
@@ -31,7 +31,7 @@ def symmetric(
     """Give a share of the examples a label drawn uniformly from the other classes.
 
     Exactly `int(rate * n)` examples, chosen uniformly, are flipped, and never to their true
-    class: the realised rate is the rate asked for, rounded down to whole examples. 0 changes
+    class: the realized rate is the rate asked for, rounded down to whole examples. 0 changes
     nothing; 1 leaves no label right.
 
     Args:
@@ -72,7 +72,7 @@ def symmetric_inclusive(
     """Give a share of the examples a label drawn uniformly from all classes.
 
     Exactly `int(rate * n)` examples, chosen uniformly, are redrawn, and a redrawn label may be
-    the true one: the realised rate is near `rate * (num_classes - 1) / num_classes`, lower than
+    the true one: the realized rate is near `rate * (num_classes - 1) / num_classes`, lower than
     asked. `is_flipped` marks the labels that changed, not the ones that were redrawn.
 
     Args:
@@ -138,7 +138,7 @@ def transition(
 ) -> NoisyLabels:
     """Draw every label from the row of its true class in a transition matrix.
 
-    One draw per example, so that the realised rate is near its mean, the average of
+    One draw per example, so that the realized rate is near its mean, the average of
     `1 - matrix[y, y]` over the examples, and not equal to it. The identity changes nothing.
 
     Args:

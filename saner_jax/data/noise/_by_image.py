@@ -34,8 +34,8 @@ def instance(
     Every example draws its chance of a flip from a normal distribution around `rate` with
     standard deviation 0.1, cut to [0, 1]. A flipped label is never the true one; which other class
     it goes to is drawn from the softmax of a random linear map of the image, one map per true
-    class. The maps are not scaled, so for normalised images of CIFAR's size one class takes nearly
-    all of it. 0 changes nothing. The realised rate is near the mean of the cut distribution: for a
+    class. The maps are not scaled, so for normalized images of CIFAR's size one class takes nearly
+    all of it. 0 changes nothing. The realized rate is near the mean of the cut distribution: for a
     rate of 0.1, 0.2, 0.8, 0.9, 1 that is 0.129, 0.206, 0.794, 0.871, 0.920, and from 0.3 to 0.7 it
     is the rate within 0.0005.
 
@@ -47,7 +47,7 @@ def instance(
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes).
-        images: floating `(n, ...)`, already normalised and used as they are, or uint8
+        images: floating `(n, ...)`, already normalized and used as they are, or uint8
             `(n, h, w, channels)`, which are shifted and scaled to mean 0 and standard deviation 1
             per channel over all of them.
         rate: share of labels to flip, in [0, 1].
@@ -75,12 +75,12 @@ def instance(
         1. The published distribution flips 8 % of the labels at a rate of 0; here none.
         2. The random numbers are others: the maps are drawn class by class, so that only one of
            them, features times classes, is in memory.
-        3. uint8 images are normalised by their own statistics, not by constants of CIFAR-10.
+        3. uint8 images are normalized by their own statistics, not by constants of CIFAR-10.
     """
     checked_setting(rate, num_classes)
     true_labels = checked_labels(true_labels, num_classes)
     images = np.asarray(images)
-    shift, scale = _normalisation(images, true_labels.size)
+    shift, scale = _normalization(images, true_labels.size)
     rng = np.random.default_rng(seed)
     chances = _chances(rate, true_labels.size, rng)
     uniform = rng.random(true_labels.size)
@@ -116,7 +116,7 @@ def pmd(
     model errs, an unflipped u is a wrong label, and s may be the right one. `is_flipped` and the
     rate compare with the true labels, as the published rates do. The margin's weight is
     divided by a factor, found here by bisection, such that the expected share of wrong labels is
-    `rate`; the realised one differs by the luck of one draw per example.
+    `rate`; the realized one differs by the luck of one draw per example.
 
     .. math:: P(u) = \min(1, \tau_k(d) / f),\quad d = \eta_u - \eta_s,\quad
         \tau_1 = \tfrac{1 + d^2}{2},\ \tau_2 = d^3,\ \tau_3 = \tfrac{d + d^2 + d^3}{3}
@@ -215,7 +215,7 @@ def _chances(rate: float, num_examples: int, rng: np.random.Generator) -> NDArra
     return chances[:num_examples]
 
 
-def _normalisation(
+def _normalization(
     images: NDArray[Any], num_examples: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if images.ndim < 2 or len(images) != num_examples:
@@ -226,7 +226,7 @@ def _normalisation(
         return np.zeros(1, np.float32), np.ones(1, np.float32)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(
-            "images must be floating and normalised, or uint8 (n, h, w, channels),"
+            "images must be floating and normalized, or uint8 (n, h, w, channels),"
             f" not {images.dtype} {images.shape}"
         )
     mean, deviation = channel_statistics(images)

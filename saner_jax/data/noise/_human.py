@@ -86,7 +86,7 @@ def human(
 
     Returns:
         The labels with their record. `transition_asked` is what people did on the whole training
-        set, `transition_realised` what they did on these examples.
+        set, `transition_realized` what they did on these examples.
 
     Raises:
         ValueError: for names other than above; for a file that is missing, damaged, or holds
@@ -125,7 +125,7 @@ def human(
             f' examples in the order "{order}" (a prepared TFDS split is shuffled: pass its ids)?'
         )
     everyone = record(noisy, clean, np.eye(chosen.num_classes))
-    return record(noisy[places], true_labels, everyone.transition_realised)
+    return record(noisy[places], true_labels, everyone.transition_realized)
 
 
 def read_human_labels(path: str | os.PathLike[str]) -> dict[str, NDArray[np.int64]]:

@@ -64,7 +64,7 @@ def from_file(
     if not known:
         raise ValueError(f"{path}: lists none of the {true_labels.size} training examples")
     found = record(labels, true_labels, np.eye(num_classes))
-    return found._replace(transition_asked=found.transition_realised)
+    return found._replace(transition_asked=found.transition_realized)
 
 
 def format_labels(index: NDArray[np.int64], labels: NDArray[np.int32]) -> bytes:

@@ -14,10 +14,10 @@ class NoisyLabels(NamedTuple):
         labels: int32 `(n,)`, what training sees.
         true_labels: int32 `(n,)`, before corruption.
         is_flipped: bool `(n,)`, where the two differ.
-        rate: realised share of flipped labels, in [0, 1]; 0 for no examples.
+        rate: realized share of flipped labels, in [0, 1]; 0 for no examples.
         transition_asked: float64 `(c, c)`, row = true class, entry = probability of the label
             under the noise model; rows sum to 1.
-        transition_realised: the same from the counts of this draw; a class without examples has
+        transition_realized: the same from the counts of this draw; a class without examples has
             the row of the identity.
         label_hash: first 16 hex digits of the SHA-256 of `labels` as little-endian int32; equal
             hashes mean equal labels in equal order.
@@ -28,7 +28,7 @@ class NoisyLabels(NamedTuple):
     is_flipped: NDArray[np.bool_]
     rate: float
     transition_asked: NDArray[np.float64]
-    transition_realised: NDArray[np.float64]
+    transition_realized: NDArray[np.float64]
     label_hash: str
 
 
@@ -126,12 +126,12 @@ def record(
         transition_asked: float64 `(c, c)`, of the noise model.
 
     Returns:
-        All of them, with the realised rate, transition and hash.
+        All of them, with the realized rate, transition and hash.
     """
     counts = np.zeros_like(transition_asked)
     np.add.at(counts, (true_labels, labels), 1)
     totals = counts.sum(axis=1, keepdims=True)
-    realised = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(len(counts)))
+    realized = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(len(counts)))
     is_flipped = labels != true_labels
     return NoisyLabels(
         labels=labels,
@@ -139,7 +139,7 @@ def record(
         is_flipped=is_flipped,
         rate=float(is_flipped.mean()) if labels.size else 0.0,
         transition_asked=transition_asked,
-        transition_realised=realised,
+        transition_realized=realized,
         label_hash=hashlib.sha256(labels.astype("<i4").tobytes()).hexdigest()[:16],
     )
 

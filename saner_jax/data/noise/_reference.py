@@ -121,7 +121,7 @@ def reference_dependent(
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
-        images: float32 `(n, channels, h, w)`, normalised. Channels come first, since the maps
+        images: float32 `(n, channels, h, w)`, normalized. Channels come first, since the maps
             are drawn in that order.
         rate: share of all labels to flip, in [0, 1].
         num_classes: number of classes, at least 2.
