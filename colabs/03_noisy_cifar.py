@@ -82,8 +82,8 @@ num_devices = max(n for n in range(1, found + 1) if 128 % n == 0)
 print(f"{backend}: {num_devices} of {found} devices ({jax.devices()[0]})")
 
 if SMOKE:
-    small = {"hidden_widths": (32,), "epochs": 3, "batch_size": 128}  # on digits
-    preset = TrainConfig(**small, validation_fraction=0.1)
+    small = {"hidden_widths": (32,), "epochs": 3, "batch_size": 128}
+    preset = TrainConfig(**small, pixels="standardized", validation_fraction=0.1)  # on digits
 elif backend == "cpu":
     preset = PRESETS["cifar10n-worse-cpu"]
 else:

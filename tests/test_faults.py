@@ -29,6 +29,7 @@ from saner_jax.training import Checkpoints
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 TINY = ["--num-train", "200", "--hidden-widths", "8", "--epochs", "4", "--batch-size", "32"]
+TINY += ["--validation-fraction", "0.1"]
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +162,7 @@ def test_of_two_runs_into_one_folder_one_is_refused(tmp_path, record_property):
 HOLD = """
 import sys, time
 from pathlib import Path
-from saner_jax.run_folder import only_writer
+from saner_jax.runs import only_writer
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
