@@ -13,10 +13,6 @@ import pytest
 
 import saner_jax
 import saner_jax.analysis
-import saner_jax.data.noise
-import saner_jax.label_errors
-import saner_jax.models
-import saner_jax.training
 
 PACKAGE = pathlib.Path(saner_jax.__file__).parent
 SECTIONS = (

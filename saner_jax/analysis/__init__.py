@@ -15,7 +15,6 @@ from saner_jax.analysis._sharpness import (
     m_sharpness,
 )
 from saner_jax.analysis._theory import (
-    Array,
     example_weight,
     ratio_of_parts,
     shrinkage_ratio,
@@ -24,7 +23,6 @@ from saner_jax.analysis._theory import (
 from saner_jax.analysis._toy import Trajectory, TwoClasses, descend, two_gaussians
 
 __all__ = [
-    "Array",
     "GroupShares",
     "NoiseDiagnostics",
     "TraceEstimate",

@@ -1,9 +1,10 @@
 """Which way to look: from the gradient at the parameters to a better direction of ascent.
 
-Each part returns an Optax transformation, gradients in, direction out, and stands before one of
-:mod:`saner_jax.ascent`. Strengths are numbers, traced scalars or schedules of the update count,
-which the state keeps; numbers out of range raise ``ValueError``, other things ``TypeError``, at
-build. Sums and averages are kept in float32 at least; results have the dtypes of the gradients.
+Each part returns an Optax transformation, gradients in, direction out, and stands before one of the
+radii, such as :func:`scale_to_radius`. Strengths are numbers, traced scalars or schedules of the
+update count, which the state keeps; numbers out of range raise ``ValueError``, other things
+``TypeError``, at build. Sums and averages are kept in float32 at least; results have the dtypes of
+the gradients.
 """
 
 from typing import Any, NamedTuple

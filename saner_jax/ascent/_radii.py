@@ -1,7 +1,7 @@
 """How far to look: from a direction to a perturbation, by the ball it must stay in.
 
 Each part returns an Optax transformation, the last of an ascent: a direction in, the perturbation
-out. Strengths are as in :mod:`saner_jax.ascent`. A zero or non-finite direction gives a zero
+out. Strengths are as for the directions. A zero or non-finite direction gives a zero
 perturbation: the second pass then looks at the parameters themselves and shows whatever is wrong
 there.
 """

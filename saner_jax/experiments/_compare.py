@@ -1,7 +1,7 @@
 """Compare methods on one dataset with noisy training labels: what `saner-jax compare` does.
 
-`prepare` refuses bad options before anything is written; `run` trains one method after the other
-and keeps the run folder up to date.
+`prepare_comparison` refuses bad options before anything is written; `run_comparison` trains one
+method after the other and keeps the run folder up to date.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
         config: the options.
 
     Returns:
-        The job for `run`.
+        The job for `run_comparison`.
 
     Raises:
         ValueError: for an option out of range, a bad dataset, a model that does not fit it, a

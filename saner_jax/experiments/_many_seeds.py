@@ -32,7 +32,7 @@ from saner_jax.training import (
 
 
 class ComparisonJob(NamedTuple):
-    """Hold what `run` needs, checked: options, an empty run folder, data and noise per seed.
+    """Hold what `run_comparison` needs: checked options, an empty folder, data, noise per seed.
 
     Attributes:
         config: the options.

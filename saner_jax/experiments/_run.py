@@ -1,7 +1,7 @@
 """Train one model with one method, so that it can be interrupted: what `saner-jax train` does.
 
-`prepare` refuses bad options before anything is written, `reopen` takes up a run that stopped,
-`run` trains to the end and keeps the run folder up to date.
+`prepare_training` refuses bad options before anything is written, `reopen_training` takes up a run
+that stopped, `run_training` trains to the end and keeps the run folder up to date.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ _PLACES = (
 
 
 class TrainingJob(NamedTuple):
-    """Hold what `run` needs, checked.
+    """Hold what `run_training` needs, checked.
 
     Attributes:
         config: the options.
@@ -98,7 +98,7 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
         dataset: what they name, where it is loaded already.
 
     Returns:
-        The job for `run`.
+        The job for `run_training`.
 
     Raises:
         ValueError: for an option out of range, a bad dataset, a model that does not fit it, or an
@@ -139,7 +139,7 @@ def reopen_training(folder: Path, here: TrainConfig | None = None) -> TrainingJo
             are given.
 
     Returns:
-        The job for `run`, at its first step; `run` goes on from the newest checkpoint.
+        The job for `run_training`, at its first step; that goes on from the newest checkpoint.
 
     Raises:
         ValueError: for a folder that is none, options that cannot be read, or data or noise that
@@ -185,7 +185,7 @@ def run_training(
     results.json and history.npz (see `saner_jax.training.Evidence`).
 
     Args:
-        job: as from `prepare` or `reopen`.
+        job: as from `prepare_training` or `reopen_training`.
         command: the command line, for the record.
         reporter: told of every evaluation under the name of the method.
 
@@ -216,7 +216,7 @@ def train_to_end(
     """Train to the end from the newest checkpoint, keeping what it did in the folder.
 
     Args:
-        job: as from `prepare` or `reopen`.
+        job: as from `prepare_training` or `reopen_training`.
         say: called with lines worth telling.
         show: called after every evaluation with the epochs done, the loss, the test accuracy and
             the memorized share.
@@ -226,7 +226,7 @@ def train_to_end(
         What results.json holds.
 
     Raises:
-        As `run`.
+        As `run_training`.
     """
     config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.layout.is_main
     with contextlib.ExitStack() as stack:
@@ -271,7 +271,7 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     """Open the checkpoints of a run.
 
     Args:
-        job: as from `prepare` or `reopen`.
+        job: as from `prepare_training` or `reopen_training`.
         to_resume: also refuse those of another number of devices, where it changes the result.
 
     Returns:

@@ -5,6 +5,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from saner_jax.runs import plain
+
 Options = TypeVar("Options")
 
 VERSION = 1
@@ -18,16 +20,15 @@ def options_to_json(options: Any) -> dict[str, Any]:
         options: a dataclass of options.
 
     Returns:
-        The values by name, behind the version. Paths become text.
+        The values by name, behind the version, as `saner_jax.runs.plain` makes them: paths become
+        text, tuples lists.
 
     Example:
         >>> from saner_jax.experiments import TrainConfig
         >>> options_to_json(TrainConfig(data_dir=Path("data")))["data_dir"]
         'data'
     """
-    values = dataclasses.asdict(options)
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
-    return {"version": VERSION, **plain}
+    return {"version": VERSION, **plain(dataclasses.asdict(options))}
 
 
 def options_from_json(kind: type[Options], values: Any) -> Options:
@@ -60,8 +61,7 @@ def options_from_json(kind: type[Options], values: Any) -> Options:
     hints = get_type_hints(kind)
     given = {name: value for name, value in values.items() if name != "version"}
     for name in given.keys() ^ hints.keys():
-        what = "has no option" if name in given else "lacks the option"
-        raise ValueError(f"it {what} {name}" if name in hints else f"{name} is no option")
+        raise ValueError(f"it lacks the option {name}" if name in hints else f"{name} is no option")
     return kind(**{name: _read(hints[name], value, name) for name, value in given.items()})
 
 
@@ -76,14 +76,9 @@ def _read(kind: Any, value: Any, name: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{name} must be a list, not {value!r}")
         return tuple(_read(inside[0], one, name) for one in value)
-    if kind is Path:
-        kind, make = str, Path
-    elif origin is Literal:
-        kind, make = str, str
-    else:
-        make = kind
+    written_as: Any = str if kind is Path or origin is Literal else kind
     # JSON has one kind of number; a bool is none.
-    accepted = (int, float) if kind is float else kind
+    accepted = (int, float) if written_as is float else written_as
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
-    return make(value)  # pyright: ignore[reportArgumentType]
+        raise ValueError(f"{name} must be of type {written_as.__name__}, not {value!r}")
+    return Path(str(value)) if kind is Path else value

@@ -56,7 +56,7 @@ class SuspectsConfig(TrainConfig):
 
 
 class SuspectsJob(NamedTuple):
-    """Hold what `run` needs, checked.
+    """Hold what `find_suspects` needs, checked.
 
     Attributes:
         config: the options.
@@ -126,7 +126,7 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
         config: the options.
 
     Returns:
-        The job for `run`.
+        The job for `find_suspects`.
 
     Raises:
         ValueError: for an option out of range, data or noise that cannot be had, a folder that
@@ -169,7 +169,7 @@ def find_suspects(
     order of the data, as cleanlab takes them).
 
     Args:
-        job: as from `prepare`.
+        job: as from `prepare_suspects`.
         command: the command line, for the record.
         reporter: told of every evaluation under the name of the run's folder.
 
