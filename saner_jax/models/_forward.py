@@ -25,6 +25,7 @@ def forward_of(model: Any) -> Forward:
         The function. Statistics come back changed with `train=True` only.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from saner_jax.models import MLP
         >>> model = MLP(num_classes=3)
         >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 2, 1)))
