@@ -49,28 +49,28 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--rate 1.5", "rate must be a number from 0 to 1, not 1.5"),
-        ("--rate -0.1", "rate must be a number from 0 to 1, not -0.1"),
-        ("--rate forty", "rate must be a number from 0 to 1, not 'forty'"),
-        ("--rate nan", "rate must be a number from 0 to 1, not nan"),
-        ("--rate=", "rate must be a number from 0 to 1, not ''"),
-        ("--alpha 2", "alpha must be a number from 0 to 1, not 2.0"),
+        ("--rate 1.5", "rate must be a number from 0 to 1, got 1.5"),
+        ("--rate -0.1", "rate must be a number from 0 to 1, got -0.1"),
+        ("--rate forty", "rate must be a number from 0 to 1, got 'forty'"),
+        ("--rate nan", "rate must be a number from 0 to 1, got nan"),
+        ("--rate=", "rate must be a number from 0 to 1, got ''"),
+        ("--alpha 2", "alpha must be a number from 0 to 1, got 2.0"),
         ("--alpha-warmup-fraction -1", "alpha_warmup_fraction must be a number from 0 to 1"),
-        ("--rho -1", "rho must be a number of at least 0, not -1.0"),
-        ("--rho inf", "rho must be a number of at least 0, not inf"),
-        ("--rho -inf", "rho must be a number of at least 0, not -inf"),
+        ("--rho -1", "rho must be a number of at least 0, got -1.0"),
+        ("--rho inf", "rho must be a number of at least 0, got inf"),
+        ("--rho -inf", "rho must be a number of at least 0, got -inf"),
         ("--learning-rate -1", "learning_rate must be a number of at least 0"),
-        ("--momentum 1", "momentum must be below 1, not 1.0"),
-        ("--weight-decay x", "weight_decay must be a number of at least 0, not 'x'"),
-        ("--epochs 0", "epochs must be a whole number of at least 1, not 0"),
-        ("--epochs 1.5", "epochs must be a whole number of at least 1, not '1.5'"),
-        ("--seeds 0", "seeds must be a whole number of at least 1, not 0"),
-        ("--first-seed -1", "first_seed must be a whole number of at least 0, not -1"),
+        ("--momentum 1", "momentum must be below 1, got 1.0"),
+        ("--weight-decay x", "weight_decay must be a number of at least 0, got 'x'"),
+        ("--epochs 0", "epochs must be a whole number of at least 1, got 0"),
+        ("--epochs 1.5", "epochs must be a whole number of at least 1, got '1.5'"),
+        ("--seeds 0", "seeds must be a whole number of at least 1, got 0"),
+        ("--first-seed -1", "first_seed must be a whole number of at least 0, got -1"),
         ("--first-seed 4294967295", "first_seed must leave all seeds below 2**32"),
-        ("--batch-size 0", "batch_size must be a whole number of at least 1, not 0"),
+        ("--batch-size 0", "batch_size must be a whole number of at least 1, got 0"),
         ("--batch-size 5000", "batch_size must be at most 1437"),
-        ("--hidden-widths 3 a", "hidden_widths must be whole numbers of at least 1, not 'a'"),
-        ("--norm batch", "norm must be none for mlp, not 'batch'"),
+        ("--hidden-widths 3 a", "hidden_widths must be whole numbers of at least 1, got 'a'"),
+        ("--norm batch", "norm must be none for mlp, got 'batch'"),
         ("--perturb-mask last", "perturb_mask must be one of all, normalization_only"),
         (
             "--perturb-mask normalization_only",
@@ -114,7 +114,7 @@ def test_a_process_ends_with_code_2_and_without_traceback(tmp_path):
     ended = python("-m", "saner_jax.cli", "compare", "--rate", "1.5", cwd=tmp_path)
     assert ended.returncode == 2
     assert ended.stdout == ""
-    assert ended.stderr == "saner-jax compare: rate must be a number from 0 to 1, not 1.5\n"
+    assert ended.stderr == "saner-jax compare: rate must be a number from 0 to 1, got 1.5\n"
 
 
 @pytest.mark.slow

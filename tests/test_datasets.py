@@ -57,13 +57,13 @@ def test_images_of_one_channel_may_leave_it_out(tmp_path):
     ("changes", "words"),
     [
         ({"test_labels": None, "train_labels": None}, "lacks train_labels, test_labels"),
-        ({"train_images": np.zeros((12, 4, 5, 3))}, "train_images must be uint8 .* not float64"),
-        ({"train_images": np.zeros((12, 60), np.uint8)}, r"not uint8 \(12, 60\)"),
+        ({"train_images": np.zeros((12, 4, 5, 3))}, "train_images must be uint8 .* got float64"),
+        ({"train_images": np.zeros((12, 60), np.uint8)}, r"got uint8 \(12, 60\)"),
         ({"train_images": np.zeros((0, 4, 5, 3), np.uint8)}, "none of them 0"),
         ({"test_images": np.zeros((6, 5, 5, 3), np.uint8)}, "differ in size"),
         ({"train_labels": np.arange(11)}, "train_labels must be 12 integers, one per image"),
-        ({"train_labels": np.zeros(12)}, "train_labels must be 12 integers.* not float64"),
-        ({"test_labels": np.arange(6) - 1}, "test_labels must count from 0, not from -1"),
+        ({"train_labels": np.zeros(12)}, "train_labels must be 12 integers.* got float64"),
+        ({"test_labels": np.arange(6) - 1}, "test_labels must count from 0, got labels from -1"),
         ({"test_labels": np.arange(6) + 2**40}, "more classes than the 12 training images"),
         (
             {"train_labels": np.zeros(12, np.uint8), "test_labels": np.zeros(6, np.uint8)},
@@ -91,7 +91,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match=r"dataset must be .* or of a folder of images, not 'x'"):
+    with pytest.raises(ValueError, match=r"dataset must be .* or of a folder of images, got 'x'"):
         load("x")
 
 

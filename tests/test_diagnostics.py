@@ -223,16 +223,16 @@ def test_half_precision_is_added_up_in_float32():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"is_noisy": IS_NOISY[:3]}, r"is_noisy must have the shape \(11,\), not \(3,\)"),
-        ({"is_noisy": IS_NOISY[:, None]}, r"is_noisy must have the shape \(11,\), not \(11, 1\)"),
+        ({"is_noisy": IS_NOISY[:3]}, r"is_noisy must have the shape \(11,\), got \(3,\)"),
+        ({"is_noisy": IS_NOISY[:, None]}, r"is_noisy must have the shape \(11,\), got \(11, 1\)"),
         ({"microbatch_size": 0}, "microbatch_size must be a whole number of at least 1, got 0"),
-        ({"batch": (X, Y[:4])}, "arrays of batch must count the same .*, not 4 and 11"),
-        ({"batch": (X[:0], Y[:0])}, "at least 1, not 0"),
+        ({"batch": (X, Y[:4])}, "arrays of batch must count the same .*, got 4 and 11"),
+        ({"batch": (X[:0], Y[:0])}, "at least 1, got 0"),
         ({"batch": (X, 3)}, "batch must hold arrays, each with a first axis"),
         ({"batch": ()}, "batch must hold arrays"),
         (
             {"example_losses": lambda p, batch: losses(p, batch).mean()},
-            r"one loss per example: expected the shape \(11,\), not \(\)",
+            r"one loss per example: expected the shape \(11,\), got \(\)",
         ),
     ],
 )

@@ -46,14 +46,14 @@ def test_explain_writes_its_pictures_and_numbers(tmp_path, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["explain", "--epochs", "0"]) == 2
-    assert "epochs must be a whole number of at least 1, not 0" in capsys.readouterr().err
+    assert "epochs must be a whole number of at least 1, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--seeds 0", "seeds must be a whole number of at least 1, not 0"),
-        ("--seeds 4294967297", "seeds must be at most 2**32, not 4294967297"),
+        ("--seeds 0", "seeds must be a whole number of at least 1, got 0"),
+        ("--seeds 4294967297", "seeds must be at most 2**32, got 4294967297"),
         ("--output-folder .", "output_folder '.' exists"),
         ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),
     ],

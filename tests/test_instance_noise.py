@@ -88,10 +88,10 @@ def test_bytes_are_normalized_by_channel():
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (np.zeros((2, 4)), r"images must be \(3, ...\), one per label, not \(2, 4\)"),
-        (np.zeros(3), r"images must be \(3, ...\), one per label, not \(3,\)"),
+        (np.zeros((2, 4)), r"images must be \(3, ...\), one per label, got \(2, 4\)"),
+        (np.zeros(3), r"images must be \(3, ...\), one per label, got \(3,\)"),
         (np.full((3, 4), np.nan), "images must be finite"),
-        (np.zeros((3, 4), np.uint8), r"uint8 \(n, h, w, channels\), not uint8 \(3, 4\)"),
+        (np.zeros((3, 4), np.uint8), r"uint8 \(n, h, w, channels\), got uint8 \(3, 4\)"),
         (np.zeros((3, 2, 2, 1), int), "images must be floating and normalized, or uint8"),
     ],
 )
@@ -162,10 +162,10 @@ def test_a_perfect_model_gives_every_rate_from_none_to_all():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"kind": 4}, "kind must be 1, 2 or 3, not 4"),
-        ({"rate": 0.01}, r"rate must lie in \[0.5000, 1.0000\] for these posteriors, not 0.01"),
-        ({"rate": 2}, "rate must be a fraction from 0 to 1, not 2"),
-        ({"true_labels": [0]}, r"one row for each of 1 labels \(at least one\), not 2"),
+        ({"kind": 4}, "kind must be 1, 2 or 3, got 4"),
+        ({"rate": 0.01}, r"rate must lie in \[0.5000, 1.0000\] for these posteriors, got 0.01"),
+        ({"rate": 2}, "rate must be a fraction from 0 to 1, got 2"),
+        ({"true_labels": [0]}, r"one row for each of 1 labels \(at least one\), got 2"),
         ({"true_labels": [0, 3]}, r"must lie in \[0, 3\)"),
         ({"posteriors": [[1, 1, 0], [0, 1, 0]]}, "posteriors must have rows that sum to 1"),
         ({"posteriors": [1, 0, 0]}, "posteriors must have rows of at least two classes"),

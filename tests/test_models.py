@@ -451,12 +451,12 @@ def test_models_without_statistics_are_the_same_in_training(name):
 BAD = {
     "model must be one of mlp, resnet8": {"name": "resnet9"},
     "norm must be one of batch, layer, group, none": {"name": "resnet18", "norm": "instance"},
-    "norm must be layer for vit_tiny, not 'batch'": {"name": "vit_tiny", "norm": "batch"},
-    "norm must be none for mlp, not 'layer'": {"name": "mlp", "norm": "layer"},
-    "width must be 1 for mlp, not 2": {"name": "mlp", "width": 2},
-    "width must be a number of at least 0.0625, not 0": {"name": "resnet8", "width": 0},
-    "width must be a number of at least 0.0625, not -1": {"name": "wrn40_2", "width": -1},
-    "width must be a number of at least 0.0625, not nan": {
+    "norm must be layer for vit_tiny, got 'batch'": {"name": "vit_tiny", "norm": "batch"},
+    "norm must be none for mlp, got 'layer'": {"name": "mlp", "norm": "layer"},
+    "width must be 1 for mlp, got 2": {"name": "mlp", "width": 2},
+    "width must be a number of at least 0.0625, got 0": {"name": "resnet8", "width": 0},
+    "width must be a number of at least 0.0625, got -1": {"name": "wrn40_2", "width": -1},
+    "width must be a number of at least 0.0625, got nan": {
         "name": "resnet18",
         "width": float("nan"),
     },
@@ -470,9 +470,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(sentence):
 
 
 def test_models_refuse_what_they_cannot_compute():
-    with pytest.raises(ValueError, match="sides that 4 divides, not 10 x 8"):
+    with pytest.raises(ValueError, match="sides that 4 divides, got 10 x 8"):
         jax.eval_shape(TINY["vit"].init, KEY, images_of(1, 10, 8))
-    with pytest.raises(ValueError, match="depth must be 4 and a multiple of 6, not 12"):
+    with pytest.raises(ValueError, match="depth must be 4 and a multiple of 6, got 12"):
         jax.eval_shape(WideResNet(num_classes=3, depth=12).init, KEY, images_of(1))
     with pytest.raises(ValueError, match="norm must be one of"):
         jax.eval_shape(TINY["resnet"].clone(norm="weight").init, KEY, images_of(1))

@@ -120,14 +120,14 @@ def test_a_generator_may_stand_in_for_the_seed():
 @pytest.mark.parametrize(
     ("labels", "rate", "num_classes", "words"),
     [
-        ([0, 1], 1.5, 2, "rate must be a fraction from 0 to 1, not 1.5"),
+        ([0, 1], 1.5, 2, "rate must be a fraction from 0 to 1, got 1.5"),
         ([0, 1], -0.1, 2, "rate must be a fraction"),
-        ([0, 1], float("nan"), 2, "rate must be a fraction from 0 to 1, not nan"),
+        ([0, 1], float("nan"), 2, "rate must be a fraction from 0 to 1, got nan"),
         ([0, 0], 0.5, 1, "num_classes must be at least 2"),
-        ([0, 2], 0.5, 2, r"must lie in \[0, 2\), not in \[0, 2\]"),
-        ([-1, 0], 0.5, 2, r"must lie in \[0, 2\), not in \[-1, 0\]"),
-        ([0.0, 1.0], 0.5, 2, "one row of integers, not float64"),
-        ([[0], [1]], 0.5, 2, r"one row of integers, not int64 \(2, 1\)"),
+        ([0, 2], 0.5, 2, r"must lie in \[0, 2\), got values in \[0, 2\]"),
+        ([-1, 0], 0.5, 2, r"must lie in \[0, 2\), got values in \[-1, 0\]"),
+        ([0.0, 1.0], 0.5, 2, "one row of integers, got float64"),
+        ([[0], [1]], 0.5, 2, r"one row of integers, got int64 \(2, 1\)"),
     ],
 )
 def test_values_out_of_range_are_refused_in_a_sentence(name, labels, rate, num_classes, words):
@@ -234,13 +234,13 @@ def test_many_draws_realize_a_matrix():
 @pytest.mark.parametrize(
     ("labels", "matrix", "words"),
     [
-        ([0], [[1, 0]], r"matrix must be square, not \(1, 2\)"),
-        ([0], [0.5, 0.5], r"matrix must have rows of at least two classes, not \(2,\)"),
-        ([0], [[1.0]], r"matrix must have rows of at least two classes, not \(1, 1\)"),
+        ([0], [[1, 0]], r"matrix must be square, got \(1, 2\)"),
+        ([0], [0.5, 0.5], r"matrix must have rows of at least two classes, got \(2,\)"),
+        ([0], [[1.0]], r"matrix must have rows of at least two classes, got \(1, 1\)"),
         ([0], [[1.5, -0.5], [0, 1]], "matrix must hold finite probabilities of at least 0"),
         ([0], [[np.nan, 1], [0, 1]], "matrix must hold finite probabilities"),
         ([0], [[0.5, 0.49], [0, 1]], "matrix must have rows that sum to 1, but one is off by 0.01"),
-        ([2], [[1, 0], [0, 1]], r"must lie in \[0, 2\), not in \[2, 2\]"),
+        ([2], [[1, 0], [0, 1]], r"must lie in \[0, 2\), got values in \[2, 2\]"),
     ],
 )
 def test_a_matrix_that_is_none_is_refused_in_a_sentence(labels, matrix, words):
@@ -251,12 +251,12 @@ def test_a_matrix_that_is_none_is_refused_in_a_sentence(labels, matrix, words):
 @pytest.mark.parametrize("name", [name for name in NOISE_TYPES if "cifar" in name])
 def test_cifar_maps_refuse_other_numbers_of_classes(name):
     needed = classes_of(name, None)
-    with pytest.raises(ValueError, match=f"maps the {needed} classes of CIFAR-{needed}, not 7"):
+    with pytest.raises(ValueError, match=f"maps the {needed} classes of CIFAR-{needed}, got 7"):
         NOISE_TYPES[name]([0, 1], 0.5, num_classes=7, seed=0)
 
 
 def test_unknown_choices_are_refused_in_a_sentence():
-    with pytest.raises(ValueError, match='counted must be "eligible" or "all", not \'some\''):
+    with pytest.raises(ValueError, match='counted must be "eligible" or "all", got \'some\''):
         asymmetric_cifar10([0], 0.5, seed=0, counted="some")
-    with pytest.raises(ValueError, match="target must be one of superclass, block5, next, not 'x'"):
+    with pytest.raises(ValueError, match="target must be one of superclass, block5, next, got 'x'"):
         asymmetric_cifar100([0], 0.5, seed=0, target="x")

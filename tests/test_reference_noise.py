@@ -140,13 +140,13 @@ def test_the_hash_is_of_little_endian_int64():
 
 def test_wrong_values_are_refused_in_a_sentence():
     images = np.zeros((2, 3, 1, 1), np.float32)
-    with pytest.raises(ValueError, match="maps 10 or 100 classes of CIFAR, not 7"):
+    with pytest.raises(ValueError, match="maps 10 or 100 classes of CIFAR, got 7"):
         reference_asymmetric([0], 0.5, num_classes=7, seed=0)
-    with pytest.raises(ValueError, match="rate must be a fraction from 0 to 1, not 2"):
+    with pytest.raises(ValueError, match="rate must be a fraction from 0 to 1, got 2"):
         reference_symmetric([0], 2, num_classes=7, seed=0)
     with pytest.raises(ValueError, match="Seed must be between 0 and"):
         reference_symmetric([0], 0.5, num_classes=7, seed=-1)
     with pytest.raises(ValueError, match=r"images must be float32 \(1, channels, h, w\)"):
         reference_dependent([0], images, 0.5, num_classes=2, seed=0)
-    with pytest.raises(ValueError, match="one per label, not float64"):
+    with pytest.raises(ValueError, match="one per label, got float64"):
         reference_dependent([0, 1], images.astype(float), 0.5, num_classes=2, seed=0)

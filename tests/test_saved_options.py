@@ -50,11 +50,11 @@ def test_a_new_path_comes_back_as_a_path():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 99}, "the version of its options must be 1, not 99"),
-        ({"rho": "large"}, "rho must be of type float, not 'large'"),
-        ({"seed": True}, "seed must be of type int, not True"),
+        ({"version": 99}, "the version of its options must be 1, got 99"),
+        ({"rho": "large"}, "rho must be of type float, got 'large'"),
+        ({"seed": True}, "seed must be of type int, got True"),
         ({"hidden_widths": 8}, "hidden_widths must be a list"),
-        ({"data_dir": 3}, "data_dir must be of type str, not 3"),
+        ({"data_dir": 3}, "data_dir must be of type str, got 3"),
         ({"wings": 2}, "wings is no option"),
     ],
 )

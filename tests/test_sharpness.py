@@ -344,17 +344,17 @@ def test_half_precision_is_taken():
     ("function", "changes", "message"),
     [
         (m_sharpness, {"m": 0}, ": m must be a whole number of at least 1, got 0"),
-        (m_sharpness, {"rho": -1}, "^rho must be a finite number of at least 0, not -1"),
-        (m_sharpness, {"rho": np.inf}, "^rho must be a finite number of at least 0, not inf"),
-        (m_sharpness, {"rho": np.nan}, "^rho must be a finite number of at least 0, not nan"),
-        (m_sharpness, {"rho": "1"}, "^rho must be a finite number of at least 0, not '1'"),
+        (m_sharpness, {"rho": -1}, "^rho must be a finite number of at least 0, got -1"),
+        (m_sharpness, {"rho": np.inf}, "^rho must be a finite number of at least 0, got inf"),
+        (m_sharpness, {"rho": np.nan}, "^rho must be a finite number of at least 0, got nan"),
+        (m_sharpness, {"rho": "1"}, "^rho must be a finite number of at least 0, got '1'"),
         (hessian_eigenvalues, {"k": 0}, ": k must be a whole number of at least 1, got 0"),
         (hessian_eigenvalues, {"seed": -1}, ": seed must be a whole number of at least 0, got -1"),
-        (hessian_eigenvalues, {"tolerance": 1.0}, "^tolerance must be a number from 0 .*, not 1.0"),
+        (hessian_eigenvalues, {"tolerance": 1.0}, "^tolerance must be a number from 0 .*, got 1.0"),
         (
             hessian_eigenvalues,
             {"largest": "LA"},
-            "^largest must be one of algebraic, magnitude, not 'LA'",
+            "^largest must be one of algebraic, magnitude, got 'LA'",
         ),
         (hessian_eigenvalues, {"microbatch_size": 0}, ": microbatch_size must be .*, got 0"),
         (hessian_trace, {"num_samples": 0}, ": num_samples must be a whole number .*, got 0"),
@@ -363,11 +363,11 @@ def test_half_precision_is_taken():
             (function, changes, message)
             for function in (m_sharpness, hessian_eigenvalues, hessian_trace)
             for changes, message in (
-                ({"batch": (jnp.ones((3, 16)), jnp.ones(2))}, "arrays of batch .*, not 2 and 3"),
+                ({"batch": (jnp.ones((3, 16)), jnp.ones(2))}, "arrays of batch .*, got 2 and 3"),
                 ({"batch": {}}, "batch must hold arrays"),
                 (
                     {"example_losses": lambda p, b: jnp.mean(mlp(p, b))},
-                    r"expected the shape \(10,\), not \(\)",
+                    r"expected the shape \(10,\), got \(\)",
                 ),
             )
         ),

@@ -180,8 +180,8 @@ def test_labels_of_a_file_meet_their_examples(tmp_path):
 
 
 BAD_LABELS = {
-    "index,label\n0,9\n": r"line 2: label must lie in \[0, 3\), not 9",
-    "index,label\n0,x\n": "line 2: label must be a whole number, not 'x'",
+    "index,label\n0,9\n": r"line 2: label must lie in \[0, 3\), got 9",
+    "index,label\n0,x\n": "line 2: label must be a whole number, got 'x'",
     "index,label\n0,1\n0,2\n": "line 3: example 0 is listed twice",
     "index,label\n9,1\n": "lists none of the 3 training examples",
     "index\n0\n": "label is missing",

@@ -30,7 +30,7 @@ def num_examples(batch: Any) -> int:
     counts = sorted({shape[0] for shape in shapes})
     if len(counts) > 1 or counts[0] == 0:
         found = " and ".join(map(str, counts))
-        raise ValueError(f"arrays of batch must count the same examples, at least 1, not {found}")
+        raise ValueError(f"arrays of batch must count the same examples, at least 1, got {found}")
     return counts[0]
 
 
@@ -40,6 +40,6 @@ def losses_of(example_losses: ExampleLosses, params: Any, batch: Any) -> jax.Arr
     if jnp.shape(losses) != expected:
         raise ValueError(
             "example_losses must return one loss per example: expected the shape "
-            f"{expected}, not {jnp.shape(losses)}"
+            f"{expected}, got {jnp.shape(losses)}"
         )
     return losses

@@ -17,7 +17,7 @@ def is_count(value: Any, least: int) -> bool:
 def check_count(name: str, value: Any, *, least: int = 1) -> None:
     """Refuse anything but a whole number of at least `least`."""
     if not is_count(value, least):
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> None:

@@ -213,7 +213,7 @@ def separate_noisy_gradient(
     """
     count, is_noisy = num_examples(batch), jnp.asarray(is_noisy, bool)
     if is_noisy.shape != (count,):
-        raise ValueError(f"is_noisy must have the shape {(count,)}, not {is_noisy.shape}")
+        raise ValueError(f"is_noisy must have the shape {(count,)}, got {is_noisy.shape}")
     params = jax.tree.map(jnp.asarray, params)
     parts = (
         _two_gradients(example_losses, params, *part, count)

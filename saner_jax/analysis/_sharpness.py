@@ -81,7 +81,7 @@ def m_sharpness(
     """
     check_whole("m_sharpness", "m", m)
     if not (is_number(rho) and 0 <= rho < math.inf):
-        raise ValueError(f"rho must be a finite number of at least 0, not {rho!r}")
+        raise ValueError(f"rho must be a finite number of at least 0, got {rho!r}")
     groups = microbatches("m_sharpness", batch, m)
     # All are dispatched before the first is waited for.
     changes = [_climb(example_losses, params, group, float(rho)) for group in groups]
@@ -147,9 +147,9 @@ def hessian_eigenvalues(
     check_whole("hessian_eigenvalues", "k", k)
     check_whole("hessian_eigenvalues", "seed", seed, least=0)
     if largest not in _KINDS:
-        raise ValueError(f"largest must be one of {', '.join(_KINDS)}, not {largest!r}")
+        raise ValueError(f"largest must be one of {', '.join(_KINDS)}, got {largest!r}")
     if not (is_number(tolerance) and 0 <= tolerance < 1):
-        raise ValueError(f"tolerance must be a number from 0 to below 1, not {tolerance!r}")
+        raise ValueError(f"tolerance must be a number from 0 to below 1, got {tolerance!r}")
     product, n, precision = _products(
         "hessian_eigenvalues", example_losses, params, batch, microbatch_size
     )

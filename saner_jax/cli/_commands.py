@@ -42,7 +42,7 @@ def _train(arguments: Sequence[str]) -> int:
 
     preset, rest = _take_option("--preset", arguments)
     if preset is not None and preset not in PRESETS:
-        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
     default = TrainConfig() if preset is None else PRESETS[preset]
     config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
     with _refusals():
@@ -156,8 +156,8 @@ def _data(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"usage: saner-jax data ACTION [options]\n\nactions:\n{''.join(rows)}")
         return 0
     if not arguments or arguments[0] not in actions:
-        what = f"not {arguments[0]!r}" if arguments else "and none is given"
-        raise UsageError(f"the action must be one of {', '.join(actions)}, {what}")
+        what = repr(arguments[0]) if arguments else "none"
+        raise UsageError(f"the action must be one of {', '.join(actions)}, got {what}")
     config_type, act = actions[arguments[0]]
     return _act(f"data {arguments[0]}", config_type, act, arguments[1:])
 

@@ -144,7 +144,7 @@ def prepare_cifar(
         ImportError: without tensorflow-datasets.
     """
     if name not in CIFAR:
-        raise ValueError(f"dataset must be one of {', '.join(CIFAR)}, not {name!r}")
+        raise ValueError(f"dataset must be one of {', '.join(CIFAR)}, got {name!r}")
     folder = tfds_folder(data_dir)
     layout = CIFAR[name] if layout is None else layout
     if archive is None:

@@ -54,7 +54,7 @@ def load(
         return read_image_folder(path, image_size=image_size)
     raise ValueError(
         f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz file or of a'
-        f" folder of images, not {str(name)!r}"
+        f" folder of images, got {str(name)!r}"
     )
 
 

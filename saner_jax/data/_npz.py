@@ -85,15 +85,17 @@ def _checked_split(
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"{path}: {split}_images must be uint8 (n, h, w) or (n, h, w, channels), none of them"
-            f" 0, not {images.dtype} {images.shape}"
+            f" 0, got {images.dtype} {images.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
         raise ValueError(
             f"{path}: {split}_labels must be {len(images)} integers, one per image,"
-            f" not {labels.dtype} {labels.shape}"
+            f" got {labels.dtype} {labels.shape}"
         )
     if labels.min() < 0:
-        raise ValueError(f"{path}: {split}_labels must count from 0, not from {labels.min()}")
+        raise ValueError(
+            f"{path}: {split}_labels must count from 0, got labels from {labels.min()}"
+        )
     return (images[..., None] if images.ndim == 3 else images), labels
 
 
@@ -113,7 +115,7 @@ def _checked_names(
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) < 2:
         raise ValueError(
             f"{path}: class_names must be a row of two or more strings,"
-            f" not {names.dtype} {names.shape}"
+            f" got {names.dtype} {names.shape}"
         )
     if largest_label >= len(names):
         raise ValueError(f"{path}: a label of {largest_label} has no entry in class_names")

@@ -49,7 +49,7 @@ def load_data(config: RunConfig) -> Dataset:
     if config.num_train > total:
         raise ValueError(
             f"num_train must be at most {total}, the number of training images of"
-            f" {config.dataset}, not {config.num_train}"
+            f" {config.dataset}, got {config.num_train}"
         )
     rows = _even_sample(dataset.train_labels, config.num_train)
     return dataset._replace(

@@ -61,7 +61,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
     if config.batch_size > num_train:
         raise ValueError(
             f"batch_size must be at most {num_train}, the number of training images of"
-            f" {config.dataset}, not {config.batch_size}"
+            f" {config.dataset}, got {config.batch_size}"
         )
     build_model(config, dataset)  # refuses what does not fit
     noisy = tuple(draw_noise(config, dataset, seed) for seed in config.all_seeds)

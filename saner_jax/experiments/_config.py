@@ -215,13 +215,13 @@ def check_compare(config: CompareConfig) -> None:
         >>> check_compare(CompareConfig(rate=1.5))
         Traceback (most recent call last):
             ...
-        ValueError: rate must be a number from 0 to 1, not 1.5
+        ValueError: rate must be a number from 0 to 1, got 1.5
     """
     check_run(config)
     _check_whole(config, "seeds", 1)
     _check_whole(config, "first_seed", 0)
     if config.first_seed + config.seeds > 2**32:
-        raise ValueError(f"first_seed must leave all seeds below 2**32, not {config.first_seed!r}")
+        raise ValueError(f"first_seed must leave all seeds below 2**32, got {config.first_seed!r}")
     if not config.methods or len(set(config.methods)) < len(config.methods):
         raise ValueError("methods must name at least one method, and none of them twice")
 
@@ -239,19 +239,19 @@ def check_train(config: TrainConfig) -> None:
         >>> check_train(TrainConfig(validation_fraction=1.0))
         Traceback (most recent call last):
             ...
-        ValueError: validation_fraction must be below 1, not 1.0
+        ValueError: validation_fraction must be below 1, got 1.0
     """
     check_run(config)
     _check_whole(config, "seed", 0)
     if config.seed >= 2**32:
-        raise ValueError(f"seed must be below 2**32, not {config.seed!r}")
+        raise ValueError(f"seed must be below 2**32, got {config.seed!r}")
     _check_number(config, "validation_fraction", most=1, below=True)
     _check_whole(config, "num_folds", 0)
     if config.num_folds == 1:
         raise ValueError("num_folds must be 0, or at least 2 to leave something to train on")
     _check_whole(config, "fold", 0)
     if config.fold >= max(config.num_folds, 1):
-        raise ValueError(f"fold must be below num_folds, not {config.fold} of {config.num_folds}")
+        raise ValueError(f"fold must be below num_folds, got {config.fold} of {config.num_folds}")
     _check_whole(config, "evaluate_every_epochs", 1)
     _check_whole(config, "checkpoint_every_epochs", 1)
     for name in ("steps_per_dispatch", "devices", "num_processes"):
@@ -276,11 +276,11 @@ def check_explain(config: ExplainConfig) -> None:
         >>> check_explain(ExplainConfig(epochs=0))
         Traceback (most recent call last):
             ...
-        ValueError: epochs must be a whole number of at least 1, not 0
+        ValueError: epochs must be a whole number of at least 1, got 0
     """
     _check_whole(config, "seeds", 1)
     if config.seeds > 2**32:
-        raise ValueError(f"seeds must be at most 2**32, not {config.seeds!r}")
+        raise ValueError(f"seeds must be at most 2**32, got {config.seeds!r}")
     _check_whole(config, "epochs", 1)
 
 
@@ -330,11 +330,11 @@ def check_run(config: RunConfig) -> None:
             _check_whole(config, name, 1)
     if config.warmup_epochs >= config.epochs:
         raise ValueError(
-            f"warmup_epochs must be below epochs, not {config.warmup_epochs!r} of {config.epochs}"
+            f"warmup_epochs must be below epochs, got {config.warmup_epochs!r} of {config.epochs}"
         )
     for width in config.hidden_widths:
         if not is_count(width, 1):
-            raise ValueError(f"hidden_widths must be whole numbers of at least 1, not {width!r}")
+            raise ValueError(f"hidden_widths must be whole numbers of at least 1, got {width!r}")
     _check_choices(config)
 
 
@@ -354,7 +354,7 @@ def _check_choices(config: Any) -> None:
             if one not in get_args(choice):
                 listed = ", ".join(get_args(choice))
                 words = "among" if is_tuple else "one of"
-                raise ValueError(f"{name} must be {words} {listed}, not {one!r}")
+                raise ValueError(f"{name} must be {words} {listed}, got {one!r}")
 
 
 def _check_number(config: Any, name: str, most: float = math.inf, *, below: bool = False) -> None:
@@ -362,6 +362,6 @@ def _check_number(config: Any, name: str, most: float = math.inf, *, below: bool
     # A whole number may be too large for a float; NaN is not below anything.
     if not (is_number(value) and 0 <= value <= min(most, sys.float_info.max)):
         bound = "of at least 0" if most == math.inf else f"from 0 to {most}"
-        raise ValueError(f"{name} must be a number {bound}, not {value!r}")
+        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
     if below and value == most:
-        raise ValueError(f"{name} must be below {most}, not {value!r}")
+        raise ValueError(f"{name} must be below {most}, got {value!r}")

@@ -299,7 +299,7 @@ def _parts(
     if config.num_folds > num_examples:
         raise ValueError(
             f"num_folds must be at most {num_examples}, the number of training images of"
-            f" {config.dataset}, not {config.num_folds}"
+            f" {config.dataset}, got {config.num_folds}"
         )
     if config.num_folds:
         rows, held = held_out_fold(num_examples, config.num_folds, config.fold, config.seed)
@@ -308,12 +308,12 @@ def _parts(
     if config.batch_size > len(rows):
         raise ValueError(
             f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
-            f" to train on, not {config.batch_size}"
+            f" to train on, got {config.batch_size}"
         )
     layout = make_layout(config.devices or 1)
     if config.batch_size % layout.num_devices:
         raise ValueError(
-            f"batch_size must be a multiple of {layout.num_devices}, the number of devices, not"
+            f"batch_size must be a multiple of {layout.num_devices}, the number of devices, got"
             f" {config.batch_size}"
         )
     is_per_device = config.per_device_perturbation

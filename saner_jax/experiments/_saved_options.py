@@ -55,7 +55,7 @@ def options_from_json(kind: type[Options], values: Any) -> Options:
         raise ValueError("options must be an object")
     if values.get("version") != VERSION:
         raise ValueError(
-            f"the version of its options must be {VERSION}, not {values.get('version')!r}; another"
+            f"the version of its options must be {VERSION}, got {values.get('version')!r}; another"
             " version of saner-jax wrote them"
         )
     hints = get_type_hints(kind)
@@ -74,11 +74,11 @@ def _read(kind: Any, value: Any, name: str) -> Any:
         return _read(kind, value, name)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{name} must be a list, not {value!r}")
+            raise ValueError(f"{name} must be a list, got {value!r}")
         return tuple(_read(inside[0], one, name) for one in value)
     written_as: Any = str if kind is Path or origin is Literal else kind
     # JSON has one kind of number; a bool is none.
     accepted = (int, float) if written_as is float else written_as
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} must be of type {written_as.__name__}, not {value!r}")
+        raise ValueError(f"{name} must be of type {written_as.__name__}, got {value!r}")
     return Path(str(value)) if kind is Path else value

@@ -123,7 +123,7 @@ def decisions_of(path: Path, accept_top: int) -> tuple[np.ndarray, np.ndarray, n
         else:
             raise ValueError(
                 f"{path}, line {line}: decision must be empty, suggested, or the name or number of"
-                f" a class, not {decision!r}"
+                f" a class, got {decision!r}"
             )
     index = [numbers["index"] for *_, numbers in reviewed]
     if len(set(index)) < len(index):

@@ -77,20 +77,20 @@ def build(
         >>> build("resnet8", 10, norm="instance")
         Traceback (most recent call last):
             ...
-        ValueError: norm must be one of batch, layer, group, none, not 'instance'
+        ValueError: norm must be one of batch, layer, group, none, got 'instance'
     """
     if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}")
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}")
     if norm is not None:
         checked_norm(norm)
     if name in _ONLY_NORM:
         if norm not in (None, _ONLY_NORM[name]):
-            raise ValueError(f"norm must be {_ONLY_NORM[name]} for {name}, not {norm!r}")
+            raise ValueError(f"norm must be {_ONLY_NORM[name]} for {name}, got {norm!r}")
         if width != 1:
-            raise ValueError(f"width must be 1 for {name}, not {width!r}")
+            raise ValueError(f"width must be 1 for {name}, got {width!r}")
         return MODELS[name](num_classes=num_classes, dtype=dtype, **options)
     # WRN's 16 channels are the fewest of any.
     if not (math.isfinite(width) and width >= 1 / 16):
-        raise ValueError(f"width must be a number of at least 0.0625, not {width!r}")
+        raise ValueError(f"width must be a number of at least 0.0625, got {width!r}")
     norm = "batch" if norm is None else norm
     return MODELS[name](num_classes=num_classes, norm=norm, width=width, dtype=dtype, **options)

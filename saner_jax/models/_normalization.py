@@ -23,7 +23,7 @@ def checked_norm(norm: str) -> str:
         ValueError: for anything but one of `NORMS`.
     """
     if norm not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     return norm
 
 

@@ -98,7 +98,7 @@ class ViT(nn.Module):
 def _patches(images: jax.Array, side: int) -> jax.Array:
     n, h, w, c = images.shape
     if h % side or w % side:
-        raise ValueError(f"images must have sides that {side} divides, not {h} x {w}")
+        raise ValueError(f"images must have sides that {side} divides, got {h} x {w}")
     grid = jnp.reshape(images, (n, h // side, side, w // side, side, c))
     return jnp.reshape(jnp.swapaxes(grid, 2, 3), (n, h * w // side**2, side * side * c))
 

@@ -86,7 +86,7 @@ class WideResNet(nn.Module):
         """Map images `(n, h, w, c)` to logits `(n, num_classes)`."""
         num_blocks, rest = divmod(self.depth - 4, 6)
         if num_blocks < 1 or rest:
-            raise ValueError(f"depth must be 4 and a multiple of 6, not {self.depth!r}")
+            raise ValueError(f"depth must be 4 and a multiple of 6, got {self.depth!r}")
         hidden = _convolve(self, images, int(16 * self.width), 3)
         for base, stride in ((16, 1), (32, 2), (64, 2)):
             channels = int(base * self.widen * self.width)

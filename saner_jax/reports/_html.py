@@ -118,7 +118,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
         ('report.html', True)
     """
     if not folders:
-        raise ValueError("folders must name at least one run, and none is given")
+        raise ValueError("folders must name at least one run, got none")
     contents = [read_contents(Path(folder)) for folder in folders]
     if output_file is None:
         output_file = Path(folders[0], "report.html")

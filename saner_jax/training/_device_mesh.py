@@ -121,7 +121,7 @@ def make_layout(devices: int) -> Layout:
     if devices > jax.local_device_count():
         raise ValueError(
             f"devices must be at most {jax.local_device_count()}, the number of devices of kind"
-            f" {jax.default_backend()} of this process, not {devices}"
+            f" {jax.default_backend()} of this process, got {devices}"
         )
     chosen = [
         device

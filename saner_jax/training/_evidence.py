@@ -208,11 +208,11 @@ def read_evidence(folder: Path) -> Evidence:
         kind = {"index": "i", "labels": "i", "true_labels": "i", "is_held_out": "b"}.get(name, "f")
         if array.dtype.kind != kind or array.shape[:1] != num_examples:
             raise ValueError(
-                f"{path}: {name} must hold a number per example, not {array.dtype}{array.shape}"
+                f"{path}: {name} must hold a number per example, got {array.dtype}{array.shape}"
             )
     classes = evidence.probabilities.shape[1:]
     if len(num_examples) != 1 or len(classes) != 1:
-        raise ValueError(f"{path}: probabilities must have a row per example, not {classes}")
+        raise ValueError(f"{path}: probabilities must have a row per example, got {classes}")
     for name in ("labels", "true_labels"):
         labels = getattr(evidence, name)
         if labels.size and not (labels.min() >= 0 and labels.max() < classes[0]):

@@ -123,7 +123,7 @@ def make_train_step(
     """
     if statistics_from not in STATISTICS:
         raise ValueError(
-            f"statistics_from must be one of {', '.join(STATISTICS)}, not {statistics_from!r}"
+            f"statistics_from must be one of {', '.join(STATISTICS)}, got {statistics_from!r}"
         )
     update = optax.with_extra_args_support(tx).update
 
@@ -224,7 +224,7 @@ def batch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) ->
         (2, 3)
     """
     if not 1 <= batch_size <= num_examples:
-        raise ValueError(f"batch_size must lie in [1, {num_examples}], not {batch_size!r}")
+        raise ValueError(f"batch_size must lie in [1, {num_examples}], got {batch_size!r}")
     # A spawn key keeps these draws apart from those of `default_rng(seed)`, which noise uses.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
     num_steps = num_examples // batch_size

@@ -78,7 +78,7 @@ def asymmetric_cifar10(
     """
     _check_cifar_classes("asymmetric_cifar10", num_classes, 10)
     if counted not in ("eligible", "all"):
-        raise ValueError(f'counted must be "eligible" or "all", not {counted!r}')
+        raise ValueError(f'counted must be "eligible" or "all", got {counted!r}')
     if counted == "all":
         return flip_to(CIFAR10_TARGETS, true_labels, rate, num_classes, seed)
     true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
@@ -139,14 +139,14 @@ def asymmetric_cifar100(
     """
     _check_cifar_classes("asymmetric_cifar100", num_classes, 100)
     if target not in _CIFAR100_TARGETS:
-        raise ValueError(f"target must be one of {', '.join(_CIFAR100_TARGETS)}, not {target!r}")
+        raise ValueError(f"target must be one of {', '.join(_CIFAR100_TARGETS)}, got {target!r}")
     return flip_to(_CIFAR100_TARGETS[target], true_labels, rate, num_classes, seed)
 
 
 def _check_cifar_classes(name: str, num_classes: int, needed: int) -> None:
     if num_classes != needed:
         raise ValueError(
-            f"{name} noise maps the {needed} classes of CIFAR-{needed}, not {num_classes!r}"
+            f"{name} noise maps the {needed} classes of CIFAR-{needed}, got {num_classes!r}"
         )
 
 

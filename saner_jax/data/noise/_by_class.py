@@ -159,7 +159,7 @@ def transition(
     """
     matrix = checked_rows(matrix, "matrix")
     if matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"matrix must be square, not {matrix.shape}")
+        raise ValueError(f"matrix must be square, got {matrix.shape}")
     true_labels = checked_labels(true_labels, len(matrix))
     uniform = np.random.default_rng(seed).random(true_labels.size)
     return record(draw_from_rows(matrix[true_labels], uniform), true_labels, matrix)

@@ -161,7 +161,7 @@ def pmd(
         3. Two classes are treated like more; the authors have another formula for them.
     """
     if kind not in (1, 2, 3):
-        raise ValueError(f"kind must be 1, 2 or 3, not {kind!r}")
+        raise ValueError(f"kind must be 1, 2 or 3, got {kind!r}")
     posteriors = checked_rows(posteriors, "posteriors")
     num_examples, num_classes = posteriors.shape
     checked_setting(rate, num_classes)
@@ -169,7 +169,7 @@ def pmd(
     if not 0 < true_labels.size == num_examples:
         raise ValueError(
             f"posteriors must have one row for each of {true_labels.size} labels (at least one),"
-            f" not {num_examples}"
+            f" got {num_examples}"
         )
     second, first = np.argsort(posteriors, axis=1, kind="stable")[:, -2:].T
     each = np.arange(num_examples)
@@ -219,7 +219,7 @@ def _normalization(
     images: NDArray[Any], num_examples: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if images.ndim < 2 or len(images) != num_examples:
-        raise ValueError(f"images must be ({num_examples}, ...), one per label, not {images.shape}")
+        raise ValueError(f"images must be ({num_examples}, ...), one per label, got {images.shape}")
     if np.issubdtype(images.dtype, np.floating):
         if not np.isfinite(images).all():
             raise ValueError("images must be finite")
@@ -227,7 +227,7 @@ def _normalization(
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(
             "images must be floating and normalized, or uint8 (n, h, w, channels),"
-            f" not {images.dtype} {images.shape}"
+            f" got {images.dtype} {images.shape}"
         )
     mean, deviation = channel_statistics(images)
     # A channel of one value has nothing to scale.
@@ -251,7 +251,7 @@ def _kept(
     if not expected(high) <= rate <= expected(low):
         raise ValueError(
             f"rate must lie in [{expected(high):.4f}, {expected(low):.4f}] for these posteriors,"
-            f" not {rate!r}"
+            f" got {rate!r}"
         )
     while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if expected(middle) >= rate else (low, middle)

@@ -96,7 +96,7 @@ def human(
     Example:
         >>> human([6, 9, 9], "best", dataset="cifar10", folder="cifar_n")
         Traceback (most recent call last):
-        ValueError: kind of cifar10 must be one of aggre, random1, random2, random3, worse, not
+        ValueError: kind of cifar10 must be one of aggre, random1, random2, random3, worse, got
         'best'
 
     Source:
@@ -104,7 +104,7 @@ def human(
     """
     chosen = _chosen_kind(kind, dataset)
     if order not in ("tfds", "files"):
-        raise ValueError(f'order must be "tfds" or "files", not {order!r}')
+        raise ValueError(f'order must be "tfds" or "files", got {order!r}')
     file, order_file = (Path(folder) / name for name in _FILES[dataset])
     clean, noisy = _published(file, chosen)
     places = np.arange(clean.size) if ids is None else _numbers(ids, clean.size)
@@ -112,7 +112,7 @@ def human(
     if true_labels.size != places.size:
         raise ValueError(
             f"true_labels must be {places.size}, one for each"
-            f" {'image of ' + dataset if ids is None else 'of ids'}, not {true_labels.size}"
+            f" {'image of ' + dataset if ids is None else 'of ids'}, got {true_labels.size}"
         )
     if order == "tfds":
         places = _read_order(order_file, clean.size)[places]
@@ -194,7 +194,7 @@ class _Dtype:
     def __init__(self, code: str, *_: Any) -> None:
         self.code = "O" if code in ("O", "O8") else code
         if self.code not in ("O", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
-            raise pickle.UnpicklingError(f"labels must be integers, not {code!r}")
+            raise pickle.UnpicklingError(f"labels must be integers, got {code!r}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = {"<": "<", ">": ">", "|": "|"}[state[1]]
@@ -256,10 +256,10 @@ def _row(key: str, value: Any) -> NDArray[np.int64]:
 
 def _chosen_kind(kind: str, dataset: str) -> _Kind:
     if dataset not in _KINDS:
-        raise ValueError(f"dataset must be one of {', '.join(_KINDS)}, not {dataset!r}")
+        raise ValueError(f"dataset must be one of {', '.join(_KINDS)}, got {dataset!r}")
     if kind not in _KINDS[dataset]:
         raise ValueError(
-            f"kind of {dataset} must be one of {', '.join(_KINDS[dataset])}, not {kind!r}"
+            f"kind of {dataset} must be one of {', '.join(_KINDS[dataset])}, got {kind!r}"
         )
     return _KINDS[dataset][kind]
 
@@ -311,11 +311,11 @@ def _numbers(ids: ArrayLike, count: int) -> NDArray[np.int64]:
             raise ValueError('ids must be integers or like "train_00042"')
         given = np.array([int(part) for part in parts])
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise ValueError(f"ids must be one row, not {given.dtype} {given.shape}")
+        raise ValueError(f"ids must be one row, got {given.dtype} {given.shape}")
     if given.size and not 0 <= given.min() <= given.max() < count:
         raise ValueError(
-            f"ids must lie in [0, {count}), not in [{given.min()}, {given.max()}]; ids of test"
-            " images have no human labels"
+            f"ids must lie in [0, {count}), got values in [{given.min()}, {given.max()}]; ids of"
+            " test images have no human labels"
         )
     return given.astype(np.int64)
 

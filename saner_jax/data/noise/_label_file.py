@@ -50,7 +50,7 @@ def from_file(
         index, label = (whole(path, line, name, row[name]) for name in ("index", "label"))
         if not 0 <= label < num_classes:
             raise ValueError(
-                f"{path}, line {line}: label must lie in [0, {num_classes}), not {label}"
+                f"{path}, line {line}: label must lie in [0, {num_classes}), got {label}"
             )
         if index in given:
             raise ValueError(f"{path}, line {line}: example {index} is listed twice")
@@ -148,5 +148,5 @@ def whole(path: Path, line: int, name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(
-            f"{path}, line {line}: {name} must be a whole number, not {text!r}"
+            f"{path}, line {line}: {name} must be a whole number, got {text!r}"
         ) from None

@@ -48,11 +48,12 @@ def checked_labels(true_labels: ArrayLike, num_classes: int) -> NDArray[np.int32
     labels = np.asarray(true_labels)
     if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
         raise ValueError(
-            f"true_labels must be one row of integers, not {labels.dtype} {labels.shape}"
+            f"true_labels must be one row of integers, got {labels.dtype} {labels.shape}"
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < num_classes):
         raise ValueError(
-            f"true_labels must lie in [0, {num_classes}), not in [{labels.min()}, {labels.max()}]"
+            f"true_labels must lie in [0, {num_classes}), got values in [{labels.min()},"
+            f" {labels.max()}]"
         )
     return labels.astype(np.int32)
 
@@ -68,9 +69,9 @@ def checked_setting(rate: float, num_classes: int) -> None:
         ValueError: for either out of range.
     """
     if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2 to flip labels, not {num_classes!r}")
+        raise ValueError(f"num_classes must be at least 2 to flip labels, got {num_classes!r}")
     if not 0 <= rate <= 1:
-        raise ValueError(f"rate must be a fraction from 0 to 1, not {rate!r}")
+        raise ValueError(f"rate must be a fraction from 0 to 1, got {rate!r}")
 
 
 def checked_rows(rows: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -88,7 +89,7 @@ def checked_rows(rows: ArrayLike, name: str) -> NDArray[np.float64]:
     """
     table = np.asarray(rows, np.float64)
     if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError(f"{name} must have rows of at least two classes, not {table.shape}")
+        raise ValueError(f"{name} must have rows of at least two classes, got {table.shape}")
     if not (np.isfinite(table).all() and (table >= 0).all()):
         raise ValueError(f"{name} must hold finite probabilities of at least 0")
     error = np.abs(table.sum(axis=1) - 1).max(initial=0)

@@ -94,7 +94,7 @@ def reference_asymmetric(
     """
     if num_classes not in (10, 100):
         raise ValueError(
-            f"reference_asymmetric maps 10 or 100 classes of CIFAR, not {num_classes!r}"
+            f"reference_asymmetric maps 10 or 100 classes of CIFAR, got {num_classes!r}"
         )
     targets = CIFAR10_TARGETS if num_classes == 10 else next_class(100)
     true_labels, draws = _begin(true_labels, rate, num_classes, seed)
@@ -156,7 +156,7 @@ def reference_dependent(
     if images.ndim != 4 or len(images) != true_labels.size or images.dtype != np.float32:
         raise ValueError(
             f"images must be float32 ({true_labels.size}, channels, h, w), one per label,"
-            f" not {images.dtype} {images.shape}"
+            f" got {images.dtype} {images.shape}"
         )
     features = images.reshape(len(images), int(np.prod(images.shape[1:])))
     # All maps are drawn before the examples are chosen; one at a time it is the same stream.
