@@ -226,7 +226,7 @@ def test_half_precision_is_added_up_in_float32():
         ({"is_noisy": IS_NOISY[:3]}, r"is_noisy must have the shape \(11,\), got \(3,\)"),
         ({"is_noisy": IS_NOISY[:, None]}, r"is_noisy must have the shape \(11,\), got \(11, 1\)"),
         ({"microbatch_size": 0}, "microbatch_size must be a whole number of at least 1, got 0"),
-        ({"batch": (X, Y[:4])}, "arrays of batch must count the same .*, got 4 and 11"),
+        ({"batch": (X, Y[:4])}, "arrays of batch must have the same .*, got 4 and 11"),
         ({"batch": (X[:0], Y[:0])}, "at least 1, got 0"),
         ({"batch": (X, 3)}, "batch must hold arrays, each with a first axis"),
         ({"batch": ()}, "batch must hold arrays"),

@@ -1,1 +1,1 @@
-"""What every part of a step rests on: strengths, trees, precision, counts."""
+"""Helpers that the public packages share: strengths, trees, precision, averages, counts."""

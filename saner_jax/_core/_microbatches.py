@@ -1,4 +1,4 @@
-"""Batches of examples in parts that the device can hold, and the losses of their examples."""
+"""Cut a batch into microbatches that fit on the device, and compute its examples' losses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from saner_jax._core._numbers import check_whole
 
 ExampleLosses = Callable[[Any, Any], jax.Array]
-"""Parameters and a batch, a pytree of arrays `(n, ...)`, to one loss per example, `(n,)`."""
+"""A function (params, batch) -> losses `(n,)`; the batch is a pytree of arrays `(n, ...)`."""
 
 
 def microbatches(function: str, batch: Any, size: int | None) -> list[Any]:
-    """Cut a batch into parts of some size, the last of what is left over; None leaves it whole."""
+    """Cut a batch into parts of `size` examples, the last one smaller; None keeps it whole."""
     count = num_examples(batch)
     if size is None:
         return [batch]
@@ -23,19 +23,21 @@ def microbatches(function: str, batch: Any, size: int | None) -> list[Any]:
 
 
 def num_examples(batch: Any) -> int:
-    """Count the examples of a batch, at least 1; all its arrays must agree."""
+    """Return the number of examples in a batch; refuse 0, and arrays of different lengths."""
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
     if not shapes or () in shapes:
-        raise ValueError("batch must hold arrays, each with a first axis that counts examples")
+        raise ValueError("batch must hold arrays whose first axis counts the examples")
     counts = sorted({shape[0] for shape in shapes})
     if len(counts) > 1 or counts[0] == 0:
         found = " and ".join(map(str, counts))
-        raise ValueError(f"arrays of batch must count the same examples, at least 1, got {found}")
+        raise ValueError(
+            f"arrays of batch must have the same number of examples, at least 1, got {found}"
+        )
     return counts[0]
 
 
 def losses_of(example_losses: ExampleLosses, params: Any, batch: Any) -> jax.Array:
-    """Compute the losses of a batch, and refuse what is not one per example."""
+    """Return the losses of a batch; refuse a shape other than one loss per example."""
     losses, expected = example_losses(params, batch), (num_examples(batch),)
     if jnp.shape(losses) != expected:
         raise ValueError(

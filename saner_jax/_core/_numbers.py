@@ -1,33 +1,36 @@
-"""Whole numbers, told from anything else."""
+"""Checks of arguments that must be numbers."""
 
 import numbers
 from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Tell a real number from anything else, bools included."""
+    """Return whether a value is a real number; a bool is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number, of Python or NumPy; bools and floats are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def is_count(value: Any, least: int) -> bool:
-    """Tell a whole number of at least `least` from anything else, bools included."""
-    return is_number(value) and isinstance(value, numbers.Integral) and int(value) >= least
+    """Return whether a value is a whole number of at least `least`."""
+    return is_whole(value) and int(value) >= least
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> None:
-    """Refuse anything but a whole number of at least `least`."""
+    """Raise ValueError unless an option is a whole number of at least `least`.
+
+    A wrong type is a ValueError too: on the command line it is a wrong text.
+    """
     if not is_count(value, least):
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> None:
-    """Refuse an argument that is no whole number, by its type, or is below `least`, by its value.
-
-    NumPy's whole numbers are taken; bools and floats are not.
-    """
-    if is_count(value, least):
-        return
-    is_whole = is_number(value) and isinstance(value, numbers.Integral)
-    raise (ValueError if is_whole else TypeError)(
-        f"{function}: {argument} must be a whole number of at least {least}, got {value!r}."
-    )
+    """Raise TypeError unless an argument is a whole number, ValueError if it is below `least`."""
+    if not is_count(value, least):
+        raise (ValueError if is_whole(value) else TypeError)(
+            f"{function}: {argument} must be a whole number of at least {least}, got {value!r}."
+        )

@@ -1,4 +1,4 @@
-"""What belongs to the whole process, changed for one call and put back."""
+"""Change settings of the whole process (loggers, hooks) for a while, then restore them."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def logger_level(name: str, level: int) -> Iterator[None]:
-    """Hold a logger at a level for as long as a block runs."""
+    """Set a logger's level inside a `with` block, and restore it afterwards."""
     logger = logging.getLogger(name)
     former = logger.level
     logger.setLevel(level)
@@ -20,10 +20,10 @@ def logger_level(name: str, level: int) -> Iterator[None]:
 
 
 def hush_late_writes() -> Callable[[], None]:
-    """Leave out the stacks of a failed write's other writes, until the returned undo is called.
+    """Silence the errors of other pending writes after one failed; return the function to undo it.
 
-    They are what TensorStore's threads print when they call back into a closed event loop, and
-    what asyncio logs of tasks that nobody waits for.
+    TensorStore's threads print a stack trace when they call back into a closed event loop, and
+    asyncio logs one for every task that nobody awaits.
     """
     former_hook = sys.unraisablehook
     asyncio = logging.getLogger("asyncio")
@@ -44,7 +44,7 @@ def hush_late_writes() -> Callable[[], None]:
 
 @contextlib.contextmanager
 def late_writes_hushed() -> Iterator[None]:
-    """Do the same for as long as a block runs."""
+    """Silence the errors of pending writes inside a `with` block; see `hush_late_writes`."""
     undo = hush_late_writes()
     try:
         yield

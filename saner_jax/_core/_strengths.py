@@ -1,4 +1,4 @@
-"""How strong: numbers, traced values and schedules behind one argument."""
+"""Strengths: arguments that take a number, a traced scalar or a schedule."""
 
 import math
 import numbers
@@ -15,10 +15,10 @@ Strength = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], jax.typing.Ar
 
 
 class CountState(NamedTuple):
-    """State of a part whose only memory is how often it has run.
+    """The state of a part that only counts its updates.
 
     Attributes:
-        count: updates so far, int32 scalar; what schedules are evaluated at.
+        count: updates so far, int32 scalar; schedules are evaluated at it.
     """
 
     count: jax.typing.ArrayLike
@@ -27,10 +27,11 @@ class CountState(NamedTuple):
 def check_strength(
     function: str, argument: str, value: Any, *, upper: float = math.inf, meaning: str
 ) -> None:
-    """Refuse a strength that can be seen to be wrong before anything is compiled.
+    """Refuse a wrong strength before anything is compiled.
 
-    Schedules and JAX arrays (traced ones have no value yet) are checked for their shape alone;
-    a number must be finite, at least 0 and at most ``upper``.
+    A number must be finite, at least 0 and at most ``upper``. Of a JAX array, which may be traced
+    and then has no value yet, only the shape is checked: it must be a scalar. A schedule is not
+    checked.
     """
     if callable(value):
         return
@@ -55,15 +56,15 @@ def check_strength(
 
 
 def value_at(strength: Strength, count: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
-    """Evaluate a strength after ``count`` updates."""
+    """Return the value of a strength after ``count`` updates."""
     return strength(count) if callable(strength) else strength
 
 
 def is_off(strength: Strength) -> bool:
-    """Tell whether a strength is the plain number 0.
+    """Return whether a strength is the plain number 0.
 
-    Parts then do nothing at all, instead of something that comes to nothing: compiled programs
-    drop what is off, and round as if it had never been there.
+    A plain 0 skips the code at trace time: the compiled program, and its rounding, are those of a
+    program without the part.
     """
     return isinstance(strength, numbers.Real) and strength == 0
 
@@ -73,10 +74,10 @@ def counted(
     strength: Strength,
     when_off: Callable[[optax.Updates], optax.Updates],
 ) -> optax.GradientTransformationExtraArgs:
-    """Make a transformation of a function of the updates and the strength of the moment.
+    """Make a transformation from a function of the updates and the current strength.
 
-    It is called as ``transform(updates, strength, params=, count=, **extra_args)`` and declares
-    what it needs; where the strength is off, ``when_off(updates)`` is called instead.
+    An update calls ``transform(updates, strength, params=, count=, **extra_args)``, or
+    ``when_off(updates)`` if the strength is off. ``transform`` names the keywords that it needs.
     """
 
     def init(params: optax.Params) -> CountState:

@@ -1,4 +1,4 @@
-"""Which leaves: masks over parameter trees, and whether two trees match."""
+"""Masks over parameter trees, and the check that a tree matches the parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,12 @@ import numpy as np
 import optax
 
 Mask = Any | Callable[[optax.Params], Any]
-"""A pytree of bools over the parameters (or a prefix of one), or a function of them giving one."""
+"""A pytree of bools with the structure of the parameters or a prefix of it, or a function of the
+parameters that returns one."""
 
 
 def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params) -> Any:
-    """Turn a mask into one Python bool per parameter, or say which argument does not fit."""
+    """Return a mask as one Python bool per parameter; refuse a mask that does not fit."""
     if callable(mask):
         mask = mask(params)
     try:
@@ -33,7 +34,7 @@ def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params)
 
 
 def check_like(params: optax.Params, tree: Any, what: str, advice: str) -> None:
-    """Refuse gradients that do not fit the parameters, naming the first difference."""
+    """Refuse a tree that does not match the parameters, and name the first difference."""
     if jax.tree.structure(tree) != jax.tree.structure(params):
         raise ValueError(
             f"{what} must have the tree structure of params: {_difference(params, tree)}. {advice}"
@@ -64,5 +65,5 @@ def _difference(params: optax.Params, tree: Any) -> str:
     if missing:
         return f"it has no leaf {missing[0] or 'at the root'}"
     if extra:
-        return f"params has no leaf {extra[0] or 'at the root'}, it has"
-    return f"same leaves in other containers, {jax.tree.structure(tree)}"
+        return f"params has no leaf {extra[0] or 'at the root'}, but it has one"
+    return f"it has the same leaves in other containers, {jax.tree.structure(tree)}"
