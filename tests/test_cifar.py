@@ -67,7 +67,7 @@ def test_what_is_prepared_is_what_the_archive_holds(name, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda m, c: c[:-1] if "test" in m else c, "bytes, not"),
+        (lambda m, c: c[:-1] if "test" in m else c, "bytes, got"),
         (lambda m, c: None if "data_batch_3" in m else c, "data_batch_3"),
         (lambda m, c: b"first\n" if "meta" in m else c, "a label of 1 has no name"),
         (lambda m, c: b"\xff\xfe" if "meta" in m else c, "not a readable archive"),
@@ -85,7 +85,7 @@ def test_a_foreign_archive_is_refused_and_nothing_is_left(change, words, tmp_pat
 def test_only_the_official_archive_is_taken(tmp_path):
     path = tmp_path / "a.tar.gz"
     small_archive(path, "cifar10")
-    with pytest.raises(ValueError, match="not the official binary archive: its md5 is"):
+    with pytest.raises(ValueError, match="not the official binary archive: its md5 must be"):
         prepare_cifar("cifar10", tmp_path / "data", archive=path)
     path.write_bytes(path.read_bytes()[:500])
     layout = CIFAR["cifar10"]._replace(md5=None)
@@ -109,10 +109,10 @@ def test_a_failed_preparation_leaves_nothing_that_looks_prepared(tmp_path, monke
 
 
 def test_without_a_network_a_sentence_says_what_to_do(tmp_path, monkeypatch):
-    # A closed port of this machine: refused at once, as a name that cannot be resolved is.
+    # A closed port of this machine: the connection is refused at once.
     monkeypatch.setattr("saner_jax.data._cifar._SITE", "http://127.0.0.1:9/")
     began = time.monotonic()
-    with pytest.raises(ValueError, match=r"cannot be downloaded .* pass it with --archive"):
+    with pytest.raises(ValueError, match=r"cannot be downloaded .* pass the file with --archive"):
         prepare_cifar("cifar10", tmp_path)
     assert time.monotonic() - began < 10
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

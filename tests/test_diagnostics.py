@@ -228,7 +228,7 @@ def test_half_precision_is_added_up_in_float32():
         ({"microbatch_size": 0}, "microbatch_size must be a whole number of at least 1, got 0"),
         ({"batch": (X, Y[:4])}, "arrays of batch must have the same .*, got 4 and 11"),
         ({"batch": (X[:0], Y[:0])}, "at least 1, got 0"),
-        ({"batch": (X, 3)}, "batch must hold arrays, each with a first axis"),
+        ({"batch": (X, 3)}, "batch must hold arrays whose first axis"),
         ({"batch": ()}, "batch must hold arrays"),
         (
             {"example_losses": lambda p, batch: losses(p, batch).mean()},

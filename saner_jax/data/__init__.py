@@ -1,4 +1,4 @@
-"""Datasets as plain arrays, and the label noise put into them."""
+"""Datasets as plain arrays, image augmentation, and label noise."""
 
 from saner_jax.data._augmentation import augment, cutout, random_crop, random_flip
 from saner_jax.data._cifar import CIFAR, Archive, prepare_cifar, read_cifar, tfds_folder

@@ -1,8 +1,8 @@
-"""Random crops, mirrors and cutout for batches of images.
+"""Random crops, flips and cutout for batches of images.
 
-All are pure functions of a key and a batch, for use inside `jax.jit`, and draw anew for every
-image. Augment a batch before the loss closes over it, as the trainer does: both passes of a SAM
-step then see the same pixels.
+All are pure functions of a key and a batch, for use inside `jax.jit`; each image gets its own
+random draw. Augment a batch before the loss closes over it, as the trainer does: both passes of a
+SAM step then use the same pixels.
 """
 
 import jax
@@ -19,24 +19,24 @@ def augment(
     flip: bool = True,
     cutout_size: int = 0,
 ) -> jax.Array:
-    """Crop, mirror and blot out, in this order, at random.
+    """Apply `random_crop`, `random_flip` and `cutout`, in this order.
 
-    Each part has a key of its own, so that turning one on or off leaves the others as they were.
-    With all off, the images come back untouched.
+    Each of the three has its own key, so turning one on or off does not change the draws of the
+    others. With all three off, the images are returned unchanged.
 
     Args:
         key: a typed key.
         images: uint8 `(n, h, w, channels)`.
-        crop_padding: see `random_crop`; 0 is off.
+        crop_padding: the `padding` of `random_crop`; 0 is off.
         flip: whether to apply `random_flip`.
-        cutout_size: see `cutout`; 0 is off.
+        cutout_size: the `size` of `cutout`; 0 is off.
 
     Returns:
         Images of the same shape and dtype.
 
     Raises:
         ValueError: for a negative `crop_padding` or `cutout_size`.
-        TypeError: for one that is no whole number.
+        TypeError: for a `crop_padding` or `cutout_size` that is not a whole number.
 
     Example:
         >>> images = jnp.zeros((2, 8, 8, 3), jnp.uint8)
@@ -54,22 +54,22 @@ def augment(
 
 
 def random_crop(key: jax.Array, images: jax.Array, padding: int = 4) -> jax.Array:
-    """Shift every image by up to `padding` pixels each way, filling with black.
+    """Shift every image by up to `padding` pixels in each direction, and fill with black.
 
-    The same as cutting a window of the image's size out of the image with a black frame; all
-    `(2 padding + 1)^2` positions are equally likely. 0 returns the images untouched.
+    Each image gets a black frame of `padding` pixels; a window of the image's size is then cut out
+    at a random position. All `(2 padding + 1)^2` positions are equally likely.
 
     Args:
         key: a typed key.
         images: uint8 `(n, h, w, channels)`.
-        padding: width of the frame in pixels, at least 0.
+        padding: width of the frame in pixels, at least 0; 0 returns the images unchanged.
 
     Returns:
         Images of the same shape and dtype.
 
     Raises:
         ValueError: for a negative padding.
-        TypeError: for one that is no whole number.
+        TypeError: for a padding that is not a whole number.
 
     Example:
         >>> images = jnp.tile(jnp.array([[[1], [2]]], jnp.uint8), (50, 1, 1, 1))
@@ -92,7 +92,7 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int = 4) -> jax.Arra
 
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Mirror every image left to right, or not, with equal chances.
+    """Mirror each image left to right with probability 1/2.
 
     Args:
         key: a typed key.
@@ -114,22 +114,22 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
-    """Blot a black square of `size` x `size` pixels out of every image.
+    """Set a random square of `size` x `size` pixels to black in every image.
 
-    Every pixel is equally likely to be the center, for even sizes the one right below it, so that
-    squares near the border lose what lies beyond. 0 returns the images untouched.
+    Each pixel is equally likely to be the square's center. (For an even size it is the pixel to
+    the lower right of the center.) A square is cut off at the border of the image.
 
     Args:
         key: a typed key.
         images: uint8 `(n, h, w, channels)`.
-        size: side of the square in pixels, at least 0.
+        size: side of the square in pixels, at least 0; 0 returns the images unchanged.
 
     Returns:
         Images of the same shape and dtype.
 
     Raises:
         ValueError: for a negative size.
-        TypeError: for one that is no whole number.
+        TypeError: for a size that is not a whole number.
 
     Example:
         >>> images = jnp.ones((1, 3, 3, 1), jnp.uint8)
@@ -140,8 +140,9 @@ def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
         DeVries and Taylor 2017, arXiv:1708.04552.
 
     Differences:
-        1. The authors' code blots out after normalization, with the mean color; here it is black.
-        2. For odd sizes, their square is one pixel smaller than asked for.
+        1. The authors' code fills the square after normalization, so with the mean color; here the
+           square is black.
+        2. For an odd size, the authors' square is one pixel smaller than `size`.
     """
     check_whole("cutout", "size", size, least=0)
     if size == 0:
@@ -154,7 +155,7 @@ def cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
 
 
 def _covered(key: jax.Array, num_images: int, length: int, size: int) -> jax.Array:
-    """Mark the pixels along one side that lie within a square; bool `(num_images, length)`."""
+    """Return which pixels along one axis lie in the square, bool `(num_images, length)`."""
     start = jax.random.randint(key, (num_images, 1), 0, length) - size // 2
     pixels = jnp.arange(length)[None, :]
     return (pixels >= start) & (pixels < start + size)

@@ -1,7 +1,8 @@
-"""CIFAR-10 and CIFAR-100 through TensorFlow Datasets, without TensorFlow.
+"""Prepare and read CIFAR-10 and CIFAR-100 with TensorFlow Datasets, without TensorFlow.
 
-TFDS reads prepared data without TensorFlow but cannot prepare CIFAR without it, so the builder here
-does: from the official binary archive, which holds no pickle, to images stored as PNG.
+TFDS reads prepared data without TensorFlow, but its own builder of CIFAR needs TensorFlow. The
+builder here needs none: it reads the official binary archive, which contains no pickle, and stores
+the images as PNG.
 """
 
 import hashlib
@@ -26,13 +27,13 @@ from saner_jax.data._dataset import Dataset
 
 
 class Archive(NamedTuple):
-    """Say what an official archive holds.
+    """The layout of a binary CIFAR archive.
 
     Attributes:
-        md5: of the archive; None takes any.
-        members: by split, the members and how many images each has.
-        label_bytes: bytes before the pixels of an image, the last of them the label.
-        names: members with the names of coarse and fine labels, as many as `label_bytes`.
+        md5: hex digest of the archive; None accepts any.
+        members: for each split, its member files and the number of images in each.
+        label_bytes: number of label bytes before the pixels of an image; the last is the label.
+        names: member files with the class names, one for each label byte.
     """
 
     md5: str | None
@@ -64,15 +65,15 @@ CIFAR = {
 }
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 _FILES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
-# TFDS's own version of both, so that its readers take the folder for theirs.
+# The version of both datasets in TFDS, so that its readers accept the folder.
 _VERSION = "3.0.2"
 
 
 def tfds_folder(data_dir: Path | None) -> Path:
-    """Return the folder of TensorFlow Datasets: the one given, $TFDS_DATA_DIR, or its default.
+    """Return the folder of TensorFlow Datasets.
 
     Args:
-        data_dir: the folder, or None for the default.
+        data_dir: the folder. None means $TFDS_DATA_DIR, or ~/tensorflow_datasets if that is unset.
 
     Returns:
         The folder, which need not exist.
@@ -82,18 +83,18 @@ def tfds_folder(data_dir: Path | None) -> Path:
 
 
 def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
-    """Read CIFAR-10 or CIFAR-100 as TFDS has prepared it.
+    """Read CIFAR-10 or CIFAR-100 from a folder that TFDS or `prepare_cifar` prepared.
 
     Args:
-        name: "cifar10" or "cifar100", with its fine labels.
+        name: "cifar10", or "cifar100" with its fine labels.
         data_dir: the folder of TensorFlow Datasets; see `tfds_folder`.
 
     Returns:
-        The images in the order they are stored in, which TFDS shuffles; `train_index` is each
-        one's number in the official binary files, from TFDS's `id`.
+        The images in stored order, which TFDS shuffles. `train_index` is the number of each image
+        in the official binary files; it comes from TFDS's `id`.
 
     Raises:
-        ValueError: where nothing is prepared, or what is there cannot be read.
+        ValueError: if the dataset is not prepared in the folder, or cannot be read.
         ImportError: without tensorflow-datasets.
     """
     folder = tfds_folder(data_dir)
@@ -103,8 +104,8 @@ def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
     )
     if not versions:
         raise ValueError(
-            f"{folder}: {name} is not prepared there; saner-jax data prepare --dataset {name}"
-            f" --data-dir {folder} does it"
+            f"{folder}: {name} is not prepared there; run saner-jax data prepare --dataset {name}"
+            f" --data-dir {folder}"
         )
     path = versions[-1]
     try:
@@ -128,19 +129,19 @@ def prepare_cifar(
     archive: Path | None = None,
     layout: Archive | None = None,
 ) -> None:
-    """Prepare CIFAR-10 or CIFAR-100 for TFDS, from the official binary archive.
+    """Prepare CIFAR-10 or CIFAR-100 for TFDS from the official binary archive.
 
-    Nothing is left that looks prepared until all of it is.
+    The dataset's folder appears only when it is complete.
 
     Args:
         name: "cifar10" or "cifar100".
         data_dir: the folder of TensorFlow Datasets; see `tfds_folder`.
-        archive: `cifar-10-binary.tar.gz` or `cifar-100-binary.tar.gz`; downloaded if None.
-        layout: what the archive holds; the official one if None.
+        archive: `cifar-10-binary.tar.gz` or `cifar-100-binary.tar.gz`; None downloads it.
+        layout: the layout of the archive; None means the official one.
 
     Raises:
-        ValueError: for another name, an archive that is not the official one, or no network.
-        OSError: when the folder cannot be written.
+        ValueError: for another name, an archive other than the official one, or a failed download.
+        OSError: if the folder cannot be written.
         ImportError: without tensorflow-datasets.
     """
     if name not in CIFAR:
@@ -156,7 +157,7 @@ def prepare_cifar(
 
 
 def _tfds() -> Any:
-    # Its import warns of OpenCV and TensorFlow, which nobody misses here.
+    # Its import warns that OpenCV and TensorFlow are missing; neither is needed here.
     with logger_level("absl", logging.ERROR):
         import tensorflow_datasets as tfds
 
@@ -178,7 +179,7 @@ def _read_split(
             found = re.search(rb"\d+$", example["id"]) if "id" in example else None
             index[row] = int(found[0]) if found else row
 
-    # In threads, since Pillow gives Python's lock away while it decodes.
+    # Threads decode in parallel, because Pillow releases Python's global lock.
     chunks = np.array_split(np.arange(len(source)), max(len(source) // 1000, 1))
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(read, chunks):
@@ -196,7 +197,7 @@ def _decoded(content: Any) -> NDArray[np.uint8]:
 def _download(address: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    by_hand = f"fetch {address} elsewhere and pass it with --archive"
+    by_hand = f"download {address} by other means and pass the file with --archive"
     try:
         with urllib.request.urlopen(address, timeout=8) as response, partial.open("wb") as file:
             shutil.copyfileobj(response, file)
@@ -211,7 +212,7 @@ def _download(address: str, path: Path) -> None:
 def _read_archive(
     path: Path, layout: Archive
 ) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.uint8]], list[list[str]]]:
-    """Return images by split, label columns by split, and the names of each column's classes."""
+    """Return images by split, label columns by split, and the class names of each column."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such archive")
     if layout.md5 is not None:
@@ -219,7 +220,7 @@ def _read_archive(
             md5 = hashlib.file_digest(file, "md5").hexdigest()
         if md5 != layout.md5:
             raise ValueError(
-                f"{path}: not the official binary archive: its md5 is {md5}, not {layout.md5}"
+                f"{path}: not the official binary archive: its md5 must be {layout.md5}, got {md5}"
             )
     size = layout.label_bytes + 3072
     images, labels = {}, {}
@@ -250,7 +251,7 @@ def _read_archive(
 def _member(archive: tarfile.TarFile, name: str, size: int | None = None) -> NDArray[np.uint8]:
     info = archive.getmember(name)
     if size is not None and info.size != size:
-        raise ValueError(f"{name} has {info.size} bytes, not {size}")
+        raise ValueError(f"{name} must have {size} bytes, got {info.size}")
     file = archive.extractfile(info) if info.size < 2**28 else None
     if file is None:
         raise ValueError(f"{name} is no file")
@@ -275,11 +276,11 @@ def _builder(
     if len(names) > 1:
         features["coarse_label"] = tfds.features.ClassLabel(names=names[0])
 
-    # TFDS has datasets of these names, which stay the ones it knows.
+    # The class is not registered, because TFDS has registered its own classes by these names.
     base: Any = tfds.core.GeneratorBasedBuilder
 
     class Cifar(base, skip_registration=True):  # pyright: ignore
-        """CIFAR from arrays in memory."""
+        """A TFDS builder of CIFAR from arrays in memory."""
 
         VERSION = tfds.core.Version(_VERSION)
 

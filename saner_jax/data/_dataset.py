@@ -1,4 +1,4 @@
-"""The one type that every dataset comes as, and the statistics of its pixels."""
+"""The type of all datasets, the statistics of their pixels, and a check of their size."""
 
 import os
 from typing import NamedTuple
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 
 class Dataset(NamedTuple):
-    """Hold `n` training and `m` test images of one size, with their labels.
+    """A dataset of `n` training and `m` test images of one size, with their labels.
 
     Attributes:
         train_images: uint8 `(n, h, w, channels)`, 0 to 255.
         train_labels: int32 `(n,)`, in [0, number of classes).
         test_images: uint8 `(m, h, w, channels)`.
         test_labels: int32 `(m,)`.
-        class_names: one name per class; their number is the number of classes.
-        train_index: int64 `(n,)`, the number of each training example in its source, by which
-            label files and reports name it: the position, or for CIFAR the number in the official
-            binary files.
+        class_names: one name for each class.
+        train_index: int64 `(n,)`, the number of each training example in its source. Label files
+            and reports use this number. It is the position, or for CIFAR the number in the
+            official binary files.
         train_files: the file of each training example, relative to the dataset's folder; empty
-            where examples are not files.
+            if the examples are not files.
     """
 
     train_images: NDArray[np.uint8]
@@ -35,20 +35,20 @@ class Dataset(NamedTuple):
 def channel_statistics(
     images: NDArray[np.uint8],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Measure each channel's mean and standard deviation, over all images and pixels.
+    """Return each channel's mean and standard deviation over all images and pixels.
 
     Args:
         images: uint8 `(n, h, w, channels)`.
 
     Returns:
-        Two float32 arrays `(channels,)`, in the images' unit; 0 where there are no pixels.
+        Two float32 arrays `(channels,)`, on the scale of the pixels; 0 if there are no pixels.
 
     Example:
         >>> mean, deviation = channel_statistics(np.array([[[[0, 7]]], [[[4, 7]]]], np.uint8))
         >>> mean.tolist(), deviation.tolist()
         ([2.0, 7.0], [2.0, 0.0])
     """
-    # Counts of the 256 values, a batch at a time, spare a floating copy of all images.
+    # Counting the 256 values needs no floating-point copy of the images.
     values = np.arange(256)
     counts = np.zeros((images.shape[-1], 256))
     for start in range(0, len(images), 1000):
@@ -62,17 +62,17 @@ def channel_statistics(
 
 
 def check_fits(what: str, num_bytes: int) -> None:
-    """Refuse arrays larger than the machine's memory.
+    """Refuse arrays that are larger than the machine's memory.
 
-    A small file can claim any number of bytes. Linux promises memory that it does not have, and
-    ends the process when it is used.
+    A small file can declare arrays of any size. Linux grants more memory than the machine has, and
+    kills the process when it uses it.
 
     Args:
-        what: the arrays, for the sentence.
-        num_bytes: what all arrays take together.
+        what: the name of the arrays in the error message.
+        num_bytes: size of all arrays together.
 
     Raises:
-        ValueError: for more than there is; never where the system does not tell.
+        ValueError: if they are larger than the memory; never on a system that does not report it.
 
     Example:
         >>> check_fits("its arrays", 1000)

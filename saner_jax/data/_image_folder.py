@@ -1,4 +1,4 @@
-"""Read a folder of images, one folder a class: `split/class/file`."""
+"""Read images from folders named `split/class`."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -14,24 +14,24 @@ TEST_SPLITS = ("test", "val")
 
 
 def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
-    """Read the images of `root/train/class/*` and `root/test/class/*`, or `val` for `test`.
+    """Read the images of `root/train/class/*` and of `root/test/class/*` or `root/val/class/*`.
 
-    Classes are numbered by the names of their folders, examples by class and then by name. Files
-    that do not end in .png, .jpg, .jpeg, .bmp or .webp, and names that begin with a dot, are left
-    out. Every image becomes RGB, 8 bits a channel.
+    Classes are numbered in the order of their folders' names, examples by class and then by file
+    name. Only files ending in .png, .jpg, .jpeg, .bmp or .webp are read; names that begin with a
+    dot are ignored. Every image is converted to RGB with 8 bits per channel.
 
     Args:
         root: the folder.
-        image_size: side to resize all images to, bicubic, whatever their shape; None leaves them,
-            and then they must all have one size.
+        image_size: side in pixels to which every image is resized (bicubic, to a square). With
+            None images keep their size, which must be the same for all.
 
     Returns:
         The images, in memory; `train_index` counts from 0 in the order above.
 
     Raises:
-        ValueError: for a missing split, classes that differ between the splits, a class without
-            images, a file that is no whole image, and images of several sizes; the sentence names
-            the file or folder.
+        ValueError: for a missing split, fewer than two classes, classes that differ between the
+            splits, a class without images, a damaged image, or images of different sizes. The
+            message names the file or folder.
 
     Example:
         >>> import tempfile
@@ -51,11 +51,11 @@ def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
     if _classes(test) != names:
         differing = sorted(set(names) ^ set(_classes(test)))
         raise ValueError(
-            f"{root}: {train.name} and {test.name} must have the same classes, and differ in"
+            f"{root}: {train.name} and {test.name} must have the same classes, but differ in"
             f" {', '.join(differing[:3])}"
         )
     if len(names) < 2:
-        raise ValueError(f"{train}: one class leaves nothing to learn")
+        raise ValueError(f"{train}: it must have at least two classes, got {len(names)}")
     train_files, train_labels = _files(train, names)
     test_files, test_labels = _files(test, names)
     images = _read_all([*train_files, *test_files], image_size)
@@ -72,7 +72,7 @@ def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
 
 def _classes(split: Path) -> tuple[str, ...]:
     if not split.is_dir():
-        raise ValueError(f"{split}: there is no such folder; a dataset has split/class/* folders")
+        raise ValueError(f"{split}: there is no such folder; images must be in split/class/*")
     names = (path.name for path in split.iterdir() if path.is_dir())
     return tuple(sorted(name for name in names if not name.startswith(".")))
 
@@ -86,7 +86,7 @@ def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         )
         if not found:
-            raise ValueError(f"{split / name}: holds no image ({', '.join(SUFFIXES)})")
+            raise ValueError(f"{split / name}: it holds no image ({', '.join(SUFFIXES)})")
         files += found
         labels += [label] * len(found)
     return files, np.asarray(labels, np.int32)
@@ -95,9 +95,10 @@ def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.
 def _read_all(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
     from PIL import Image
 
-    # Filters belong to the process: threads that each set and restored them would leave them set.
+    # Warning filters belong to the process. If each thread set and restored them, a filter could
+    # remain set, so they are set once, around all threads.
     with warnings.catch_warnings():
-        # Pillow only warns of images up to twice its limit on what may be unpacked.
+        # Up to twice its limit on the number of pixels, Pillow only warns.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return _read_each(files, image_size)
 
@@ -111,12 +112,12 @@ def _read_each(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
         image = _read(files[row], image_size)
         if image.shape != first.shape:
             raise ValueError(
-                f"{files[row]}: it is {image.shape[1]} x {image.shape[0]} and {files[0]} is"
-                f" {first.shape[1]} x {first.shape[0]}; image_size resizes all to one size"
+                f"{files[row]}: it is {image.shape[1]} x {image.shape[0]}, but {files[0]} is"
+                f" {first.shape[1]} x {first.shape[0]}; pass image_size to resize all to one size"
             )
         images[row] = image
 
-    # Pillow decodes without Python's lock.
+    # Threads decode in parallel, because Pillow releases Python's global lock.
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(read, range(len(files))):
             pass
@@ -127,15 +128,15 @@ def _read(file: Path, image_size: int | None) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        # Opening a pipe would wait for ever.
+        # Opening a named pipe would block forever.
         if not file.is_file():
-            raise ValueError("it is no file, or a link to none")
+            raise ValueError("it is not a file, or a broken link")
         with Image.open(file) as image:
             image = image.convert("RGB")
         if image_size is not None:
             image = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
         return np.asarray(image)
-    # Pillow's decoders raise errors of many kinds for damaged files.
+    # Pillow's decoders raise many kinds of errors for damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{file}: not a readable image: {reason}") from error

@@ -1,4 +1,4 @@
-"""Load a classification dataset as plain arrays, by name or path."""
+"""Load an image classification dataset by name or path."""
 
 import os
 from pathlib import Path
@@ -20,23 +20,24 @@ def load(
 ) -> Dataset:
     """Load a dataset by its name, or by the path of a file or folder.
 
-    "digits" is scikit-learn's set of 1,797 scanned 8x8 digits, which comes with the package: a
-    stratified split keeps 1,437 for training and 360 for testing, always the same ones. Its
-    pixels count ink from 0 to 16; they are scaled to 0 to 255 and rounded.
+    "digits" is scikit-learn's set of 1,797 scanned 8x8 digits, which scikit-learn contains. A
+    fixed stratified split gives 1,437 training and 360 test images. The pixel values, 0 to 16,
+    are scaled to 0 to 255 and rounded.
 
     Args:
         name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz", see
             `read_npz`; or a folder of images, see `read_image_folder`.
-        data_dir: for CIFAR, the folder of TensorFlow Datasets.
-        image_size: for a folder of images, the side to resize them to; None leaves them.
+        data_dir: for CIFAR, the folder of TensorFlow Datasets; see `tfds_folder`.
+        image_size: for a folder of images, the side in pixels to which they are resized; None
+            keeps their size.
 
     Returns:
         The arrays, in memory.
 
     Raises:
-        ValueError: for any other name, and for data that is missing, damaged or of another form;
-            the sentence names the file and what is wrong with it.
-        ImportError: for "digits" without scikit-learn, CIFAR without tensorflow-datasets.
+        ValueError: for any other name, and for data that is missing, damaged or in another format.
+            The message names the file and the defect.
+        ImportError: for "digits" without scikit-learn, and for CIFAR without tensorflow-datasets.
 
     Example:
         >>> digits = load("digits")

@@ -1,4 +1,4 @@
-"""Read the images and labels of an .npz file."""
+"""Read images and labels from an .npz file."""
 
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,28 @@ _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def read_npz(path: Path) -> Dataset:
-    """Read and check an .npz file; pickled objects in it are never loaded.
+    """Read and check the arrays of an .npz file; pickled objects in it are never loaded.
 
     Args:
-        path: a file that holds `train_images` and `test_images`, uint8 `(n, h, w, channels)` or
-            `(n, h, w)` for one channel, `train_labels` and `test_labels`, integers `(n,)` from 0
-            on, and if you like `class_names`, one string per class. Without names the classes are
-            named by number, up to the largest label.
+        path: a file with the arrays `train_images` and `test_images`, uint8
+            `(n, h, w, channels)`, or `(n, h, w)` for one channel; `train_labels` and
+            `test_labels`, integers `(n,)` of at least 0; and optionally `class_names`, one string
+            per class. Without `class_names`, the names are the numbers 0 to the largest label.
 
     Returns:
         The arrays, in memory; `train_index` counts from 0.
 
     Raises:
-        ValueError: for a file that is missing, damaged or holds arrays of other names, types or
-            shapes; the sentence names the file and what is wrong with it.
+        ValueError: for a file that is missing or damaged, or whose arrays have other names, types
+            or shapes, and for a single class. The message names the file and the defect.
     """
     arrays = _read(path)
     train_images, train_labels = _checked_split(path, arrays, "train")
     test_images, test_labels = _checked_split(path, arrays, "test")
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
-            f"{path}: train_images and test_images differ in size,"
-            f" {train_images.shape[1:]} and {test_images.shape[1:]}"
+            f"{path}: train_images and test_images must have the same size,"
+            f" got {train_images.shape[1:]} and {test_images.shape[1:]}"
         )
     largest = int(max(train_labels.max(), test_labels.max()))
     names = _checked_names(path, arrays.get("class_names"), largest, len(train_labels))
@@ -51,7 +51,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
     try:
-        # Opened here, since numpy forgets to close a file that is no archive.
+        # The file is opened here, because numpy does not close a file that is no archive.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
@@ -59,22 +59,23 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
             members = archive.zip.infolist()
             for member in members:
-                # Refuses one whose two names differ: a damaged name would be a missing array.
+                # Opening a member compares its two copies of the name. With a damaged name, an
+                # array would be reported as missing.
                 archive.zip.open(member).close()
             sizes = {info.filename: info.file_size for info in members}
             check_fits("its arrays", sum(sizes.get(f"{name}.npy", 0) for name in wanted))
             arrays = {name: archive[name] for name in wanted}
-            # numpy hands out the bytes of a member that has no header.
+            # For a member without a header, numpy returns its bytes.
             strays = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
             if strays:
-                raise ValueError(f"{strays[0]} is no array")
-    # numpy, zipfile, zlib and lzma each raise errors of their own for a damaged file.
+                raise ValueError(f"{strays[0]} is not an array")
+    # numpy, zipfile, zlib and lzma each raise their own errors for a damaged file.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: not a readable .npz file of plain arrays: {reason}") from error
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}")
+        raise ValueError(f"{path}: it lacks {', '.join(missing)}")
     return arrays
 
 
@@ -84,8 +85,8 @@ def _checked_split(
     images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
-            f"{path}: {split}_images must be uint8 (n, h, w) or (n, h, w, channels), none of them"
-            f" 0, got {images.dtype} {images.shape}"
+            f"{path}: {split}_images must be uint8 (n, h, w) or (n, h, w, channels) without an"
+            f" empty axis, got {images.dtype} {images.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
         raise ValueError(
@@ -93,9 +94,7 @@ def _checked_split(
             f" got {labels.dtype} {labels.shape}"
         )
     if labels.min() < 0:
-        raise ValueError(
-            f"{path}: {split}_labels must count from 0, got labels from {labels.min()}"
-        )
+        raise ValueError(f"{path}: {split}_labels must be at least 0, got {labels.min()}")
     return (images[..., None] if images.ndim == 3 else images), labels
 
 
@@ -103,14 +102,14 @@ def _checked_names(
     path: Path, names: NDArray[Any] | None, largest_label: int, num_train: int
 ) -> tuple[str, ...]:
     if names is None:
-        # A stray label such as 2**31 - 1 would otherwise ask for a model of as many outputs.
+        # One wrong label such as 2**31 - 1 would otherwise give the model that many outputs.
         if largest_label >= num_train:
             raise ValueError(
-                f"{path}: a label of {largest_label} means more classes than the {num_train}"
-                " training images; give class_names if that is intended"
+                f"{path}: labels must be below {num_train}, the number of training images, got"
+                f" {largest_label}; add class_names if there are more classes than images"
             )
         if largest_label == 0:
-            raise ValueError(f"{path}: all labels are 0, and one class leaves nothing to learn")
+            raise ValueError(f"{path}: there must be at least two classes, but all labels are 0")
         return tuple(str(label) for label in range(largest_label + 1))
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) < 2:
         raise ValueError(
@@ -118,5 +117,5 @@ def _checked_names(
             f" got {names.dtype} {names.shape}"
         )
     if largest_label >= len(names):
-        raise ValueError(f"{path}: a label of {largest_label} has no entry in class_names")
+        raise ValueError(f"{path}: label {largest_label} has no entry in class_names")
     return tuple(str(name) for name in names)
