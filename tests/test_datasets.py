@@ -64,7 +64,10 @@ def test_images_of_one_channel_may_leave_it_out(tmp_path):
         ({"train_labels": np.arange(11)}, "train_labels must be 12 integers, one per image"),
         ({"train_labels": np.zeros(12)}, "train_labels must be 12 integers.* got float64"),
         ({"test_labels": np.arange(6) - 1}, "test_labels must be at least 0, got -1"),
-        ({"test_labels": np.arange(6) + 2**40}, "labels must be below 12, the number of training images"),
+        (
+            {"test_labels": np.arange(6) + 2**40},
+            "labels must be below 12, the number of training images",
+        ),
         (
             {"train_labels": np.zeros(12, np.uint8), "test_labels": np.zeros(6, np.uint8)},
             "all labels are 0",

@@ -56,7 +56,9 @@ def test_images_of_several_sizes_are_resized_when_asked_for(root):
 
 def test_one_size_is_needed_without(root):
     save(root / "train" / "bee" / "3.png", size=(9, 7))
-    with pytest.raises(ValueError, match=r"3\.png: it is 9 x 7, but .*1\.png is 4 x 3; pass image_size"):
+    with pytest.raises(
+        ValueError, match=r"3\.png: it is 9 x 7, but .*1\.png is 4 x 3; pass image_size"
+    ):
         load(root)
 
 

@@ -92,7 +92,7 @@ def test_bytes_are_normalized_by_channel():
         (np.zeros(3), r"images must be \(3, ...\), one per label, got \(3,\)"),
         (np.full((3, 4), np.nan), "images must be finite"),
         (np.zeros((3, 4), np.uint8), r"uint8 \(n, h, w, channels\), got uint8 \(3, 4\)"),
-        (np.zeros((3, 2, 2, 1), int), "images must be floating and normalized, or uint8"),
+        (np.zeros((3, 2, 2, 1), int), "images must be floating point and normalized, or uint8"),
     ],
 )
 def test_images_of_another_kind_are_refused_in_a_sentence(images, words):
@@ -164,11 +164,11 @@ def test_a_perfect_model_gives_every_rate_from_none_to_all():
     [
         ({"kind": 4}, "kind must be 1, 2 or 3, got 4"),
         ({"rate": 0.01}, r"rate must lie in \[0.5000, 1.0000\] for these posteriors, got 0.01"),
-        ({"rate": 2}, "rate must be a fraction from 0 to 1, got 2"),
-        ({"true_labels": [0]}, r"one row for each of 1 labels \(at least one\), got 2"),
+        ({"rate": 2}, "rate must be a number from 0 to 1, got 2"),
+        ({"true_labels": [0]}, r"one row for each of 1 labels \(at least one\), got 2 rows"),
         ({"true_labels": [0, 3]}, r"must lie in \[0, 3\)"),
         ({"posteriors": [[1, 1, 0], [0, 1, 0]]}, "posteriors must have rows that sum to 1"),
-        ({"posteriors": [1, 0, 0]}, "posteriors must have rows of at least two classes"),
+        ({"posteriors": [1, 0, 0]}, "posteriors must have rows of at least 2 classes"),
     ],
 )
 def test_pmd_refuses_in_a_sentence(change, words):

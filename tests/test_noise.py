@@ -120,14 +120,14 @@ def test_a_generator_may_stand_in_for_the_seed():
 @pytest.mark.parametrize(
     ("labels", "rate", "num_classes", "words"),
     [
-        ([0, 1], 1.5, 2, "rate must be a fraction from 0 to 1, got 1.5"),
-        ([0, 1], -0.1, 2, "rate must be a fraction"),
-        ([0, 1], float("nan"), 2, "rate must be a fraction from 0 to 1, got nan"),
+        ([0, 1], 1.5, 2, "rate must be a number from 0 to 1, got 1.5"),
+        ([0, 1], -0.1, 2, "rate must be a number from 0 to 1"),
+        ([0, 1], float("nan"), 2, "rate must be a number from 0 to 1, got nan"),
         ([0, 0], 0.5, 1, "num_classes must be at least 2"),
         ([0, 2], 0.5, 2, r"must lie in \[0, 2\), got values in \[0, 2\]"),
         ([-1, 0], 0.5, 2, r"must lie in \[0, 2\), got values in \[-1, 0\]"),
-        ([0.0, 1.0], 0.5, 2, "one row of integers, got float64"),
-        ([[0], [1]], 0.5, 2, r"one row of integers, got int64 \(2, 1\)"),
+        ([0.0, 1.0], 0.5, 2, "a row of integers, got float64"),
+        ([[0], [1]], 0.5, 2, r"a row of integers, got int64 \(2, 1\)"),
     ],
 )
 def test_values_out_of_range_are_refused_in_a_sentence(name, labels, rate, num_classes, words):
@@ -235,11 +235,15 @@ def test_many_draws_realize_a_matrix():
     ("labels", "matrix", "words"),
     [
         ([0], [[1, 0]], r"matrix must be square, got \(1, 2\)"),
-        ([0], [0.5, 0.5], r"matrix must have rows of at least two classes, got \(2,\)"),
-        ([0], [[1.0]], r"matrix must have rows of at least two classes, got \(1, 1\)"),
+        ([0], [0.5, 0.5], r"matrix must have rows of at least 2 classes, got \(2,\)"),
+        ([0], [[1.0]], r"matrix must have rows of at least 2 classes, got \(1, 1\)"),
         ([0], [[1.5, -0.5], [0, 1]], "matrix must hold finite probabilities of at least 0"),
         ([0], [[np.nan, 1], [0, 1]], "matrix must hold finite probabilities"),
-        ([0], [[0.5, 0.49], [0, 1]], "matrix must have rows that sum to 1, but one is off by 0.01"),
+        (
+            [0],
+            [[0.5, 0.49], [0, 1]],
+            "matrix must have rows that sum to 1, got one that is off by 0.01",
+        ),
         ([2], [[1, 0], [0, 1]], r"must lie in \[0, 2\), got values in \[2, 2\]"),
     ],
 )
@@ -251,7 +255,9 @@ def test_a_matrix_that_is_none_is_refused_in_a_sentence(labels, matrix, words):
 @pytest.mark.parametrize("name", [name for name in NOISE_TYPES if "cifar" in name])
 def test_cifar_maps_refuse_other_numbers_of_classes(name):
     needed = classes_of(name, None)
-    with pytest.raises(ValueError, match=f"maps the {needed} classes of CIFAR-{needed}, got 7"):
+    with pytest.raises(
+        ValueError, match=f"num_classes must be {needed}, as in CIFAR-{needed}, got 7"
+    ):
         NOISE_TYPES[name]([0, 1], 0.5, num_classes=7, seed=0)
 
 
@@ -260,3 +266,12 @@ def test_unknown_choices_are_refused_in_a_sentence():
         asymmetric_cifar10([0], 0.5, seed=0, counted="some")
     with pytest.raises(ValueError, match="target must be one of superclass, block5, next, got 'x'"):
         asymmetric_cifar100([0], 0.5, seed=0, target="x")
+
+
+@pytest.mark.parametrize(
+    ("rate", "num_classes", "message"),
+    [("half", 2, "rate must be a number, got 'half'"), (0.5, 2.0, "num_classes .*, got 2.0")],
+)
+def test_values_of_another_type_are_refused_as_such(rate, num_classes, message):
+    with pytest.raises(TypeError, match=message):
+        symmetric([0, 1], rate, num_classes=num_classes, seed=0)

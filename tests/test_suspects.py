@@ -197,7 +197,7 @@ BAD_LABELS = {
 def test_what_is_no_file_is_not_waited_for(make, tmp_path):
     path = tmp_path / "labels.csv"
     make(path)
-    with pytest.raises(ValueError, match="not a readable CSV file: it is no file"):
+    with pytest.raises(ValueError, match="not a readable CSV file: it is not a file"):
         from_file([0, 1, 2], path, num_classes=3)
 
 

@@ -1,4 +1,4 @@
-"""Label noise by its published definition."""
+"""Models of label noise, each after its published definition."""
 
 from saner_jax.data.noise._asymmetric import (
     CIFAR10_TARGETS,

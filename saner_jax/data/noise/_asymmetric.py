@@ -1,4 +1,4 @@
-"""Flip CIFAR's labels to similar classes, in each of the meanings that "asymmetric" has."""
+"""Asymmetric label noise for CIFAR, in each of the meanings in use."""
 
 from typing import Literal
 
@@ -15,10 +15,10 @@ from saner_jax.data.noise._noisy_labels import (
     record,
 )
 
-# Truck to automobile, bird to airplane, deer to horse, cat to dog and dog to cat.
+# Truck to automobile, bird to airplane, deer to horse, cat to dog, dog to cat.
 CIFAR10_TARGETS = np.array([0, 1, 0, 5, 7, 3, 6, 7, 8, 1], np.int32)
 
-# Superclass of each of the 100 classes of CIFAR-100, both in the numbering of the dataset.
+# The superclass of each fine class of CIFAR-100; both are numbered as in the dataset.
 CIFAR100_SUPERCLASSES = np.array(
     [
         *(4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11),
@@ -39,42 +39,43 @@ def asymmetric_cifar10(
     seed: int | np.random.Generator,
     counted: Literal["eligible", "all"] = "eligible",
 ) -> NoisyLabels:
-    """Give examples of five CIFAR-10 classes the label of the class they are mistaken for.
+    """Flip labels of five CIFAR-10 classes, each to one similar class.
 
-    Truck becomes automobile, bird airplane, deer horse; cat and dog swap; the other five classes
-    keep their labels. Two meanings of the rate are in use, and either way about `rate / 2` of all
-    labels of the balanced CIFAR-10 end up wrong:
+    The flips are truck to automobile, bird to airplane, deer to horse, cat to dog and dog to cat;
+    the other five classes keep their labels. Two meanings of the rate are in use. With either,
+    about `rate / 2` of all labels of CIFAR-10, whose classes are equally large, become wrong:
 
     - "eligible": exactly `int(rate * n_c)` of the `n_c` examples of each of the five classes flip.
-    - "all": exactly `int(rate * n)` of all examples are chosen uniformly, and those among them
-      that belong to the other five classes stay as they are.
+    - "all": exactly `int(rate * n)` of all `n` examples are chosen uniformly; a chosen example of
+      the other five classes keeps its label.
 
     Args:
-        true_labels: integers `(n,)` in [0, 10), in the order of CIFAR-10's classes.
+        true_labels: integers `(n,)` in [0, 10), numbered as CIFAR-10's classes.
         rate: share of labels to flip or choose, in [0, 1].
-        num_classes: 10; taken so that all noise models are called alike.
+        num_classes: 10. The argument exists so that all noise models have the same signature.
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
-        counted: what `rate` is a share of, "eligible" or "all".
+        counted: the meaning of `rate`, "eligible" or "all".
 
     Returns:
         The labels with their record.
 
     Raises:
-        ValueError: for labels, a rate, a number of classes or a way of counting other than above.
+        ValueError: for labels, a rate, a `num_classes` or a `counted` other than above.
+        TypeError: for a rate that is not a number.
 
     Example:
         >>> asymmetric_cifar10(range(10), 1.0, seed=0).labels
         array([0, 1, 0, 5, 7, 3, 6, 7, 8, 1], dtype=int32)
 
     Source:
-        Patrini et al. 2017, arXiv:1609.03683; "eligible" counts per class as
+        Patrini et al. 2017, arXiv:1609.03683. "eligible" counts as
         `shengliu66/ELR ELR/data_loader/cifar10.py @909687a`, "all" as DivideMix and
         `lhchau/saner @07fd303`.
 
     Differences:
-        1. Patrini's flips are one coin per example, with the same mean as "eligible".
-        2. ELR rounds the count of a class up, here it is rounded down.
-        3. The random numbers are others; `reference_asymmetric` repeats SANER's own.
+        1. Patrini et al. flip each example independently, with the same mean as "eligible".
+        2. ELR rounds the count of a class up; here it is rounded down.
+        3. The random numbers differ. `reference_asymmetric` repeats those of SANER's authors.
     """
     _check_cifar_classes("asymmetric_cifar10", num_classes, 10)
     if counted not in ("eligible", "all"):
@@ -96,31 +97,32 @@ def asymmetric_cifar100(
     seed: int | np.random.Generator,
     target: Literal["superclass", "block5", "next"] = "superclass",
 ) -> NoisyLabels:
-    """Give a share of CIFAR-100 examples the label of a fixed other class.
+    """Flip a share of CIFAR-100 labels, each class to one fixed other class.
 
-    Exactly `int(rate * n)` examples, chosen uniformly, are flipped, whatever the target: the
-    realized rate is the rate asked for, rounded down to whole examples. Papers that say
-    "asymmetric" mean one of three targets:
+    Exactly `int(rate * n)` examples, chosen uniformly, are flipped. Papers use "asymmetric" for
+    one of three targets:
 
-    - "superclass": the next class of the same superclass, the last wrapping to the first. It is
-      what papers describe.
-    - "block5": the next class of the same block of five consecutive numbers, wrapping. It is what
-      the code of Patrini, ELR and PLC does. Classes are numbered by the alphabet, so 6 of 100
-      classes have their target in their superclass.
-    - "next": the next number, the last wrapping to the first; it is `pair`. It is what SANER does.
+    - "superclass": the next class of the same superclass, after the last the first. Papers
+      describe this target.
+    - "block5": the next class of the same block of five consecutive numbers, after the last the
+      first. The code of Patrini, ELR and PLC uses this target. Classes are numbered
+      alphabetically, so only 6 of the 100 classes have a target in their own superclass.
+    - "next": the class of the next number, after 99 the class 0, as in `pair`. SANER uses this
+      target.
 
     Args:
-        true_labels: integers `(n,)` in [0, 100), in the order of CIFAR-100's fine classes.
+        true_labels: integers `(n,)` in [0, 100), numbered as CIFAR-100's fine classes.
         rate: share of all labels to flip, in [0, 1].
-        num_classes: 100; taken so that all noise models are called alike.
+        num_classes: 100. The argument exists so that all noise models have the same signature.
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
-        target: which class a flipped label goes to.
+        target: "superclass", "block5" or "next".
 
     Returns:
         The labels with their record.
 
     Raises:
-        ValueError: for labels, a rate, a number of classes or a target other than above.
+        ValueError: for labels, a rate, a `num_classes` or a `target` other than above.
+        TypeError: for a rate that is not a number.
 
     Example:
         >>> asymmetric_cifar100([0, 4, 99], 1.0, seed=0, target="superclass").labels
@@ -135,7 +137,8 @@ def asymmetric_cifar100(
         `shengliu66/ELR ELR/data_loader/cifar100.py @06c27c0`; `lhchau/saner @07fd303`.
 
     Differences:
-        1. Patrini and ELR flip one coin per example; here the count is exact, as in SANER.
+        1. Patrini and ELR flip each example independently; here the number of flips is exact, as
+           in SANER.
     """
     _check_cifar_classes("asymmetric_cifar100", num_classes, 100)
     if target not in _CIFAR100_TARGETS:
@@ -146,7 +149,7 @@ def asymmetric_cifar100(
 def _check_cifar_classes(name: str, num_classes: int, needed: int) -> None:
     if num_classes != needed:
         raise ValueError(
-            f"{name} noise maps the {needed} classes of CIFAR-{needed}, got {num_classes!r}"
+            f"{name}: num_classes must be {needed}, as in CIFAR-{needed}, got {num_classes!r}"
         )
 
 

@@ -1,9 +1,9 @@
-"""Flip training labels by a declared noise model.
+"""Label noise that depends only on the true class.
 
-Two experiments with "40 % symmetric noise" may differ in three ways: whether a flipped label may
-land on the true class again, whether the number of flips is exact or drawn, and which draw it was.
-So every function here says the first two in its docstring, and returns the realized rate, both
-transition matrices and a hash of the labels, for the record of a run.
+Two experiments with "40 % symmetric noise" can differ in three ways: whether a redrawn label may be
+the true class, whether the number of flips is exact or random, and in the random draw. Each
+docstring here states the first two. Each function returns the realized rate, both transition
+matrices and a hash of the labels, so that a run can record the third.
 """
 
 import numpy as np
@@ -28,15 +28,14 @@ def symmetric(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    """Give a share of the examples a label drawn uniformly from the other classes.
+    """Flip a share of the labels, each to a class drawn uniformly from the other classes.
 
-    Exactly `int(rate * n)` examples, chosen uniformly, are flipped, and never to their true
-    class: the realized rate is the rate asked for, rounded down to whole examples. 0 changes
-    nothing; 1 leaves no label right.
+    Exactly `int(rate * n)` examples, chosen uniformly, are flipped, never to their true class.
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes).
-        rate: share of all labels to flip, in [0, 1].
+        rate: share of all labels to flip, in [0, 1]. 0 changes nothing; with 1 every label is
+            wrong.
         num_classes: number of classes, at least 2.
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
 
@@ -45,6 +44,7 @@ def symmetric(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
+        TypeError: for a rate or a number of classes that is not a number.
 
     Example:
         >>> noisy = symmetric([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], 0.4, num_classes=3, seed=0)
@@ -69,11 +69,11 @@ def symmetric_inclusive(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    """Give a share of the examples a label drawn uniformly from all classes.
+    """Redraw a share of the labels uniformly from all classes, the true class included.
 
-    Exactly `int(rate * n)` examples, chosen uniformly, are redrawn, and a redrawn label may be
-    the true one: the realized rate is near `rate * (num_classes - 1) / num_classes`, lower than
-    asked. `is_flipped` marks the labels that changed, not the ones that were redrawn.
+    Exactly `int(rate * n)` examples, chosen uniformly, get a new label. It may be the true class,
+    so the expected share of wrong labels is `rate * (num_classes - 1) / num_classes`.
+    `is_flipped` marks the labels that changed, not all redrawn ones.
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes).
@@ -86,6 +86,7 @@ def symmetric_inclusive(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
+        TypeError: for a rate or a number of classes that is not a number.
 
     Example:
         >>> noisy = symmetric_inclusive([0, 1] * 500, 1.0, num_classes=2, seed=0)
@@ -106,10 +107,10 @@ def pair(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    """Give a share of the examples the label of the next class, the last wrapping to the first.
+    """Flip a share of the labels, each to the next class, and from the last class to the first.
 
-    Exactly `int(rate * n)` examples, chosen uniformly, are flipped. Above a rate of 0.5 the wrong
-    class is the more frequent one, and no method can tell which is which.
+    Exactly `int(rate * n)` examples, chosen uniformly, are flipped. Above a rate of 0.5 most
+    examples of a class have the wrong label, so no method can infer the true one.
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes).
@@ -122,6 +123,7 @@ def pair(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
+        TypeError: for a rate or a number of classes that is not a number.
 
     Example:
         >>> pair([0, 1, 2], 1.0, num_classes=3, seed=0).labels
@@ -138,13 +140,13 @@ def transition(
 ) -> NoisyLabels:
     """Draw every label from the row of its true class in a transition matrix.
 
-    One draw per example, so that the realized rate is near its mean, the average of
-    `1 - matrix[y, y]` over the examples, and not equal to it. The identity changes nothing.
+    Each example is drawn independently, so the number of flips is random. The expected rate is
+    the average of `1 - matrix[y, y]` over the true labels y. The identity changes nothing.
 
     Args:
         true_labels: integers `(n,)` in [0, c).
-        matrix: `(c, c)`, row = true class, entry = probability of the label; finite, not
-            negative, each row summing to 1 within 1e-6.
+        matrix: `(c, c)`, c at least 2. Entry (i, j) is the probability that an example of true
+            class i gets label j; finite, at least 0, each row summing to 1 within 1e-6.
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
 
     Returns:
@@ -166,7 +168,7 @@ def transition(
 
 
 def next_class(num_classes: int) -> NDArray[np.int32]:
-    """Map every class to the next one, the last to the first.
+    """Return the next class of every class; the last class is followed by the first.
 
     Args:
         num_classes: number of classes.
@@ -178,14 +180,14 @@ def next_class(num_classes: int) -> NDArray[np.int32]:
 
 
 def symmetric_transition(rate: float, num_classes: int) -> NDArray[np.float64]:
-    """Share `rate` evenly among the other classes.
+    """Return the transition matrix of `symmetric`.
 
     Args:
-        rate: share that leaves each class, in [0, 1].
-        num_classes: c, at least 2.
+        rate: share of each class that flips, in [0, 1].
+        num_classes: number of classes c, at least 2.
 
     Returns:
-        Float64 `(c, c)`, row = true class.
+        Float64 `(c, c)`, row = true class: `1 - rate` on the diagonal, `rate / (c - 1)` elsewhere.
     """
     rows = np.full((num_classes, num_classes), rate / (num_classes - 1))
     np.fill_diagonal(rows, 1 - rate)

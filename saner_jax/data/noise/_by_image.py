@@ -1,8 +1,8 @@
-"""Flip training labels by what their images, or a model of them, look like.
+"""Label noise that depends on the image, or on a model's prediction for it.
 
-Two models are in use, and their short names are mistaken for one another: part-dependent noise
-(PDN, also IDN; Xia et al. 2020), here `instance`, needs the images; polynomial-margin-diminishing
-noise (PMD; Zhang et al. 2021), here `pmd`, needs the posteriors of a trained model.
+Two noise models are in use, and their short names are easily confused. Part-dependent noise (PDN,
+also IDN; Xia et al. 2020) is `instance` here; it needs the images. Polynomial-margin-diminishing
+noise (PMD; Zhang et al. 2021) is `pmd` here; it needs the class probabilities of a trained model.
 """
 
 from typing import Any, Literal
@@ -29,37 +29,40 @@ def instance(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    r"""Flip each label with a chance of its own, to a class that depends on its image.
+    r"""Flip labels with a random probability per example, to a class that depends on the image.
 
-    Every example draws its chance of a flip from a normal distribution around `rate` with
-    standard deviation 0.1, cut to [0, 1]. A flipped label is never the true one; which other class
-    it goes to is drawn from the softmax of a random linear map of the image, one map per true
-    class. The maps are not scaled, so for normalized images of CIFAR's size one class takes nearly
-    all of it. 0 changes nothing. The realized rate is near the mean of the cut distribution: for a
-    rate of 0.1, 0.2, 0.8, 0.9, 1 that is 0.129, 0.206, 0.794, 0.871, 0.920, and from 0.3 to 0.7 it
-    is the rate within 0.0005.
+    The flip probability of each example is drawn from a normal distribution with mean `rate` and
+    standard deviation 0.1, truncated to [0, 1]. A flipped label is never the true class. The new
+    class is drawn from the softmax of a random linear map of the image, with one map per true
+    class. The maps are not scaled, so for normalized images of CIFAR's size one class has nearly
+    all of the probability.
+
+    A rate of 0 changes nothing. Otherwise the expected share of flips is the mean of the truncated
+    distribution: for a rate of 0.1, 0.2, 0.8, 0.9 and 1 it is 0.129, 0.206, 0.794, 0.871 and
+    0.920; from 0.3 to 0.7 it is the rate within 0.0005.
 
     .. math:: P(j \mid x, y) = (1 - q)\,[j = y] + q\,\mathrm{softmax}(x W_y)_j,\quad
         (x W_y)_y := -\infty,\quad q \sim \mathcal{N}(r, 0.1^2)\ \text{on}\ [0, 1]
 
-    Here x is the flattened image, y its true class, r is `rate`, and the entries of each W are
-    standard normal.
+    x: the flattened image; y: its true class; q: its flip probability; r: `rate`; W_y: the map of
+    class y, whose entries are standard normal.
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes).
-        images: floating `(n, ...)`, already normalized and used as they are, or uint8
-            `(n, h, w, channels)`, which are shifted and scaled to mean 0 and standard deviation 1
-            per channel over all of them.
-        rate: share of labels to flip, in [0, 1].
+        images: floating point `(n, ...)`, already normalized; or uint8 `(n, h, w, channels)`,
+            which are normalized here to mean 0 and standard deviation 1 per channel over all
+            images.
+        rate: mean of the flip probabilities before truncation, in [0, 1].
         num_classes: number of classes, at least 2.
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
 
     Returns:
-        The labels with their record. `transition_asked` averages the rows of P above over the
-        examples of each class; a class without examples has the row of the identity.
+        The labels with their record. A row of `transition_asked` is the mean of P over the
+        examples of the class; a class without examples has its row of the identity.
 
     Raises:
         ValueError: for labels, a rate, a number of classes or images other than above.
+        TypeError: for a rate or a number of classes that is not a number.
 
     Example:
         >>> images = np.random.default_rng(0).normal(size=(1000, 4))
@@ -72,10 +75,10 @@ def instance(
         `xiaoboxia/Part-dependent-label-noise tools.py @f80a6c7`.
 
     Differences:
-        1. The published distribution flips 8 % of the labels at a rate of 0; here none.
-        2. The random numbers are others: the maps are drawn class by class, so that only one of
-           them, features times classes, is in memory.
-        3. uint8 images are normalized by their own statistics, not by constants of CIFAR-10.
+        1. At a rate of 0 the published distribution flips 8 % of the labels; here none flip.
+        2. The random numbers differ. The maps are drawn class by class, so that only one of them,
+           of features times classes, is in memory.
+        3. uint8 images are normalized by their own statistics instead of constants of CIFAR-10.
     """
     checked_setting(rate, num_classes)
     true_labels = checked_labels(true_labels, num_classes)
@@ -109,40 +112,41 @@ def pmd(
     kind: Literal[1, 2, 3],
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    r"""Label each example with a model's first or second choice, the second where it wavers.
+    r"""Label each example with a model's most or second most probable class.
 
-    The model's first choice u is kept with a probability that grows with its margin d over the
-    second choice s; otherwise the label is s. The base is u and not the true class: where the
-    model errs, an unflipped u is a wrong label, and s may be the right one. `is_flipped` and the
-    rate compare with the true labels, as the published rates do. The margin's weight is
-    divided by a factor, found here by bisection, such that the expected share of wrong labels is
-    `rate`; the realized one differs by the luck of one draw per example.
+    Let u be the model's most probable class for an example and s the second most probable one.
+    The label is u with a probability that grows with the margin d between the two, and s
+    otherwise. The noise starts from u instead of the true class: if the model errs, u is a wrong
+    label, and s may be the right one. `is_flipped` and the rate compare with the true labels, as
+    the published rates do. A factor f, found by bisection, makes the expected share of wrong
+    labels equal to `rate`; each example is drawn independently, so the realized share is random.
 
     .. math:: P(u) = \min(1, \tau_k(d) / f),\quad d = \eta_u - \eta_s,\quad
         \tau_1 = \tfrac{1 + d^2}{2},\ \tau_2 = d^3,\ \tau_3 = \tfrac{d + d^2 + d^3}{3}
 
-    Here η is a row of `posteriors`, k is `kind` and f the factor.
+    η: the example's row of `posteriors`; k: `kind`.
 
     Args:
         true_labels: integers `(n,)` in [0, c), at least one.
-        posteriors: `(n, c)`, probabilities of the classes for each example by a model that the
-            caller trained; finite, not negative, each row summing to 1 within 1e-6.
-        rate: expected share of labels that differ from the true ones. The lowest possible is
-            about the model's own error, the highest that of always taking its second choice.
+        posteriors: `(n, c)`, class probabilities of each example, by a model that the caller
+            trained; finite, at least 0, each row summing to 1 within 1e-6.
+        rate: expected share of wrong labels. The smallest possible rate is about the share of
+            examples for which u is wrong, the largest the share for which s is wrong.
         kind: 1, 2 or 3, the published types I, II and III.
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
 
     Returns:
-        The labels with their record. `transition_asked` averages the examples of each class; a
-        class without examples has the row of the identity.
+        The labels with their record. A row of `transition_asked` is the mean distribution of the
+        label over the examples of the class; a class without examples has its row of the identity.
 
     Raises:
         ValueError: for arguments other than above, and for a rate that these posteriors cannot
-            give; the sentence names those they can.
+            give; the message states the possible range.
+        TypeError: for a rate that is not a number.
 
     Limits:
-        A first and a second choice of equal probability are told apart by the order of classes.
-        Under types II and III such an example always takes s.
+        If two classes have the same probability, the one with the higher number comes first. With
+        a margin of 0, types II and III always give the label s.
 
     Example:
         >>> posteriors = np.tile([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]], (500, 1))
@@ -154,11 +158,11 @@ def pmd(
         Zhang et al. 2021, arXiv:2103.07756; `pxiangwu/PLC utils.py @9a13490`.
 
     Differences:
-        1. Published factors, tuned by hand for rates near 0.35 and 0.70 (1.02 to 3.40), belong to
-           the authors' networks; here the factor follows from the rate, and may be below 1.
-        2. The authors also draw a label per example from η, which their code for more than two
-           classes then overwrites; it is not drawn here.
-        3. Two classes are treated like more; the authors have another formula for them.
+        1. The published factors (1.02 to 3.40) were tuned by hand to the authors' networks, for
+           rates near 0.35 and 0.70. Here the factor follows from the rate, and may be below 1.
+        2. The authors also draw a label from η for each example; for more than two classes their
+           code then overwrites it. Here it is not drawn.
+        3. The authors have another formula for two classes; here two classes are no special case.
     """
     if kind not in (1, 2, 3):
         raise ValueError(f"kind must be 1, 2 or 3, got {kind!r}")
@@ -169,7 +173,7 @@ def pmd(
     if not 0 < true_labels.size == num_examples:
         raise ValueError(
             f"posteriors must have one row for each of {true_labels.size} labels (at least one),"
-            f" got {num_examples}"
+            f" got {num_examples} rows"
         )
     second, first = np.argsort(posteriors, axis=1, kind="stable")[:, -2:].T
     each = np.arange(num_examples)
@@ -189,15 +193,15 @@ def pmd(
 def target_rows(
     features: NDArray[np.float32], weights: NDArray[np.float32], true_class: int
 ) -> NDArray[np.float32]:
-    """Return the softmax of features times weights over the classes other than the true one.
+    """Return the distribution of the label of flipped examples: a softmax without the true class.
 
     Args:
         features: `(n, d)`, flattened images of one class.
-        weights: `(d, c)`, the map of that class.
+        weights: `(d, c)`, the linear map of that class.
         true_class: the class, in [0, c).
 
     Returns:
-        Float32 `(n, c)`; rows sum to 1, and the true class has 0.
+        Float32 `(n, c)`; rows sum to 1, and the entry of the true class is 0.
     """
     logits = features @ weights
     logits[:, true_class] = -np.inf
@@ -226,11 +230,11 @@ def _normalization(
         return np.zeros(1, np.float32), np.ones(1, np.float32)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(
-            "images must be floating and normalized, or uint8 (n, h, w, channels),"
+            "images must be floating point and normalized, or uint8 (n, h, w, channels),"
             f" got {images.dtype} {images.shape}"
         )
     mean, deviation = channel_statistics(images)
-    # A channel of one value has nothing to scale.
+    # A constant channel is only shifted.
     return mean, np.where(deviation < 1e-6, np.float32(1), deviation)
 
 
@@ -240,13 +244,13 @@ def _kept(
     second_is_wrong: NDArray[np.bool_],
     rate: float,
 ) -> NDArray[np.float64]:
-    """Find the chance to keep the first choice with which a share `rate` is wrong on average."""
+    """Return the probability of the first choice, such that the expected wrong share is `rate`."""
 
     def expected(inverse_factor: float) -> float:
         keep = np.minimum(1, level * inverse_factor)
         return float(np.mean(keep * first_is_wrong + (1 - keep) * second_is_wrong))
 
-    # From always the second choice to the first wherever there is a margin at all.
+    # At `low` every example takes its second choice; at `high`, its first unless the level is 0.
     low, high = 0.0, 2 / float(level[level > 0].min(initial=1))
     if not expected(high) <= rate <= expected(low):
         raise ValueError(

@@ -1,9 +1,9 @@
-"""Read the labels that people gave to CIFAR-10 and CIFAR-100 (CIFAR-N).
+"""Read the human labels of CIFAR-10 and CIFAR-100 (CIFAR-N).
 
-The files come from github.com/UCSC-REAL/cifar-10-100n and may be used under CC BY-NC 4.0, not
-commercially; this package neither holds nor downloads them. They are pickles, which can run any
-code when unpickled the usual way. Here they are read without torch, by a reader that knows NumPy
-arrays of integers and nothing else.
+The files come from github.com/UCSC-REAL/cifar-10-100n under the license CC BY-NC 4.0, which forbids
+commercial use; this package neither contains nor downloads them. They are pickles, and Python's
+unpickler can run any code that a pickle names. The reader here needs no torch and accepts only
+NumPy arrays of integers, lists of integers and dictionaries.
 """
 
 import os
@@ -59,39 +59,40 @@ def human(
     order: Literal["tfds", "files"] = "tfds",
     ids: ArrayLike | None = None,
 ) -> NoisyLabels:
-    """Replace true labels by those that people gave to the same images.
+    """Replace true labels with the labels that human annotators gave to the same images.
 
-    CIFAR-10 has the kinds "random1", "random2" and "random3" (one annotator each; 17.2, 18.1 and
-    17.6 % of all 50,000 are wrong), "aggre" (their majority; 9.0 %) and "worse" (a wrong one of the
-    three wherever there is one; 40.2 %). CIFAR-100 has "fine" (100 classes; 40.2 %) and "coarse"
-    (20 superclasses; 26.4 %).
+    For CIFAR-10 the kinds are "random1", "random2" and "random3" (the labels of one annotator; of
+    all 50,000, 17.2, 18.1 and 17.6 % are wrong), "aggre" (the majority of the three; 9.0 %) and
+    "worse" (a wrong one of the three if there is one; 40.2 %). For CIFAR-100 they are "fine" (100
+    classes; 40.2 %) and "coarse" (20 superclasses; 26.4 %).
 
-    The labels must meet their own images, in one of two orders of the training set:
+    The examples must be numbered in one of two orders of the training set:
 
-    - "tfds": the binary version, by which TensorFlow Datasets numbers its `id`s, train_00000 to
-      train_49999. **A prepared TFDS split is stored shuffled**: sort it by `id`, or pass the `id`s.
-    - "files": the python version, which is also torchvision's.
+    - "tfds": the order of the binary version, in which TensorFlow Datasets counts its `id`s,
+      train_00000 to train_49999. **TFDS stores a prepared split shuffled**: sort it by `id`, or
+      pass the `id`s.
+    - "files": the order of the Python version, which torchvision also uses.
 
-    Whether they met is checked label by label against the file's own true labels.
+    The order is checked: every true label must equal the one in the file.
 
     Args:
         true_labels: integers `(n,)`: fine classes, or superclasses for "coarse".
-        kind: which of the labels above.
+        kind: one of the kinds above.
         dataset: "cifar10" or "cifar100".
-        folder: where `CIFAR-10_human.pt` or `CIFAR-100_human.pt` is, and for order "tfds" also
-            `image_order_c10.npy` or `image_order_c100.npy`.
-        order: what numbers the examples.
+        folder: the folder with `CIFAR-10_human.pt` or `CIFAR-100_human.pt`, and for order "tfds"
+            also with `image_order_c10.npy` or `image_order_c100.npy`.
+        order: the order in which the examples are numbered, "tfds" or "files".
         ids: number of each example in that order, as integers or as TFDS `id`s (str or bytes).
-            Without, the examples are all 50,000, in that order.
+            None means all 50,000 examples in that order.
 
     Returns:
-        The labels with their record. `transition_asked` is what people did on the whole training
-        set, `transition_realized` what they did on these examples.
+        The labels with their record. `transition_asked` is counted over the whole training set,
+        `transition_realized` over these examples.
 
     Raises:
-        ValueError: for names other than above; for a file that is missing, damaged, or holds
-            labels other than the published ones, such as the coarse labels from before
-            2023-03-15; and for true labels that are not those of the file.
+        ValueError: for a kind, dataset, order or ids other than above; for a file that is missing
+            or damaged, or differs from the published one, such as the coarse labels from before
+            2023-03-15; and for true labels that differ from the file's.
 
     Example:
         >>> human([6, 9, 9], "best", dataset="cifar10", folder="cifar_n")
@@ -100,7 +101,7 @@ def human(
         'best'
 
     Source:
-        Wei et al. 2022, arXiv:2110.12088; rates are those of the official files of 2023-05.
+        Wei et al. 2022, arXiv:2110.12088. The rates are counted in the official files of 2023-05.
     """
     chosen = _chosen_kind(kind, dataset)
     if order not in ("tfds", "files"):
@@ -111,7 +112,7 @@ def human(
     true_labels = checked_labels(true_labels, chosen.num_classes)
     if true_labels.size != places.size:
         raise ValueError(
-            f"true_labels must be {places.size}, one for each"
+            f"true_labels must have {places.size} labels, one for each"
             f" {'image of ' + dataset if ids is None else 'of ids'}, got {true_labels.size}"
         )
     if order == "tfds":
@@ -120,31 +121,31 @@ def human(
     if wrong.size:
         i = wrong[0]
         raise ValueError(
-            f"true_labels differ from those of {file} in {wrong.size} of {places.size} places,"
-            f" first at index {i}: {true_labels[i]} here, {clean[places[i]]} there; are the"
-            f' examples in the order "{order}" (a prepared TFDS split is shuffled: pass its ids)?'
+            f"true_labels must equal those of {file}, but {wrong.size} of {places.size} differ;"
+            f" at index {i} it must be {clean[places[i]]}, got {true_labels[i]}; check that the"
+            f' examples have the order "{order}" (a prepared TFDS split is shuffled: pass its ids)'
         )
     everyone = record(noisy, clean, np.eye(chosen.num_classes))
     return record(noisy[places], true_labels, everyone.transition_realized)
 
 
 def read_human_labels(path: str | os.PathLike[str]) -> dict[str, NDArray[np.int64]]:
-    """Read every row of labels of a CIFAR-N file, without torch and without running its code.
+    """Read all labels of a CIFAR-N file, without torch and without running code from the file.
 
-    Three layouts are told apart by their first bytes: the official `.pt` (a zip of torch with one
-    pickle), a bare pickle, and the official `.npy` with a dictionary. A pickle may rebuild NumPy
-    arrays of integers and plain lists of integers; anything else in it is refused before it runs.
-    A file, or what it unpacks to, may have 64 MiB.
+    The first bytes identify the layout: the official `.pt` (a zip of torch with one pickle), a bare
+    pickle, or the official `.npy` with a dictionary. A pickle may contain NumPy arrays of integers
+    and lists of integers. Anything else in it is refused before it runs. The limit is 64 MiB, for
+    the file and for its unpacked content.
 
     Args:
         path: the file.
 
     Returns:
-        Key to row of labels, int64, with the keys of the file.
+        A dictionary from the keys of the file to rows of labels, int64.
 
     Raises:
-        ValueError: for a file that is missing, damaged, too large or anything other than above;
-            the sentence names the file and what was refused.
+        ValueError: for a file that is missing, damaged, too large or of another layout. The
+            message names the file and the defect.
 
     Example:
         >>> import tempfile
@@ -165,29 +166,29 @@ def read_human_labels(path: str | os.PathLike[str]) -> dict[str, NDArray[np.int6
         if not isinstance(content, dict) or not content:
             raise pickle.UnpicklingError("it holds no dictionary of labels")
         return {_key(key): _row(key, value) for key, value in content.items()}
-    # A hand-made pickle can raise anything, a stack underflow or a lack of memory included.
+    # A crafted pickle can raise any error, for example a stack underflow or a lack of memory.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: not a readable file of human labels: {reason}") from error
 
 
 class _Array:
-    """Stand in for an array while it is unpickled, so that no claimed size is ever allocated."""
+    """A replacement for an array during unpickling, which never allocates a declared size."""
 
     value: Any = None
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, _, content = state
         if dtype.code == "O":
-            # A dictionary that `numpy.save` wrapped in an array without axes.
+            # numpy.save wraps a dictionary in an array without axes.
             (self.value,) = content
         else:
-            # Fails unless the bytes there are as many as the shape claims.
+            # This fails unless the number of bytes fits the declared shape.
             self.value = np.frombuffer(content, dtype.order + dtype.code).reshape(shape)
 
 
 class _Dtype:
-    """Stand in for a dtype; integers, and the object of an array that wraps a dictionary."""
+    """A replacement for a dtype: integers, or object for the array that wraps a dictionary."""
 
     order = "<"
 
@@ -200,21 +201,21 @@ class _Dtype:
         self.order = {"<": "<", ">": ">", "|": "|"}[state[1]]
 
 
-# The reader written in Python: that in C allocates what a pickle claims before it looks.
+# The unpickler written in Python; the one in C allocates a declared size before it reads the data.
 class _Reader(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         found = f"{module}.{name}"
-        # Functions made anew for each file, since a pickle can set attributes of what it names.
+        # The functions are made for each call, because a pickle can set attributes of its globals.
         known: dict[str, Any] = {
             "numpy.core.multiarray._reconstruct": lambda *_: _Array(),
             "numpy.ndarray": _Array,
             "numpy.dtype": _Dtype,
             "_codecs.encode": lambda text, codec: text.encode({"latin1": "latin1"}[codec]),
         }
-        # NumPy 2 moved its core.
+        # NumPy 2 renamed numpy.core to numpy._core.
         key = found.replace("numpy._core.", "numpy.core.")
         if key not in known:
-            raise pickle.UnpicklingError(f"it asks for {found}, which no row of labels needs")
+            raise pickle.UnpicklingError(f"it uses {found}, which labels do not need")
         return known[key]
 
 
@@ -223,9 +224,13 @@ def _pickled(content: bytes) -> bytes:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             found = [i for i in archive.infolist() if i.filename.split("/")[-1] == "data.pkl"]
             if len(found) != 1:
-                raise pickle.UnpicklingError(f"its zip has {len(found)} members data.pkl, not 1")
+                raise pickle.UnpicklingError(
+                    f"its zip must have one member data.pkl, got {len(found)}"
+                )
             if found[0].file_size > _MAX_BYTES:
-                raise pickle.UnpicklingError(f"{found[0].filename} is over {_MAX_BYTES} bytes")
+                raise pickle.UnpicklingError(
+                    f"{found[0].filename} is larger than {_MAX_BYTES} bytes"
+                )
             return archive.read(found[0])
     if content.startswith(b"\x93NUMPY"):
         file = BytesIO(content)
@@ -234,14 +239,14 @@ def _pickled(content: bytes) -> bytes:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[np.lib.format.read_magic(file)]
         if not read_header(file)[2].hasobject:
-            raise pickle.UnpicklingError("it is one plain array, not a dictionary of labels")
+            raise pickle.UnpicklingError("it must hold a dictionary of labels, got a plain array")
         return file.read()
     return content
 
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
-        raise pickle.UnpicklingError(f"a key is no text but {type(key).__name__}")
+        raise pickle.UnpicklingError(f"its keys must be text, got {type(key).__name__}")
     return key
 
 
@@ -250,7 +255,7 @@ def _row(key: str, value: Any) -> NDArray[np.int64]:
         return np.array(value, np.int64)
     row = value.value if isinstance(value, _Array) else None
     if not isinstance(row, np.ndarray) or row.ndim != 1:
-        raise pickle.UnpicklingError(f"{key} is not one row of integers")
+        raise pickle.UnpicklingError(f"{key} must be a row of integers")
     return row.astype(np.int64)
 
 
@@ -265,14 +270,17 @@ def _chosen_kind(kind: str, dataset: str) -> _Kind:
 
 
 def _published(file: Path, kind: _Kind) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Read the true and the given labels of one kind, and refuse others than the published."""
+    """Return the true and the human labels of one kind; refuse labels that were not published."""
     rows = read_human_labels(file)
     missing = [key for key in (kind.clean_key, kind.noisy_key) if key not in rows]
     if missing:
-        raise ValueError(f"{file}: lacks {', '.join(missing)}")
+        raise ValueError(f"{file}: it lacks {', '.join(missing)}")
     clean, noisy = rows[kind.clean_key], rows[kind.noisy_key]
     if not 0 < clean.size == noisy.size:
-        raise ValueError(f"{file}: {clean.size} true labels and {noisy.size} given ones")
+        raise ValueError(
+            f"{file}: {kind.clean_key} and {kind.noisy_key} must have the same length, at least 1,"
+            f" got {clean.size} and {noisy.size}"
+        )
     for key in (kind.clean_key, kind.noisy_key):
         if not 0 <= rows[key].min() <= rows[key].max() < kind.num_classes:
             raise ValueError(f"{file}: {key} must lie in [0, {kind.num_classes})")
@@ -281,14 +289,14 @@ def _published(file: Path, kind: _Kind) -> tuple[NDArray[np.int32], NDArray[np.i
     rate = float(np.mean(clean != noisy))
     if abs(rate - kind.rate) > 0.0005:
         raise ValueError(
-            f"{file}: {rate:.5f} of {kind.noisy_key} are wrong, of the published ones {kind.rate};"
-            f" the right file comes from {_SOURCE}"
+            f"{file}: the wrong share of {kind.noisy_key} must be {kind.rate}, got {rate:.5f}; the"
+            f" published file comes from {_SOURCE}"
         )
     return clean.astype(np.int32), noisy.astype(np.int32)
 
 
 def _check_coarse(file: Path, rows: dict[str, NDArray[np.int64]]) -> None:
-    # A coarse label is the superclass of the fine one; the first release broke this.
+    # A coarse label is the superclass of the fine label, except in the first release.
     for fine, coarse in (
         ("clean_label", "clean_coarse_label"),
         ("noisy_label", "noisy_coarse_label"),
@@ -297,8 +305,8 @@ def _check_coarse(file: Path, rows: dict[str, NDArray[np.int64]]) -> None:
         fits = fits and 0 <= rows[fine].min() <= rows[fine].max() < 100
         if not (fits and np.array_equal(CIFAR100_SUPERCLASSES[rows[fine]], rows[coarse])):
             raise ValueError(
-                f"{file}: {coarse} are not the superclasses of {fine}; files from before"
-                f" 2023-03-15 have 40 % of them wrong, a right one comes from {_SOURCE}"
+                f"{file}: {coarse} must be the superclasses of {fine}; 40 % of them are wrong in"
+                f" files from before 2023-03-15; get a newer file from {_SOURCE}"
             )
 
 
@@ -311,7 +319,7 @@ def _numbers(ids: ArrayLike, count: int) -> NDArray[np.int64]:
             raise ValueError('ids must be integers or like "train_00042"')
         given = np.array([int(part) for part in parts])
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise ValueError(f"ids must be one row, got {given.dtype} {given.shape}")
+        raise ValueError(f"ids must be a row of integers, got {given.dtype} {given.shape}")
     if given.size and not 0 <= given.min() <= given.max() < count:
         raise ValueError(
             f"ids must lie in [0, {count}), got values in [{given.min()}, {given.max()}]; ids of"
@@ -324,12 +332,12 @@ def _read_order(file: Path, count: int) -> NDArray[np.int64]:
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file; CIFAR-N comes from {_SOURCE}")
     try:
-        # Mapped, an array that claims more than the file holds is refused before it is read.
+        # Mapping refuses an array larger than the file before anything is read.
         order = np.lib.format.open_memmap(file, mode="r")
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{file}: not a readable .npy file of integers: {reason}") from error
     right_kind = order.shape == (count,) and order.dtype.kind in "iu"
     if not (right_kind and np.array_equal(np.sort(order), np.arange(count))):
-        raise ValueError(f"{file}: must hold each number from 0 to {count - 1} once")
+        raise ValueError(f"{file}: it must hold each number from 0 to {count - 1} once")
     return np.array(order, np.int64)

@@ -1,4 +1,4 @@
-"""Labels in a CSV file, by the number of their example: what people reviewed, or had all along."""
+"""Read labels from a CSV file with the columns index and label."""
 
 import csv
 from pathlib import Path
@@ -18,23 +18,23 @@ def from_file(
     num_classes: int,
     ids: ArrayLike | None = None,
 ) -> NoisyLabels:
-    r"""Replace labels by those that a file gives to some or all examples.
+    r"""Replace the labels of the examples that a CSV file lists.
 
     Args:
-        true_labels: integers `(n,)` in [0, num_classes): the dataset's own, which examples that
-            the file does not list keep.
-        path: a CSV file with the columns `index` and `label`, in any order, and others that are
-            not looked at; labels are numbers of classes.
+        true_labels: integers `(n,)` in [0, num_classes), the labels of the dataset. Examples that
+            the file does not list keep them.
+        path: a CSV file with the columns `index` (the number of an example) and `label` (the
+            number of a class), in any order. Other columns are ignored.
         num_classes: number of classes, at least 2.
-        ids: number of each example, distinct integers `(n,)`, see `Dataset.train_index`; 0 to
-            n - 1 if None.
+        ids: number of each example, distinct integers `(n,)`, as `Dataset.train_index`; None means
+            0 to n - 1.
 
     Returns:
-        The labels with their record; what the file changes counts as flipped.
+        The labels with their record. Labels that the file changes count as flipped.
 
     Raises:
-        ValueError: for a file that is missing, unreadable or without these columns, a label out of
-            range, an example listed twice, and a file that lists none of the examples.
+        ValueError: for a file that is missing, unreadable or lacks a column, a label out of range,
+            an example listed twice, and a file that lists none of the examples.
 
     Example:
         >>> import tempfile
@@ -68,14 +68,14 @@ def from_file(
 
 
 def format_labels(index: NDArray[np.int64], labels: NDArray[np.int32]) -> bytes:
-    r"""Format labels as `from_file` reads them.
+    r"""Return labels as the content of a CSV file that `from_file` reads.
 
     Args:
         index: number of each example, `(n,)`.
-        labels: numbers of classes, `(n,)`.
+        labels: number of each example's class, `(n,)`.
 
     Returns:
-        The content of the file, in ascending order of examples.
+        The content of the file, in ascending order of the examples' numbers.
 
     Example:
         >>> format_labels(np.array([5, 2]), np.array([1, 0]))
@@ -87,26 +87,26 @@ def format_labels(index: NDArray[np.int64], labels: NDArray[np.int32]) -> bytes:
 
 
 def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file with a line of headers.
+    """Read the rows of a CSV file whose first line names the columns.
 
     Args:
         path: the file, UTF-8, at most 256 MiB.
-        columns: those it must have.
+        columns: the columns that it must have.
 
     Returns:
-        Line number and values by column, of every line after the headers.
+        For each row, its line number and its cells by column name.
 
     Raises:
-        ValueError: for a file that is missing, too large, no text, or lacks a column, and for a
-            line with fewer or more cells than the first.
+        ValueError: for a file that is missing, too large, not UTF-8 or lacks a column, and for a
+            row with fewer or more cells than the first line.
     """
     try:
-        # Opening a pipe would wait for ever, and a device has no end.
+        # Opening a named pipe would block forever, and a device may never end.
         if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
-        # Spreadsheets write a mark before the first header.
+        # utf-8-sig, because spreadsheets write a byte-order mark before the first column name.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             rows = [(reader.line_num, row) for row in reader]
@@ -121,28 +121,28 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, s
                 " missing"
             )
     for line, row in rows:
-        # DictReader fills what is missing with None, and keeps what is too much under it.
+        # DictReader fills missing cells with None, and keeps surplus cells under the key None.
         if None in row or None in row.values():
             raise ValueError(
-                f"{path}, line {line}: it must have {len(headers)} cells, as the first line"
+                f"{path}, line {line}: it must have {len(headers)} cells, as the first line does"
             )
     return rows
 
 
 def whole(path: Path, line: int, name: str, text: str) -> int:
-    """Read a whole number of a CSV file.
+    """Return the whole number in a cell of a CSV file.
 
     Args:
-        path: the file, for the sentence.
-        line: where it stands.
-        name: its column.
-        text: what stands there.
+        path: the file, named in the error message.
+        line: the line number, named in the error message.
+        name: the column, named in the error message.
+        text: the content of the cell.
 
     Returns:
         The number.
 
     Raises:
-        ValueError: for text that is none.
+        ValueError: for text that is not a whole number.
     """
     try:
         return int(text)

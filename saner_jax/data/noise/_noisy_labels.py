@@ -1,4 +1,4 @@
-"""Labels after noise, with their record, and what the noise models share."""
+"""The result of all noise models, and the functions that they share."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -6,21 +6,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saner_jax._core._numbers import is_number, is_whole
+
 
 class NoisyLabels(NamedTuple):
-    """Hold labels after corruption beside what they were, for `n` examples and `c` classes.
+    """Noisy labels with a record of the noise, for `n` examples and `c` classes.
 
     Attributes:
-        labels: int32 `(n,)`, what training sees.
-        true_labels: int32 `(n,)`, before corruption.
-        is_flipped: bool `(n,)`, where the two differ.
+        labels: int32 `(n,)`, the noisy labels, which training uses.
+        true_labels: int32 `(n,)`, the labels before the noise.
+        is_flipped: bool `(n,)`, where `labels` and `true_labels` differ.
         rate: realized share of flipped labels, in [0, 1]; 0 for no examples.
-        transition_asked: float64 `(c, c)`, row = true class, entry = probability of the label
-            under the noise model; rows sum to 1.
-        transition_realized: the same from the counts of this draw; a class without examples has
-            the row of the identity.
-        label_hash: first 16 hex digits of the SHA-256 of `labels` as little-endian int32; equal
-            hashes mean equal labels in equal order.
+        transition_asked: float64 `(c, c)`. Entry (i, j) is the probability, under the noise
+            model, that an example of true class i has label j; rows sum to 1.
+        transition_realized: float64 `(c, c)`, the shares counted in this draw. A class without
+            examples has its row of the identity.
+        label_hash: first 16 hex digits of the SHA-256 of `labels` as little-endian int32. Equal
+            hashes mean equal labels in the same order.
     """
 
     labels: NDArray[np.int32]
@@ -33,22 +35,22 @@ class NoisyLabels(NamedTuple):
 
 
 def checked_labels(true_labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:
-    """Return labels as an int32 row of their own, refusing any outside [0, num_classes).
+    """Return a checked int32 copy of labels.
 
     Args:
-        true_labels: integers `(n,)`.
-        num_classes: above the largest of them.
+        true_labels: integers `(n,)` in [0, num_classes).
+        num_classes: number of classes.
 
     Returns:
         A copy, int32 `(n,)`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for labels of another shape or dtype, or out of range.
     """
     labels = np.asarray(true_labels)
     if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
         raise ValueError(
-            f"true_labels must be one row of integers, got {labels.dtype} {labels.shape}"
+            f"true_labels must be a row of integers, got {labels.dtype} {labels.shape}"
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < num_classes):
         raise ValueError(
@@ -62,54 +64,59 @@ def checked_setting(rate: float, num_classes: int) -> None:
     """Refuse a rate outside [0, 1] and fewer than two classes.
 
     Args:
-        rate: share of labels to flip.
-        num_classes: number of classes.
+        rate: share of labels to flip, in [0, 1].
+        num_classes: number of classes, at least 2.
 
     Raises:
-        ValueError: for either out of range.
+        ValueError: if one is out of range.
+        TypeError: for a rate that is not a number or a `num_classes` that is not a whole number.
     """
+    if not is_whole(num_classes):
+        raise TypeError(f"num_classes must be a whole number, got {num_classes!r}")
     if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2 to flip labels, got {num_classes!r}")
+        raise ValueError(f"num_classes must be at least 2, got {num_classes!r}")
+    if not is_number(rate):
+        raise TypeError(f"rate must be a number, got {rate!r}")
     if not 0 <= rate <= 1:
-        raise ValueError(f"rate must be a fraction from 0 to 1, got {rate!r}")
+        raise ValueError(f"rate must be a number from 0 to 1, got {rate!r}")
 
 
 def checked_rows(rows: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Return a float64 table of at least two columns whose rows are probabilities, or refuse it.
+    """Return a checked float64 table whose rows are probabilities of classes.
 
     Args:
-        rows: `(n, c)`, c at least 2; finite, not negative, each row summing to 1 within 1e-6.
-        name: of the argument, for the sentence.
+        rows: `(n, c)`, c at least 2; finite, at least 0, each row summing to 1 within 1e-6.
+        name: name of the argument in the error message.
 
     Returns:
-        The same, float64.
+        The table, float64 `(n, c)`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for a table of another shape, or values or sums out of range.
     """
     table = np.asarray(rows, np.float64)
     if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError(f"{name} must have rows of at least two classes, got {table.shape}")
+        raise ValueError(f"{name} must have rows of at least 2 classes, got {table.shape}")
     if not (np.isfinite(table).all() and (table >= 0).all()):
         raise ValueError(f"{name} must hold finite probabilities of at least 0")
     error = np.abs(table.sum(axis=1) - 1).max(initial=0)
     if error > 1e-6:
-        raise ValueError(f"{name} must have rows that sum to 1, but one is off by {error:.3g}")
+        raise ValueError(f"{name} must have rows that sum to 1, got one that is off by {error:.3g}")
     return table
 
 
 def draw_from_rows(rows: NDArray[Any], uniform: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Draw one column per row of probabilities, given a uniform number in [0, 1) for each.
+    """Draw a class from each row of probabilities.
 
     Args:
         rows: `(n, c)`, as `checked_rows` returns them.
-        uniform: `(n,)`.
+        uniform: `(n,)`, uniform random numbers in [0, 1).
 
     Returns:
-        Int32 `(n,)`, in [0, c).
+        The classes, int32 `(n,)` in [0, c).
     """
     cumulative = rows.cumsum(axis=1, dtype=np.float64)
-    # A last entry of exactly 1 keeps rounding from drawing a column past the end.
+    # The last entry becomes exactly 1, so that rounding cannot yield class c.
     cumulative /= cumulative[:, -1:]
     return (uniform[:, None] >= cumulative).sum(axis=1, dtype=np.int32)
 
@@ -119,15 +126,15 @@ def record(
     true_labels: NDArray[np.int32],
     transition_asked: NDArray[np.float64],
 ) -> NoisyLabels:
-    """Put labels together with what is recorded about them.
+    """Return noisy labels with their realized rate, realized transition matrix and hash.
 
     Args:
-        labels: int32 `(n,)`, after corruption.
-        true_labels: int32 `(n,)`, before.
-        transition_asked: float64 `(c, c)`, of the noise model.
+        labels: int32 `(n,)`, the noisy labels.
+        true_labels: int32 `(n,)`, the labels before the noise.
+        transition_asked: float64 `(c, c)`, the transition matrix of the noise model.
 
     Returns:
-        All of them, with the realized rate, transition and hash.
+        The labels with their record.
     """
     counts = np.zeros_like(transition_asked)
     np.add.at(counts, (true_labels, labels), 1)
@@ -148,7 +155,7 @@ def record(
 def begin(
     true_labels: ArrayLike, rate: float, num_classes: int, seed: int | np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], np.random.Generator]:
-    """Check, and return the true labels, a copy to flip, and the generator.
+    """Check the arguments of a noise model, and return two copies of the labels and a generator.
 
     Args:
         true_labels: integers `(n,)` in [0, num_classes).
@@ -157,10 +164,11 @@ def begin(
         seed: seed of `numpy.random.default_rng`, or the generator to draw from.
 
     Returns:
-        Int32 `(n,)` twice, and the generator.
+        The true labels, int32 `(n,)`; a copy of them to flip; the generator.
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
+        TypeError: for a rate or a number of classes that is not a number.
     """
     checked_setting(rate, num_classes)
     labels = checked_labels(true_labels, num_classes)
@@ -168,15 +176,15 @@ def begin(
 
 
 def choose(num_examples: int, rate: float, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Choose exactly `int(rate * num_examples)` examples, uniformly.
+    """Choose exactly `int(rate * num_examples)` examples uniformly, without repetition.
 
     Args:
-        num_examples: n.
+        num_examples: number of examples to choose from.
         rate: share to choose, in [0, 1].
         rng: the generator to draw from.
 
     Returns:
-        Their positions, in random order.
+        The positions of the chosen examples, in random order.
     """
     return rng.permutation(num_examples)[: int(rate * num_examples)]
 
@@ -188,20 +196,21 @@ def flip_to(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    """Give chosen examples the label that `targets` has for their class.
+    """Change the labels of exactly `int(rate * n)` examples to the target of their class.
 
     Args:
-        targets: int32 `(num_classes,)`, the label that each class is given.
+        targets: int32 `(num_classes,)`, the new label for each class; it may be the class itself.
         true_labels: integers `(n,)` in [0, num_classes).
-        rate: share of labels to flip, in [0, 1].
+        rate: share of the examples to choose, in [0, 1].
         num_classes: number of classes, at least 2.
-        seed: as for `symmetric`.
+        seed: seed of `numpy.random.default_rng`, or the generator to draw from.
 
     Returns:
         The labels with their record.
 
     Raises:
-        ValueError: for labels, a rate or a number of classes out of range.
+        ValueError: for labels, a rate or a number of classes outside the ranges above.
+        TypeError: for a rate or a number of classes that is not a number.
     """
     true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
     chosen = choose(labels.size, rate, rng)
@@ -210,11 +219,11 @@ def flip_to(
 
 
 def map_transition(rate: float, targets: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Send `rate` of every class to its target, which may be itself.
+    """Return the transition matrix that moves the share `rate` of every class to its target.
 
     Args:
-        rate: share that leaves each class, in [0, 1].
-        targets: `(c,)`, the class that each goes to.
+        rate: share of each class that moves, in [0, 1].
+        targets: `(c,)`, the target of each class; it may be the class itself.
 
     Returns:
         Float64 `(c, c)`, row = true class.

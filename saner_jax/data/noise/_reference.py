@@ -1,11 +1,11 @@
-"""Repeat the label noise of SANER's authors, example by example.
+"""Repeat the random label noise of SANER's authors exactly.
 
-The published SANER runs seed NumPy's legacy generator right before they build their datasets, so
-their noise can be drawn again from the seed (42, 43, 44) alone. For a comparison with published
-numbers; for experiments of your own, `symmetric` and its kin draw from today's generators.
+The published SANER runs seed NumPy's legacy generator immediately before they build their datasets,
+so the seed (42, 43 or 44) determines their noise. Use these functions to compare with published
+numbers, and `symmetric` and the other noise models for your own experiments.
 
-The true labels must come in the order of the python version of CIFAR, which is also torchvision's:
-in another order the same draw flips other images.
+The true labels must be in the order of the Python version of CIFAR, which torchvision also uses. In
+another order the same draw flips other images.
 """
 
 import hashlib
@@ -29,22 +29,23 @@ from saner_jax.data.noise._noisy_labels import (
 def reference_symmetric(
     true_labels: ArrayLike, rate: float, *, num_classes: int, seed: int
 ) -> NoisyLabels:
-    """Flip labels to any other class with the draws of SANER's authors.
+    """Flip labels as `symmetric` does, with the random draws of SANER's authors.
 
-    The same model as `symmetric`: exactly `int(rate * n)` labels flip, never to the true class.
-    At one seed a larger rate extends the flips of a smaller one.
+    Exactly `int(rate * n)` labels flip, never to the true class. With the same seed, a larger rate
+    flips all examples that a smaller rate flips.
 
     Args:
-        true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
+        true_labels: integers `(n,)` in [0, num_classes), in the order of the Python version.
         rate: share of all labels to flip, in [0, 1].
         num_classes: number of classes, at least 2.
-        seed: seed of the published run.
+        seed: seed of the published run, in [0, 2**32).
 
     Returns:
         The labels with their record.
 
     Raises:
         ValueError: for labels, a rate, a number of classes or a seed outside the ranges above.
+        TypeError: for a rate or a number of classes that is not a number.
 
     Example:
         >>> noisy = reference_symmetric([0, 1, 2, 0, 1, 2], 0.5, num_classes=3, seed=42)
@@ -56,7 +57,7 @@ def reference_symmetric(
     """
     true_labels, draws = _begin(true_labels, rate, num_classes, seed)
     chosen = _choose(true_labels.size, rate, draws)
-    # The authors choose from the ascending list of the other classes, one label at a time.
+    # The authors draw each label from the ascending list of the other classes.
     places = draws.randint(0, num_classes - 1, size=chosen.size, dtype=np.int64)
     labels = true_labels.copy()
     labels[chosen] = places + (places >= true_labels[chosen])
@@ -66,24 +67,25 @@ def reference_symmetric(
 def reference_asymmetric(
     true_labels: ArrayLike, rate: float, *, num_classes: int, seed: int
 ) -> NoisyLabels:
-    """Flip labels to a fixed other class with the choices of SANER's authors.
+    """Flip labels each to a fixed other class, with the random draws of SANER's authors.
 
-    With 10 classes the same model as `asymmetric_cifar10` with `counted="all"`: exactly
-    `int(rate * n)` examples are chosen, those of five classes stay, and about half of `rate` is
-    wrong. With 100 classes the same as `asymmetric_cifar100` with `target="next"`: all chosen
-    flip.
+    With 10 classes this is the model of `asymmetric_cifar10` with `counted="all"`: exactly
+    `int(rate * n)` examples are chosen, those of five classes keep their labels, and about
+    `rate / 2` of all labels become wrong. With 100 classes it is the model of
+    `asymmetric_cifar100` with `target="next"`: all chosen labels flip.
 
     Args:
-        true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
+        true_labels: integers `(n,)` in [0, num_classes), in the order of the Python version.
         rate: share of all labels to choose, in [0, 1].
-        num_classes: 10 for CIFAR-10 or 100 for CIFAR-100.
-        seed: seed of the published run.
+        num_classes: 10 for CIFAR-10, 100 for CIFAR-100.
+        seed: seed of the published run, in [0, 2**32).
 
     Returns:
         The labels with their record.
 
     Raises:
         ValueError: for labels, a rate, a number of classes or a seed outside the ranges above.
+        TypeError: for a rate that is not a number.
 
     Example:
         >>> reference_asymmetric([2, 0, 9, 3], 1.0, num_classes=10, seed=42).labels
@@ -94,7 +96,7 @@ def reference_asymmetric(
     """
     if num_classes not in (10, 100):
         raise ValueError(
-            f"reference_asymmetric maps 10 or 100 classes of CIFAR, got {num_classes!r}"
+            f"reference_asymmetric: num_classes must be 10 or 100, got {num_classes!r}"
         )
     targets = CIFAR10_TARGETS if num_classes == 10 else next_class(100)
     true_labels, draws = _begin(true_labels, rate, num_classes, seed)
@@ -115,29 +117,30 @@ def reference_dependent(
     """Flip labels to a class that depends on the image, with the draws of SANER's authors.
 
     Exactly `int(rate * n)` examples, chosen uniformly, are flipped, never to the true class. The
-    authors call it PDN, but unlike in `instance` the image decides only where a label goes, not
-    whether it flips. The labels drawn are the authors' only as far as the images are: theirs went
-    through random crops and flips of PyTorch first.
+    authors call this noise PDN. Unlike in `instance`, the image determines only the new label, not
+    whether the label flips. The labels equal the authors' only for the same images, and the
+    authors' images had passed random crops and flips of PyTorch.
 
     Args:
-        true_labels: integers `(n,)` in [0, num_classes), in the order of the python version.
-        images: float32 `(n, channels, h, w)`, normalized. Channels come first, since the maps
-            are drawn in that order.
+        true_labels: integers `(n,)` in [0, num_classes), in the order of the Python version.
+        images: float32 `(n, channels, h, w)`, normalized. Channels come first, because the
+            authors' maps are drawn in that order.
         rate: share of all labels to flip, in [0, 1].
         num_classes: number of classes, at least 2.
-        seed: seed of the published run.
+        seed: seed of the published run, in [0, 2**32).
 
     Returns:
-        The labels with their record. `transition_asked` averages over the examples of each class;
-        a class without examples has the row of the identity.
+        The labels with their record. A row of `transition_asked` is the mean distribution of the
+        label over the examples of the class; a class without examples has its row of the identity.
 
     Raises:
         ValueError: for labels, images, a rate, a number of classes or a seed other than above.
+        TypeError: for a rate or a number of classes that is not a number.
 
     Limits:
         The maps take `4 * features * num_classes**2` bytes: 123 MB for CIFAR-100. A sum of
-        float32 products may differ in the last bit between machines, and then, very rarely, a
-        label.
+        float32 products can differ in the last bit between machines; then, very rarely, a label
+        differs.
 
     Example:
         >>> images = np.ones((4, 3, 2, 2), np.float32)
@@ -149,7 +152,7 @@ def reference_dependent(
         `lhchau/saner dataloader/tools.py @89e310c`.
 
     Differences:
-        1. Images are taken as given, not augmented.
+        1. Images are used without augmentation.
     """
     true_labels, draws = _begin(true_labels, rate, num_classes, seed)
     images = np.asarray(images)
@@ -159,7 +162,8 @@ def reference_dependent(
             f" got {images.dtype} {images.shape}"
         )
     features = images.reshape(len(images), int(np.prod(images.shape[1:])))
-    # All maps are drawn before the examples are chosen; one at a time it is the same stream.
+    # All maps are drawn before the examples are chosen. The authors draw them in one call; map by
+    # map the random numbers are the same.
     maps = [
         draws.randn(features.shape[1], num_classes).astype(np.float32) for _ in range(num_classes)
     ]
@@ -179,13 +183,13 @@ def reference_dependent(
 def reference_hash(labels: ArrayLike) -> str:
     """Return the first 16 hex digits of the SHA-256 of labels as little-endian int64.
 
-    The authors' labels are int64; `NoisyLabels.label_hash` is that of int32.
+    The authors' labels are int64, while `NoisyLabels.label_hash` is a hash of int32 labels.
 
     Args:
         labels: integers `(n,)`.
 
     Returns:
-        16 hex digits; equal ones mean equal labels in equal order.
+        16 hex digits. Equal hashes mean equal labels in the same order.
 
     Example:
         >>> reference_hash([0, 1, 2])
@@ -198,7 +202,7 @@ def _begin(
     true_labels: ArrayLike, rate: float, num_classes: int, seed: int
 ) -> tuple[NDArray[np.int32], np.random.RandomState]:
     checked_setting(rate, num_classes)
-    # The authors' draws come from this generator and no other.
+    # Only the legacy generator repeats the authors' draws.
     return checked_labels(true_labels, num_classes), np.random.RandomState(seed)
 
 

@@ -1,4 +1,4 @@
-"""The noise models that need labels and a rate alone, by name."""
+"""The noise models that need only labels and a rate, by name."""
 
 from collections.abc import Callable
 from functools import partial
