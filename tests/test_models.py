@@ -470,9 +470,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(sentence):
 
 
 def test_models_refuse_what_they_cannot_compute():
-    with pytest.raises(ValueError, match="sides that 4 divides, got 10 x 8"):
+    with pytest.raises(ValueError, match="sides that are multiples of 4, got 10 x 8"):
         jax.eval_shape(TINY["vit"].init, KEY, images_of(1, 10, 8))
-    with pytest.raises(ValueError, match="depth must be 4 and a multiple of 6, got 12"):
+    with pytest.raises(ValueError, match="depth must be 4 plus a multiple of 6, got 12"):
         jax.eval_shape(WideResNet(num_classes=3, depth=12).init, KEY, images_of(1))
     with pytest.raises(ValueError, match="norm must be one of"):
         jax.eval_shape(TINY["resnet"].clone(norm="weight").init, KEY, images_of(1))

@@ -1,4 +1,4 @@
-"""The models by name."""
+"""Build a model by its name."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from saner_jax._core._numbers import is_number
 from saner_jax.models._mlp import MLP
 from saner_jax.models._normalization import checked_norm
 from saner_jax.models._resnet import Bottleneck, ResNet
@@ -31,7 +32,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vit_tiny": partial(ViT, channels=192, num_heads=3),
     "vit_small": partial(ViT, channels=384, num_heads=6),
 }
-"""Constructors by name; all take `num_classes` and `dtype`, residual nets `norm` and `width`."""
+"""Constructors by name. All take `num_classes` and `dtype`; residual nets also take `norm` and
+`width`."""
 
 _ONLY_NORM = {"mlp": "none", "vit_tiny": "layer", "vit_small": "layer"}
 
@@ -47,26 +49,26 @@ def build(
 ) -> nn.Module:
     """Build a model by name.
 
-    Its call takes float32 images `(n, h, w, channels)` and `train`, and returns float32 logits
-    `(n, num_classes)`. Its variables are "params" and, with batch normalization, "batch_stats",
-    which `train=True` updates where they are mutable.
+    The model's call takes float32 images `(n, h, w, channels)` and `train`, and returns float32
+    logits `(n, num_classes)`. Its variables are "params" and, with batch normalization,
+    "batch_stats", which a call with `train=True` and `mutable=["batch_stats"]` updates.
 
     Args:
         name: a key of `MODELS`.
-        num_classes: width of the output.
-        norm: one of `NORMS`, see `normalize`; None is "batch" for residual nets, "layer" for
-            vision transformers and "none" for the MLP, and the last two take no other.
-        width: multiple of a residual net's channels, at least 1/16; 1 for other models.
-        dtype: of convolutions and matrix products, such as `jnp.bfloat16`; parameters,
-            normalization, statistics, the read-out and the logits are float32.
+        num_classes: number of logits.
+        norm: one of `NORMS`, see `normalize`. None means "batch" for residual nets, "layer" for
+            vision transformers and "none" for the MLP; the last two accept no other.
+        width: factor on a residual net's channels, at least 1/16; 1 for other models.
+        dtype: dtype of convolutions and matrix products, such as `jnp.bfloat16`. Parameters,
+            normalization, statistics, the last layer and the logits are float32.
         **options: further attributes of the model's class, such as `hidden_widths` of `MLP`.
 
     Returns:
-        The module, without parameters yet.
+        The module, not initialized.
 
     Raises:
-        ValueError: for an unknown name or norm, or a norm or width that does not fit the model.
-        TypeError: for an option that the class does not have.
+        ValueError: for an unknown name or norm, or a norm or width that the model does not accept.
+        TypeError: for a width that is not a number, or an option that the class does not have.
 
     Example:
         >>> import jax
@@ -89,7 +91,9 @@ def build(
         if width != 1:
             raise ValueError(f"width must be 1 for {name}, got {width!r}")
         return MODELS[name](num_classes=num_classes, dtype=dtype, **options)
-    # WRN's 16 channels are the fewest of any.
+    if not is_number(width):
+        raise TypeError(f"width must be a number, got {width!r}")
+    # At 1/16 the first layer of a WRN, the narrowest of all, has one channel.
     if not (math.isfinite(width) and width >= 1 / 16):
         raise ValueError(f"width must be a number of at least 0.0625, got {width!r}")
     norm = "batch" if norm is None else norm

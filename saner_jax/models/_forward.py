@@ -1,4 +1,4 @@
-"""Run a model of any kind by one signature."""
+"""One signature for the forward pass of any model."""
 
 from typing import Any, Protocol
 
@@ -6,23 +6,23 @@ import jax
 
 
 class Forward(Protocol):
-    """Run a model: parameters, running statistics and inputs to logits and new statistics."""
+    """A function (params, statistics, inputs, train) -> (logits, new statistics)."""
 
     def __call__(
         self, params: Any, statistics: Any, inputs: jax.Array, *, train: bool
     ) -> tuple[Any, Any]:
-        """Return logits `(n, c)`, and the statistics as this pass leaves them."""
+        """Return logits `(n, c)` and the statistics after this pass."""
         ...
 
 
 def forward_of(model: Any) -> Forward:
-    """Make a `Forward` of a Flax Linen module whose call takes `train`.
+    """Return the `Forward` of a Flax Linen module whose call takes `train`.
 
     Args:
-        model: the module. All collections of its variables but "params" are its statistics.
+        model: the module. All collections of its variables except "params" are its statistics.
 
     Returns:
-        The function. Statistics come back changed with `train=True` only.
+        The function. It changes the statistics only with `train=True`.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The layers that residual nets share, as functions for use inside a Linen module's call."""
+"""Layers that residual nets share, as functions to call inside a Linen module's call."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 # torch.nn.init.kaiming_normal_ for ReLU.
 KAIMING_FAN_IN = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 KAIMING_FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-# The weight of torch.nn.Linear: uniform within one over the root of the fan-in.
+# The weights of torch.nn.Linear: uniform between -1/sqrt(fan_in) and 1/sqrt(fan_in).
 TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
@@ -23,18 +23,19 @@ def convolve(
     use_bias: bool,
     dtype: Any,
 ) -> jax.Array:
-    """Convolve feature maps with a square kernel, padded by half of it on every side.
+    """Convolve feature maps with a square kernel, with zero padding of half its size.
 
-    Padding is the same on both sides whatever the stride, as in PyTorch; Flax's "SAME" is not.
+    The padding is `size // 2` on every side for any stride, as in PyTorch. Flax's "SAME" padding
+    differs between the sides for strides above 1.
 
     Args:
         hidden: float `(n, h, w, c)`.
-        channels: of the result.
+        channels: number of output channels.
         size: side of the kernel, odd.
-        stride: in both directions.
-        init: of the kernel.
-        use_bias: whether channels have an offset, which starts at zero.
-        dtype: of the products and of the result.
+        stride: stride in both directions.
+        init: initializer of the kernel.
+        use_bias: whether to add a bias per channel, which starts at zero.
+        dtype: dtype of the computation and of the result.
 
     Returns:
         An array `(n, ceil(h / stride), ceil(w / stride), channels)`.
@@ -54,12 +55,12 @@ def convolve(
 def read_out(
     hidden: jax.Array, num_classes: int, *, bias_init: nn.initializers.Initializer | None = None
 ) -> jax.Array:
-    """Average feature maps over their positions and map the means to logits, in float32.
+    """Average feature maps over all positions and apply a dense layer, in float32.
 
     Args:
         hidden: float `(n, h, w, c)`.
         num_classes: number of logits.
-        bias_init: of the offsets; torch.nn.Linear's if not given.
+        bias_init: initializer of the biases; None means that of torch.nn.Linear.
 
     Returns:
         Float32 `(n, num_classes)`.

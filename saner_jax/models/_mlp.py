@@ -8,17 +8,16 @@ import jax.numpy as jnp
 
 
 class MLP(nn.Module):
-    """Classify flattened inputs with ReLU layers and a linear read-out.
+    """A multi-layer perceptron with ReLU for flattened inputs.
 
-    The call takes a float array `(n, ...)` and returns float32 logits `(n, num_classes)`; no
-    hidden widths make it a linear classifier. Kernels start LeCun normal and biases at zero,
-    Flax's own defaults. There is no dropout and no normalization, so training and evaluation are
-    one call.
+    The call takes a float array `(n, ...)` and returns float32 logits `(n, num_classes)`. Without
+    hidden layers it is a linear classifier. Kernels are initialized LeCun normal and biases zero,
+    the defaults of Flax. There is no dropout and no normalization, so `train` has no effect.
 
     Attributes:
-        num_classes: width of the output.
+        num_classes: number of logits.
         hidden_widths: width of each hidden layer, first to last.
-        dtype: of the hidden layers' products; parameters and the read-out are float32.
+        dtype: dtype of the hidden layers' computation. Parameters and the last layer are float32.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -34,7 +33,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
-        """Map inputs `(n, ...)` to logits `(n, num_classes)`, the same in training or not."""
+        """Map inputs `(n, ...)` to logits `(n, num_classes)`; `train` has no effect."""
         del train
         hidden = jnp.reshape(inputs, (inputs.shape[0], -1))
         for width in self.hidden_widths:

@@ -11,16 +11,16 @@ NORMS = ("batch", "layer", "group", "none")
 
 
 def checked_norm(norm: str) -> str:
-    """Return a kind of normalization, or refuse it with a ValueError.
+    """Return a kind of normalization after checking it.
 
     Args:
-        norm: what was asked for.
+        norm: one of `NORMS`.
 
     Returns:
-        The same.
+        `norm`.
 
     Raises:
-        ValueError: for anything but one of `NORMS`.
+        ValueError: for any other value.
     """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
@@ -28,27 +28,29 @@ def checked_norm(norm: str) -> str:
 
 
 def normalize(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.Array:
-    """Normalize feature maps, with a scale and an offset per channel that start at 1 and 0.
+    """Normalize feature maps, with a scale and a bias per channel that start at 1 and 0.
 
-    For use inside the call of a Linen module, which then owns the layer. Means and variances are
-    computed in float32 whatever the dtypes, and 1e-5 is added to the variance.
+    Call it inside a Linen module's call; the layer then belongs to that module. Means and
+    variances are computed in float32 for any dtype, and 1e-5 is added to the variance.
 
-    - "batch": by the batch's statistics per channel if `train`, which also moves the running ones
-      a tenth of the way towards them; else by the running ones.
-    - "layer": each example by its own statistics over all positions and channels, as in Wu and
-      He's group normalization with one group.
-    - "group": the same within groups of channels: the most that divide the channels, up to 32, of
-      at least eight channels, since in maps of one position little is left of smaller groups.
-    - "none": not at all, and without parameters.
+    - "batch": with `train`, each channel is normalized by its statistics over the batch, and the
+      running statistics move a tenth of the way towards them. Without `train`, the running
+      statistics are used.
+    - "layer": each example is normalized by its statistics over all positions and channels, as in
+      Wu and He's group normalization with one group.
+    - "group": each example is normalized within groups of channels. The number of groups is the
+      largest divisor of the number of channels that is at most 32 and leaves at least eight
+      channels per group. In maps of one position, smaller groups would lose most information.
+    - "none": feature maps are returned unchanged, and there are no parameters.
 
-    Batch normalization needs no axis name: with arrays sharded under `jax.jit`, the statistics
+    Batch normalization needs no axis name: with arrays sharded under `jax.jit`, its statistics
     are those of the whole batch.
 
     Args:
         hidden: float `(n, h, w, channels)`.
         norm: one of `NORMS`.
-        train: whether batch normalization uses the batch.
-        dtype: of the result, except for "none", which returns `hidden` itself.
+        train: whether batch normalization uses the batch's statistics.
+        dtype: dtype of the result, except for "none", which returns `hidden` itself.
 
     Returns:
         An array of the same shape.
@@ -60,13 +62,14 @@ def normalize(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.A
         Wu and He 2018, arXiv:1803.08494, for "layer" and "group".
 
     Differences:
-        1. PyTorch's running variance is the unbiased one, `n / (n - 1)` times the batch's, Flax's
-           is not. Normalization during training is the same.
-        2. Wu and He have 32 groups whatever the channels, and found their number to matter little.
+        1. PyTorch's running variance is the unbiased one, `n / (n - 1)` times the batch's; Flax's
+           is the biased one. Normalization during training is the same.
+        2. Wu and He use 32 groups for any number of channels, and found that the number of groups
+           has little effect.
     """
     if checked_norm(norm) == "none":
         return hidden
-    # Cast here: Flax mixes its float32 statistics with whatever dtypes it is given.
+    # Without this cast, Flax would mix its float32 statistics with another dtype.
     hidden = hidden.astype(jnp.float32)
     if norm == "batch":
         layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)

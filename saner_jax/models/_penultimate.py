@@ -1,4 +1,4 @@
-"""What enters a model's last layer, beside its logits and without a second model."""
+"""Compute a model's logits together with the input and weights of its last layer."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -9,13 +9,13 @@ from saner_jax.models._forward import forward_of
 
 
 class Penultimate(NamedTuple):
-    """Hold logits and what the last layer made them of.
+    """The logits of a model, with the input and the weights of its last layer.
 
     Attributes:
         logits: `(n, num_classes)`.
         activations: `(n, features)`, the input of the last `nn.Dense`.
-        last_layer_weights: `(features, num_classes)`, its kernel, as part of the parameters: it
-            has a gradient.
+        last_layer_weights: `(features, num_classes)`, the kernel of the last `nn.Dense`. It is a
+            part of the parameters, so gradients flow to them.
     """
 
     logits: jax.Array
@@ -24,21 +24,20 @@ class Penultimate(NamedTuple):
 
 
 class PenultimateForward(Protocol):
-    """Run a model as `Forward` does, to logits and what they were made of."""
+    """A function like `Forward` whose first result is a `Penultimate` instead of logits."""
 
     def __call__(
         self, params: Any, statistics: Any, inputs: jax.Array, *, train: bool
     ) -> tuple[Penultimate, Any]:
-        """Return the `Penultimate`, and the statistics as this pass leaves them."""
+        """Return the `Penultimate` and the statistics after this pass."""
         ...
 
 
 def with_penultimate(model: nn.Module) -> PenultimateForward:
-    """Make a forward function that also tells the input and the kernel of the last layer.
+    """Return a forward function that also returns the input and the kernel of the last layer.
 
-    It watches the calls of `nn.Dense` while the model runs; the last one is the last layer. The
-    model, its parameters and its logits stay what they are, and under `jax.jit` nothing is
-    computed twice.
+    The function intercepts the calls of `nn.Dense`; the last call is the last layer. The model, its
+    parameters and its logits do not change, and under `jax.jit` nothing is computed twice.
 
     Args:
         model: a Linen module whose call takes `train` and ends in an `nn.Dense`, as all of
@@ -51,7 +50,7 @@ def with_penultimate(model: nn.Module) -> PenultimateForward:
         ValueError: when called, for a model without `nn.Dense`.
 
     Limits:
-        The last layer may not stand inside `nn.remat`, `nn.scan` or another lifted transformation.
+        The last layer must not be inside `nn.remat`, `nn.scan` or another lifted transformation.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,16 +68,16 @@ def with_penultimate(model: nn.Module) -> PenultimateForward:
     ) -> tuple[Penultimate, Any]:
         last: list[tuple[jax.Array, jax.Array]] = []
 
-        def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        def keep_last(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
             result = call(*args, **kwargs)
             if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
                 last[:] = [(args[0], context.module.variables["params"]["kernel"])]
             return result
 
-        with nn.intercept_methods(watch):
+        with nn.intercept_methods(keep_last):
             logits, statistics = run(params, statistics, inputs, train=train)
         if not last:
-            raise ValueError("with_penultimate: the model must end in an nn.Dense; it has none.")
+            raise ValueError("with_penultimate: the model must end in an nn.Dense, got one without")
         return Penultimate(logits, *last[0]), statistics
 
     return forward

@@ -11,13 +11,13 @@ from saner_jax.models._normalization import normalize
 
 
 class BasicBlock(nn.Module):
-    """Add two 3x3 convolutions to a shortcut.
+    """A residual block of two 3x3 convolutions and a shortcut.
 
     Attributes:
-        channels: of the result.
-        stride: of the first convolution and the shortcut.
-        norm: see `normalize`.
-        dtype: of the convolutions.
+        channels: number of output channels.
+        stride: stride of the first convolution and of the shortcut.
+        norm: one of `NORMS`, see `normalize`.
+        dtype: dtype of the convolutions.
     """
 
     channels: int
@@ -34,13 +34,13 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Add a 1x1, a 3x3 and a widening 1x1 convolution to a shortcut.
+    """A residual block of a 1x1, a 3x3 and a widening 1x1 convolution, and a shortcut.
 
     Attributes:
-        channels: of the 3x3 convolution, a quarter of the result's.
-        stride: of the 3x3 convolution and the shortcut.
-        norm: see `normalize`.
-        dtype: of the convolutions.
+        channels: number of channels of the 3x3 convolution; the output has four times as many.
+        stride: stride of the 3x3 convolution and of the shortcut.
+        norm: one of `NORMS`, see `normalize`.
+        dtype: dtype of the convolutions.
     """
 
     channels: int
@@ -58,24 +58,25 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Classify images with residual blocks behind a 3x3 convolution, without max-pooling.
+    """A residual net for small images: a 3x3 convolution, residual blocks, and no max-pooling.
 
     The call takes float32 images `(n, h, w, c)` of any size and returns float32 logits
-    `(n, num_classes)`. `train=True` normalizes by the batch and needs `mutable=["batch_stats"]`;
-    `train=False` uses the running statistics. Where the shape changes, the shortcut is a 1x1
-    convolution with normalization. Convolutions start Kaiming normal by fan-out, the read-out as
-    `torch.nn.Linear`.
+    `(n, num_classes)`. With batch normalization, `train=True` uses the batch's statistics and
+    needs `mutable=["batch_stats"]`; `train=False` uses the running statistics. A shortcut that
+    changes the shape is a 1x1 convolution with normalization. Convolutions are initialized Kaiming
+    normal by fan-out, and the last layer as `torch.nn.Linear`.
 
     Attributes:
-        num_classes: width of the output.
-        stage_sizes: blocks per stage.
-        stage_widths: channels per stage at width 1; the first is also the stem's.
+        num_classes: number of logits.
+        stage_sizes: number of blocks of each stage.
+        stage_widths: number of channels of each stage at width 1. The first convolution has as
+            many as the first stage.
         stage_strides: stride of each stage's first block.
-        stem_stride: of the first convolution.
+        stem_stride: stride of the first convolution.
         block: `BasicBlock` or `Bottleneck`.
-        norm: see `normalize`; with "none", convolutions have offsets.
-        width: multiple of all channels, rounded down.
-        dtype: of the convolutions; parameters, normalization and the read-out are float32.
+        norm: one of `NORMS`, see `normalize`; with "none", convolutions have biases.
+        width: factor on all numbers of channels, which are rounded down.
+        dtype: dtype of the convolutions. Parameters, normalization and the last layer are float32.
 
     Example:
         >>> model = ResNet(num_classes=10, stage_sizes=(1,), stage_widths=(4,), stage_strides=(1,))
@@ -86,7 +87,8 @@ class ResNet(nn.Module):
         ((2, 10), ['batch_stats'])
 
     Source:
-        He et al. 2015, arXiv:1512.03385; for 32x32 images as in `lhchau/saner @07fd303`.
+        He et al. 2015, arXiv:1512.03385; the form for 32x32 images is that of
+        `lhchau/saner @07fd303`.
 
     Differences:
         1. The running variance is the biased one; see `normalize`.
@@ -118,7 +120,7 @@ class ResNet(nn.Module):
 def _convolve(
     module: Any, hidden: jax.Array, channels: int, size: int, train: bool, stride: int = 1
 ) -> jax.Array:
-    """Convolve and normalize, as a part of `module`."""
+    """Convolve and normalize, with the norm and dtype of `module`."""
     hidden = convolve(
         hidden,
         channels,

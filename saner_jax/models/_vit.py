@@ -10,11 +10,11 @@ _KERNEL_INIT = nn.initializers.normal(0.02)
 
 
 class EncoderBlock(nn.Module):
-    """Let tokens attend to one another, then map each by itself, each added to its input.
+    """A transformer block: self-attention, then two dense layers, each with a residual connection.
 
     Attributes:
-        num_heads: of the attention.
-        dtype: of the products.
+        num_heads: number of attention heads.
+        dtype: dtype of the matrix products.
     """
 
     num_heads: int
@@ -32,31 +32,33 @@ class EncoderBlock(nn.Module):
         )
         tokens = tokens + attention(_layer_norm(tokens, self.dtype))
         hidden = _dense(_layer_norm(tokens, self.dtype), 4 * channels, self.dtype)
-        # PyTorch's GELU is exact; Flax's default is an approximation.
+        # The exact GELU, as in PyTorch; Flax's default is an approximation.
         return tokens + _dense(nn.gelu(hidden, approximate=False), channels, self.dtype)
 
 
 class ViT(nn.Module):
-    """Classify images with a transformer on square patches.
+    """A vision transformer on square patches, for small images.
 
-    The call takes float32 images `(n, h, w, c)` whose sides the patch divides, and returns
-    float32 logits `(n, num_classes)`; there is no dropout, so training and evaluation are one
-    call. Parameters belong to the image size that they were initialized with, since each patch
-    has a learned position. Layers normalize before attention and before the dense layers, and
-    once more before the mean over tokens, which is read out; there is no class token. Weights and
-    positions start normal with deviation 0.02, offsets at zero. No convolution is involved, so
-    that steps can be scanned on CPU.
+    The call takes float32 images `(n, h, w, c)`, with h and w multiples of `patch`, and returns
+    float32 logits `(n, num_classes)`. There is no dropout, so `train` has no effect. Each patch
+    has a learned position, so the parameters fit one image size only.
+
+    Layer normalization precedes the attention and the dense layers of each block. The tokens after
+    the last block are normalized, averaged and mapped to logits; there is no class token. Weights
+    and positions are initialized normal with standard deviation 0.02, biases zero. The model has
+    no convolution, so a scan over steps is fast on CPU.
 
     Attributes:
-        num_classes: width of the output.
-        channels: per token, a multiple of `num_heads`.
-        num_heads: of every attention.
+        num_classes: number of logits.
+        channels: channels per token, a multiple of `num_heads`.
+        num_heads: number of attention heads of each block.
         depth: number of blocks.
         patch: side of the patches in pixels.
-        dtype: of the products; parameters, normalization, softmax and the read-out are float32.
+        dtype: dtype of the matrix products. Parameters, normalization, softmax and the last layer
+            are float32.
 
     Raises:
-        ValueError: when called, for images that the patch does not divide.
+        ValueError: when called, for images whose sides are not multiples of `patch`.
 
     Example:
         >>> model = ViT(num_classes=10, channels=8, num_heads=2, depth=1)
@@ -70,8 +72,9 @@ class ViT(nn.Module):
         Touvron et al. 2020, arXiv:2012.12877.
 
     Differences:
-        1. Mean pooling instead of a class token, as in Beyer et al. 2022, arXiv:2205.01580.
-        2. No dropout and no stochastic depth.
+        1. The mean over tokens replaces the class token, as in Beyer et al. 2022,
+           arXiv:2205.01580.
+        2. There is no dropout and no stochastic depth.
     """
 
     num_classes: int
@@ -83,7 +86,7 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Map images `(n, h, w, c)` to logits `(n, num_classes)`, the same in training or not."""
+        """Map images `(n, h, w, c)` to logits `(n, num_classes)`; `train` has no effect."""
         del train
         tokens = _dense(_patches(images, self.patch), self.channels, self.dtype)
         shape = (1, *tokens.shape[1:])
@@ -98,21 +101,21 @@ class ViT(nn.Module):
 def _patches(images: jax.Array, side: int) -> jax.Array:
     n, h, w, c = images.shape
     if h % side or w % side:
-        raise ValueError(f"images must have sides that {side} divides, got {h} x {w}")
+        raise ValueError(f"images must have sides that are multiples of {side}, got {h} x {w}")
     grid = jnp.reshape(images, (n, h // side, side, w // side, side, c))
     return jnp.reshape(jnp.swapaxes(grid, 2, 3), (n, h * w // side**2, side * side * c))
 
 
 def _attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Attend with a float32 softmax; the arrays are `(n, length, heads, channels)`."""
-    # Written out, since Flax's and JAX's own fail on bfloat16 where dtypes are not mixed freely.
+    """Return dot-product attention with a float32 softmax, `(n, length, heads, channels)`."""
+    # The functions of Flax and JAX fail on bfloat16 under strict dtype promotion.
     scores = jnp.einsum("nqhc,nkhc->nhqk", query, key).astype(jnp.float32)
     weights = nn.softmax(scores * query.shape[-1] ** -0.5).astype(value.dtype)
     return jnp.einsum("nhqk,nkhc->nqhc", weights, value)
 
 
 def _layer_norm(tokens: jax.Array, dtype: Any) -> jax.Array:
-    # Cast here: Flax mixes its float32 statistics with whatever dtypes it is given.
+    # Without this cast, Flax would mix its float32 statistics with another dtype.
     return nn.LayerNorm(epsilon=1e-6)(tokens.astype(jnp.float32)).astype(dtype)
 
 

@@ -12,13 +12,13 @@ from saner_jax.models._normalization import normalize
 
 
 class PreActivationBlock(nn.Module):
-    """Normalize, rectify and convolve twice, and add a shortcut.
+    """A residual block of two 3x3 convolutions, each after normalization and ReLU.
 
     Attributes:
-        channels: of the result.
-        stride: of the first convolution and the shortcut.
-        norm: see `normalize`.
-        dtype: of the convolutions.
+        channels: number of output channels.
+        stride: stride of the first convolution and of the shortcut.
+        norm: one of `NORMS`, see `normalize`.
+        dtype: dtype of the convolutions.
     """
 
     channels: int
@@ -40,20 +40,21 @@ class PreActivationBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """Classify images with three stages of wide pre-activation blocks.
+    """A wide residual net: a 3x3 convolution and three stages of pre-activation blocks.
 
-    The call is that of `ResNet`. A block's shortcut is the block's input, or, where the number of
-    channels changes, a 1x1 convolution of the normalized and rectified input. Convolutions start
-    Kaiming normal by fan-in, scales of normalization at 1, the read-out's weights as in
-    `torch.nn.Linear` and its offsets at zero. There is no dropout.
+    Its call takes the same arguments as that of `ResNet`. The shortcut of a block is its input, or,
+    if the number of channels changes, a 1x1 convolution of its input after normalization and ReLU.
+    Convolutions are initialized Kaiming normal by fan-in, the last layer's weights as in
+    `torch.nn.Linear` and its biases zero. There is no dropout.
 
     Attributes:
-        num_classes: width of the output.
-        depth: number of layers, 4 and a multiple of 6.
-        widen: channels of the stages are 16, 32 and 64 times this.
-        norm: see `normalize`; with "none", convolutions have offsets.
-        width: multiple of all channels, the stem's too, rounded down.
-        dtype: of the convolutions; parameters, normalization and the read-out are float32.
+        num_classes: number of logits.
+        depth: number of layers, 4 plus a positive multiple of 6.
+        widen: the stages have 16, 32 and 64 times this many channels.
+        norm: one of `NORMS`, see `normalize`; with "none", convolutions have biases.
+        width: factor on all numbers of channels, the first convolution's too; they are rounded
+            down.
+        dtype: dtype of the convolutions. Parameters, normalization and the last layer are float32.
 
     Raises:
         ValueError: when called, for another depth.
@@ -69,8 +70,8 @@ class WideResNet(nn.Module):
         Zagoruyko and Komodakis 2016, arXiv:1605.07146; `lhchau/saner @07fd303`.
 
     Differences:
-        1. The scales of normalization start at 1, PyTorch's default today; in SANER's code they
-           are uniform in [0, 1).
+        1. The scales of normalization start at 1, as in PyTorch today; in SANER's code they start
+           uniform in [0, 1).
         2. The running variance is the biased one; see `normalize`.
     """
 
@@ -86,7 +87,7 @@ class WideResNet(nn.Module):
         """Map images `(n, h, w, c)` to logits `(n, num_classes)`."""
         num_blocks, rest = divmod(self.depth - 4, 6)
         if num_blocks < 1 or rest:
-            raise ValueError(f"depth must be 4 and a multiple of 6, got {self.depth!r}")
+            raise ValueError(f"depth must be 4 plus a multiple of 6, got {self.depth!r}")
         hidden = _convolve(self, images, int(16 * self.width), 3)
         for base, stride in ((16, 1), (32, 2), (64, 2)):
             channels = int(base * self.widen * self.width)
