@@ -1,4 +1,4 @@
-"""What is differentiated, beside the mean loss of a minibatch."""
+"""Objectives and gradients other than the mean loss of a minibatch."""
 
 from saner_jax.objectives._clean_split import (
     OutputHistory,

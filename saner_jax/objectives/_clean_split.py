@@ -1,9 +1,9 @@
-"""CA-SAM-style training: look where the examples that are likely clean point.
+"""CA-SAM-style training: perturb along the gradient of the examples that are likely clean.
 
-Per-example averages of the model's outputs and losses tell which labels are likely right; the
-perturbation is then that of their gradient alone, while the step still descends on all examples::
+Running averages of each example's outputs and losses show which labels are likely right. The
+perturbation uses the gradient of these examples alone; the step descends on all examples::
 
-    tx = optax.chain(sam(rho), base)  # no new transformation: it climbs along what it is given
+    tx = optax.chain(sam(rho), base)  # no new transformation: it perturbs along the given gradient
 
     def step(params, state, history, is_clean, rows):
         losses = lambda p: cross_entropy(model(p, inputs[rows]), labels[rows])
@@ -12,26 +12,26 @@ perturbation is then that of their gradient alone, while the step still descends
         grad_fn = jax.grad(lambda p: jnp.mean(losses(p)))
         updates, state = tx.update(ascent_grads, state, params, grad_fn=grad_fn)
 
-Two gradients a step, as many as SAM. The logits of the first pass go to `record_outputs` at no
-further pass, and `likely_clean` runs on the host once an epoch. Until it first has, `is_clean` is
-false everywhere, which is plain SAM: that is the warm-up.
+A step needs two gradients, as many as SAM. `record_outputs` uses the logits of the first pass, so
+it needs no pass of its own. `likely_clean` runs on the host once an epoch. Before its first run
+`is_clean` is false everywhere, and the step is plain SAM; this is the warm-up.
 
-With SANER's combine in `tx`, the mask compares with the gradient passed, so with that of the
-likely clean examples, which on digits costs most of SANER's gain. To compare with the whole
-minibatch's, which keeps it, take the step in two phases, for a third gradient:
-`perturbed_params` with `ascent_grads`, then `update` with `grad_fn(params)` and the gradient at
-the perturbed parameters.
+With SANER's combine in `tx`, the mask compares the perturbed gradient with the gradient passed to
+`update`, here that of the likely clean examples. On digits this loses most of SANER's gain.
+Comparing with the whole minibatch's gradient keeps the gain, but needs a third gradient and a step
+in two phases: `perturbed_params` with `ascent_grads`, then `update` with `grad_fn(params)` and the
+gradient at the perturbed parameters.
 
 Source:
     Huang, Xie and Xu, Scientific Reports 15, 2025, doi 10.1038/s41598-025-85679-8 (CA-SAM).
 
 Differences:
-    1. Only the abstract could be read: the training set is split dynamically into likely clean and
-       likely noisy examples from the history of the model's outputs, and the perturbation's
-       direction comes from the clean ones. The averages, the rule of `likely_clean`, the warm-up
-       and the descent on all examples with equal weights are choices made here.
-    2. There, the perturbation of noisy examples is constrained to agree with that of the clean
-       ones; here both share one perturbation.
+    1. Only the abstract of the paper was accessible. It says that the history of the model's
+       outputs splits the training set into likely clean and likely noisy examples, and that the
+       clean ones give the direction of the perturbation. The averages, the rule of `likely_clean`,
+       the warm-up and the descent on all examples with equal weights are choices of this library.
+    2. The paper constrains the perturbation of noisy examples to agree with that of the clean
+       ones; here all examples share one perturbation.
 """
 
 import warnings
@@ -47,12 +47,14 @@ from saner_jax._core._strengths import check_strength
 
 
 class OutputHistory(NamedTuple):
-    """Hold what the model made of each of `n` training examples, by position in the set.
+    """The running averages of a model's outputs for each of `n` training examples.
+
+    Examples are indexed by their position in the training set.
 
     Attributes:
-        probabilities: float32 `(n, c)`, moving average of the softmax of the logits.
-        losses: float32 `(n,)`, moving average of the cross-entropy at the given label.
-        count: int32 `(n,)`, how many outputs went into them; 0 leaves both at zero.
+        probabilities: float32 `(n, c)`, running average of the softmax of the logits.
+        losses: float32 `(n,)`, running average of the cross-entropy with the given label.
+        count: int32 `(n,)`, number of averaged outputs; with 0 both averages are zero.
     """
 
     probabilities: jax.Array
@@ -61,7 +63,7 @@ class OutputHistory(NamedTuple):
 
 
 class SplitQuality(NamedTuple):
-    """Hold how well a selection of likely clean examples did, in [0, 1].
+    """The precision and recall of a selection of likely clean examples, in [0, 1].
 
     Attributes:
         precision: share of the selected examples whose label is right; NaN if none is selected.
@@ -73,14 +75,14 @@ class SplitQuality(NamedTuple):
 
 
 def init_history(num_examples: int, num_classes: int) -> OutputHistory:
-    """Start with no outputs seen.
+    """Return an `OutputHistory` without outputs.
 
     Args:
-        num_examples: size of the training set.
+        num_examples: number of training examples.
         num_classes: number of logits.
 
     Returns:
-        The history, `4 * num_examples * (num_classes + 2)` bytes on the device.
+        The history. It takes `4 * num_examples * (num_classes + 2)` bytes on the device.
 
     Example:
         >>> init_history(5, 3).probabilities.shape
@@ -100,28 +102,30 @@ def record_outputs(
     labels: jax.Array,
     decay: jax.typing.ArrayLike = 0.9,
 ) -> OutputHistory:
-    r"""Move the averages of a minibatch's examples towards what the model says now.
+    r"""Update the running averages of a minibatch's examples with their new outputs.
 
     .. math:: p_i \leftarrow \lambda p_i + (1 - \lambda) \, \mathrm{softmax}(z_i), \quad
         l_i \leftarrow \lambda l_i - (1 - \lambda) \log \mathrm{softmax}(z_i)_{y_i}
 
-    z: `logits`; y: `labels`; lambda: `decay`, but 0 at the first output of an example.
+    p: `probabilities`; l: `losses`; z: `logits`; y: `labels`; lambda: `decay`, or 0 for the first
+    output of an example.
 
     Args:
         history: the averages so far.
         rows: integers `(batch,)`, the examples' positions in the training set, each at most once,
             as in the orders of `batch_order`.
-        logits: `(batch, c)`, from the pass at the parameters.
-        labels: integers `(batch,)`, as given.
-        decay: share of the past kept, 0 to 1; 0 keeps the last output alone.
+        logits: `(batch, c)`, computed at the unperturbed parameters.
+        labels: integers `(batch,)`, the given labels.
+        decay: weight of the old average, from 0 to 1; 0 keeps only the last output.
 
     Returns:
-        The next history. An example whose probabilities or loss are not finite keeps its old
-        averages and count. Of a row given twice, one output counts, and which is not defined.
+        The new history. An example whose probabilities or loss are not finite keeps its old
+        averages and count. If a row occurs twice, one of its outputs counts; which one is
+        undefined.
 
     Raises:
         ValueError: for a decay outside [0, 1].
-        TypeError: for a decay that is no number.
+        TypeError: for a decay that is not a number.
 
     Example:
         >>> history = init_history(3, 2)
@@ -142,7 +146,7 @@ def record_outputs(
         kept * old.losses + (1 - kept) * losses,
         old.count + 1,
     )
-    # One bad batch must not poison every later average.
+    # Without this mask, one NaN would remain in every later average.
     is_usable = jnp.isfinite(losses) & jnp.all(jnp.isfinite(probabilities), axis=1)
 
     def put(leaf: jax.Array, old: jax.Array, now: jax.Array) -> jax.Array:
@@ -155,38 +159,39 @@ def record_outputs(
 def likely_clean(
     history: OutputHistory, labels: ArrayLike, *, threshold: float = 0.5
 ) -> NDArray[np.bool_]:
-    r"""Select the examples whose labels are likely right, on the host, once an epoch.
+    r"""Select the examples whose labels are likely right, on the host.
 
-    An example is selected if both of two views say so:
+    An example is selected if it satisfies both of two conditions:
 
-    1. Agreement: the class of its largest average probability is its label.
-    2. Loss: of two Gaussians fitted to the average losses, scaled to [0, 1] by their smallest and
-       largest, the lower one claims it with a probability above `threshold`, or it lies below
-       that one's mean.
+    1. Agreement: the class with the largest average probability is the label.
+    2. Low loss: the average losses are scaled to [0, 1], and two Gaussians are fitted to them. The
+       example belongs to the lower Gaussian with a probability above `threshold`, or its loss is
+       at most the mean of that Gaussian.
 
-    Both together, because the selection should be pure: a wrong label among the selected turns
-    the direction, a right one left out is only missed. Agreement alone fails first as wrong
-    labels are memorized.
+    Both conditions are required because precision matters more than recall: a selected wrong label
+    turns the direction of the perturbation, while a right label that is left out only makes the
+    selection smaller. Agreement alone fails as soon as wrong labels are memorized.
 
     Args:
-        history: the averages, of `n` examples.
-        labels: integers `(n,)`, as given.
-        threshold: least probability of the lower Gaussian, from 0 to below 1; higher selects less.
+        history: the averages of `n` examples.
+        labels: integers `(n,)`, the given labels.
+        threshold: smallest probability of the lower Gaussian, from 0 to 1. A higher threshold
+            selects fewer examples.
 
     Returns:
-        Bool `(n,)`. Examples never seen, or never with a finite loss, are not selected, so nothing
-        is before the first epoch. Agreement decides alone where losses cannot: where fewer than
-        two examples were seen, or all their losses are equal. The same history gives the same
-        selection.
+        Bool `(n,)`. Examples without a finite output so far are not selected, so before the first
+        epoch none is. If fewer than two examples have outputs, or all their losses are equal,
+        agreement alone decides. The result is deterministic.
 
     Raises:
         ValueError: for a threshold outside [0, 1].
-        TypeError: for a threshold that is no number.
+        TypeError: for a threshold that is not a number.
         ImportError: without scikit-learn.
 
     Limits:
-        Tells right from wrong only while wrong labels are fitted later than right ones: not after
-        everything is memorized, and poorly where the wrong class looks alike (pair noise).
+        The selection works only while wrong labels are fitted later than right ones. It fails once
+        everything is memorized, and is poor if the wrong class resembles the right one (pair
+        noise).
 
     Example:
         >>> probabilities = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.0, 0.0]])
@@ -209,28 +214,30 @@ def likely_clean(
     if seen.size < 2 or seen.min() == seen.max():
         return is_clean
     scaled = ((seen - seen.min()) / (seen.max() - seen.min()))[:, None]
-    # DivideMix's floor under the variances: near-equal small losses are no narrow class apart.
+    # DivideMix's lower bound on the variances. Without it, nearly equal small losses could form a
+    # narrow Gaussian of their own.
     mixture: Any = GaussianMixture(n_components=2, reg_covar=5e-4, random_state=0)
     with warnings.catch_warnings():
-        # A fit that has not settled after 100 rounds is good enough to rank losses.
+        # A fit that has not converged after 100 iterations is good enough to separate losses.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(scaled)
     lower = int(np.argmin(mixture.means_))
-    # A wide upper Gaussian can claim both ends: the smallest losses are low all the same.
+    # A wide upper Gaussian can be the more probable one even for the smallest losses.
     is_low = scaled[:, 0] <= mixture.means_[lower, 0]
     is_clean[is_seen] &= is_low | (mixture.predict_proba(scaled)[:, lower] > threshold)
     return is_clean
 
 
 def ascent_weights(is_clean: ArrayLike, rows: jax.Array) -> jax.Array:
-    """Weigh a minibatch's examples in the ascent: 1 for the likely clean, 0 for the rest.
+    """Return the weights of a minibatch's examples in the ascent: 1 if likely clean, else 0.
 
     Args:
-        is_clean: bool `(n,)`, of the training set, such as `likely_clean` returns.
+        is_clean: bool `(n,)`, the result of `likely_clean` for the training set.
         rows: integers `(batch,)`, the examples' positions in the training set.
 
     Returns:
-        Float32 `(batch,)`; all ones, which is SAM, where no example of the minibatch is clean.
+        Float32 `(batch,)`. If no example of the minibatch is likely clean, all weights are 1, and
+        the step is SAM's.
 
     Example:
         >>> is_clean = np.array([True, False, True, False])
@@ -244,19 +251,19 @@ def ascent_weights(is_clean: ArrayLike, rows: jax.Array) -> jax.Array:
 
 
 def weighted_mean(losses: jax.Array, weights: jax.Array) -> jax.Array:
-    r"""Average the losses of a minibatch with a weight for each example.
+    r"""Return the weighted mean of a minibatch's losses.
 
     .. math:: \frac{\sum_i c_i l_i}{\sum_i c_i}
 
-    l: `losses`; c: `weights`, of `ascent_weights` or of any other rule.
+    l: `losses`; c: `weights`.
 
     Args:
         losses: float `(batch,)`.
-        weights: `(batch,)`, bools or numbers of at least 0.
+        weights: `(batch,)`, bools or numbers of at least 0, for example from `ascent_weights`.
 
     Returns:
-        A scalar, float32 at least; 0, with gradient 0, where no weight is above 0. A loss whose
-        weight is 0 does not count, even one that is not finite.
+        A scalar, float32 or float64; 0, with gradient 0, if all weights are 0. A loss with weight
+        0 has no effect, even if it is not finite.
 
     Example:
         >>> weighted_mean(jnp.array([1.0, 4.0, jnp.inf]), jnp.array([2.0, 1.0, 0.0])).item()
@@ -264,22 +271,22 @@ def weighted_mean(losses: jax.Array, weights: jax.Array) -> jax.Array:
     """
     dtype = wide_dtype(losses)
     weights = jnp.asarray(weights, dtype)
-    # Selected, not multiplied: 0 * inf is NaN.
+    # Zeros are selected, because 0 * inf is NaN.
     total = jnp.sum(weights * jnp.where(weights > 0, losses.astype(dtype), 0.0))
     size = jnp.sum(weights)
     return total / jnp.where(size > 0, size, 1.0)
 
 
 def split_quality(is_clean: ArrayLike, is_flipped: ArrayLike) -> SplitQuality:
-    """Compare a selection with the true flips, where they are known.
+    """Return the precision and recall of a selection, given the truly wrong labels.
 
     Args:
         is_clean: bool `(n,)`, the selection.
-        is_flipped: bool `(n,)`, where labels are wrong, such as `NoisyLabels.is_flipped`.
+        is_flipped: bool `(n,)`, which labels are wrong, such as `NoisyLabels.is_flipped`.
 
     Returns:
-        The two shares. Precision above `1 - rate`, the share of right labels, is what the
-        selection adds.
+        Precision and recall. A random selection has the precision `1 - rate`, with `rate` the
+        share of wrong labels.
 
     Example:
         >>> split_quality([True, True, True, False], [False, False, True, False])

@@ -1,4 +1,4 @@
-"""SAM's effect on the Jacobian as two explicit penalties, for one gradient a step."""
+"""Two penalties with the effect of SAM on the Jacobian, at one gradient per step."""
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,16 @@ def penalized_loss(
     weight_coefficient: jax.typing.ArrayLike,
     activation_coefficient: jax.typing.ArrayLike,
 ) -> jax.Array:
-    r"""Add l2 penalties on the last layer and on what enters it: regularized SGD.
+    r"""Add l2 penalties on the weights and the input of the last layer to each loss.
 
     .. math:: l_i \leftarrow l_i + \frac{c_w}{2} \lVert V \rVert^2
         + \frac{c_a}{2} \lVert z_i \rVert^2
 
-    l: ``losses``; V: ``last_layer_weights``; z: ``activations``; c_w and c_a: the coefficients.
-    The mean over the minibatch is the loss to differentiate.
+    l: ``losses``; V: ``last_layer_weights``; z: ``activations``; c_w: ``weight_coefficient``;
+    c_a: ``activation_coefficient``. The loss to differentiate is the mean over the minibatch.
 
-    Flax Linen models need no change: :func:`saner_jax.models.with_penultimate` gives V
-    and z beside the logits::
+    For Flax Linen models, :func:`saner_jax.models.with_penultimate` returns V and z with the
+    logits, without a change to the model::
 
         forward = with_penultimate(model)
 
@@ -38,28 +38,28 @@ def penalized_loss(
 
         step = make_train_step(forward, loss, tx)
 
-    In a linear net of two layers, the step of Jacobian-SAM (radius rho, one example x with loss
-    gradient g, and r the derivative of the loss by the logit) is that of this loss with
-    c_a = rho r^2 / ||g|| and c_w = c_a ||x||^2, exactly. In deep nets the penalties recover much
-    of SAM's gain under label noise, not all of it.
+    For a linear net of two layers and one example x, the gradient of this loss equals the step of
+    Jacobian-SAM exactly if c_a = rho r^2 / ||g|| and c_w = c_a ||x||^2. Here rho is SAM's radius,
+    g the gradient of the loss, and r the derivative of the loss with respect to the logit. In deep
+    nets the penalties recover a large part of SAM's gain under label noise.
 
     Args:
         losses: float ``(n,)``, one per example.
-        last_layer_weights: an array or a tree of them; the paper's has no biases.
-        activations: float ``(n, ...)``, the input of the last layer, one entry per example.
-        weight_coefficient: c_w, at least 0; 0 leaves the weights alone. A number or traced scalar.
-        activation_coefficient: c_a, at least 0; 0 leaves the activations alone.
+        last_layer_weights: an array or a tree of arrays. The paper's last layer has no biases.
+        activations: float ``(n, ...)``, the input of the last layer for each example.
+        weight_coefficient: c_w, a number or traced scalar of at least 0; 0 is no penalty.
+        activation_coefficient: c_a, a number or traced scalar of at least 0; 0 is no penalty.
 
     Returns:
-        ``(n,)``, float32 at least; ``losses`` itself where both coefficients are the number 0.
+        ``(n,)``, float32 or float64; ``losses`` itself if both coefficients are the number 0.
 
     Raises:
-        ValueError: for a coefficient that is negative, not finite or no scalar.
-        TypeError: for one that is no number.
+        ValueError: for a coefficient that is negative, not finite or not a scalar.
+        TypeError: for a coefficient that is not a number.
 
     Limits:
-        Weight decay of the base optimizer adds to c_w on the last layer. An overflowing norm makes
-        the loss infinite.
+        Weight decay of the base optimizer adds to c_w on the last layer. If a norm overflows, the
+        loss is infinite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -73,9 +73,9 @@ def penalized_loss(
         Baek, Kolter and Raghunathan, ICLR 2024, arXiv 2405.03676. No code was published.
 
     Differences:
-        1. The paper's coefficients could not be read: there are no defaults.
-        2. The paper's derivation weighs each example's penalties by its r^2, which vanishes as it
-           is fitted; the penalties here weigh all alike.
+        1. The paper's coefficients were not accessible, so there are no defaults.
+        2. The paper's derivation weights each example's penalties by its r^2, which vanishes as
+           the example is fitted; here all examples have the same weight.
     """
     coefficients = {
         "weight_coefficient": weight_coefficient,

@@ -1,8 +1,8 @@
-"""Whose Jacobian, whose residual: the two halves of a gradient, each at parameters of its own.
+"""Gradients whose Jacobian and residual are taken at different parameters.
 
-By the chain rule a gradient is a Jacobian of the logits, transposed, times a residual, the slope of
-the loss in the logits. SAM perturbs both halves; L-SAM perturbs the residual alone, J-SAM the
-Jacobian alone. Both are recipes that exist with another ``grad_fn``.
+By the chain rule a gradient is the transposed Jacobian of the logits times a residual, the gradient
+of the loss with respect to the logits. SAM perturbs both factors, L-SAM only the residual, and
+J-SAM only the Jacobian. L-SAM and J-SAM are therefore SAM with another ``grad_fn``.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ def split_gradient(
     jacobian_at: optax.Params,
     residual_at: optax.Params,
 ) -> optax.Updates:
-    r"""Pull the loss's slope in the logits back through a Jacobian taken elsewhere.
+    r"""Return a gradient with the Jacobian and the residual taken at different parameters.
 
     .. math:: \mathrm{out} = J(w_J)^\top r(w_r), \quad J = \partial f / \partial w, \quad
         r(w) = \nabla \ell(f(w))
 
-    f: ``logits_fn``; l: ``loss_fn``; w_J: ``jacobian_at``; w_r: ``residual_at``. With both at w
-    it is the gradient of the loss at w. With w the parameters and p what the recipe asks for, this
-    as the ``grad_fn`` of ``sam(rho)`` is
+    f: ``logits_fn``; l: ``loss_fn``; w_J: ``jacobian_at``; w_r: ``residual_at``. If both are w, it
+    is the gradient of the loss at w. As the ``grad_fn`` of ``sam(rho)``, with w the parameters and
+    p the argument of ``grad_fn``, it gives
 
     ============================  ===============  ===============
     method                        ``jacobian_at``  ``residual_at``
@@ -36,8 +36,8 @@ def split_gradient(
     L-SAM                         w                p
     ============================  ===============  ===============
 
-    on the whole batch, and per example, as in Baek et al., inside :func:`per_group`, whose
-    ``grad_fn`` takes (params, group)::
+    on the whole batch. For these methods per example, as in Baek et al., use :func:`per_group`,
+    whose ``grad_fn`` takes (params, group)::
 
         def j_sam(p, group):
             logits_fn = lambda q: model(q, group.x)
@@ -47,19 +47,20 @@ def split_gradient(
         tx = per_group(sam(rho))
         updates, state = tx.update(grads, state, w, grad_fn=j_sam, groups=groups)
 
-    Any recipe will do: the first of its two gradients is at w, hence the ordinary one.
+    Any other recipe works in place of ``sam``: its first gradient is taken at p = w, where all
+    three are the ordinary gradient.
 
     Args:
-        logits_fn: parameters -> logits, any pytree of float arrays; on the batch, with the
-            randomness, of the ordinary pass. The loss must depend on the parameters through the
-            logits alone.
+        logits_fn: parameters -> logits, any pytree of float arrays. It must use the batch and the
+            random keys of the ordinary pass. The loss must depend on the parameters only through
+            the logits.
         loss_fn: logits -> scalar loss, the mean over the batch.
         jacobian_at: parameters at which the Jacobian is taken.
         residual_at: parameters at which the residual is taken.
 
     Returns:
-        A tree like ``jacobian_at``. It costs a gradient and a forward pass more; in one compiled
-        step XLA makes the forward pass at w once, and the step costs no more than SAM's.
+        A tree like ``jacobian_at``. The cost is that of a gradient and a forward pass. In one
+        compiled step XLA shares the forward pass at w, so the step costs no more than SAM's.
 
     Example:
         >>> import jax, jax.numpy as jnp
