@@ -1,4 +1,4 @@
-"""What a step does to noisy gradients, how sharp a loss is, and what the theory says."""
+"""Diagnostics of noisy gradients, sharpness measures, and the theory of SAM on a linear model."""
 
 from saner_jax.analysis._noisy_gradients import (
     GroupShares,

@@ -1,8 +1,8 @@
-"""Which coordinates does SAM change, and are they the ones that wrong labels drive?
+"""Measure which coordinates SAM shrinks, and whether wrong labels dominate them.
 
-`step_metrics` counts over all parameters at once and costs nothing. Here the count is per layer,
-and is compared with the gradient of the noisy examples alone, where it is known which they are:
-that gradient costs a backward pass more, by `separate_noisy_gradient`.
+`step_metrics` counts over all parameters and needs no further pass. The functions here count per
+layer, and compare the counts with the gradient of the noisy examples alone, if these are known.
+That gradient costs one more backward pass; `separate_noisy_gradient` computes it.
 """
 
 import functools
@@ -19,15 +19,17 @@ from saner_jax.step import names_of, step_metrics
 
 
 class GroupShares(NamedTuple):
-    """Hold what became of a layer's coordinates, as shares of them, float32 scalars.
+    """The shares of a layer's coordinates that shrink, grow and reverse; float32 scalars.
+
+    r is the ratio of the perturbed gradient to the origin gradient.
 
     Attributes:
-        shrunk: 0 < r < 1, r the ratio of the perturbed to the origin gradient.
-        grown: r >= 1.
-        reversed: r < 0.
-        zero: either gradient is zero.
+        shrunk: share with 0 < r < 1.
+        grown: share with r >= 1.
+        reversed: share with r < 0.
+        zero: share where either gradient is zero.
 
-    What is missing to 1 is the share of coordinates where a gradient is not finite.
+    The four add up to 1 minus the share of coordinates where a gradient is not finite.
     """
 
     shrunk: jax.Array
@@ -37,19 +39,20 @@ class GroupShares(NamedTuple):
 
 
 class NoiseDiagnostics(NamedTuple):
-    """Hold how what shrank and what noise dominates go together; scalars.
+    """How well the shrunk coordinates match the noise-dominated ones; scalars.
 
-    A coordinate is noise-dominated if the noisy examples pull against the others and win.
+    A coordinate is noise-dominated if the gradients of the noisy and of the clean examples have
+    opposite signs and the noisy one is larger in magnitude.
 
     Attributes:
-        cosine: of the angle between the noisy examples' gradient and the shrunk part of the whole
-            gradient; 0 where either is zero or has no finite norm. Float64 where a leaf is, the
-            others are float32.
-        noise_dominated: share of all coordinates that are noise-dominated, the base rate.
-        noise_dominated_given_shrunk: share of the shrunk coordinates that are.
-        shrunk_given_noise_dominated: share of the noise-dominated coordinates that shrank.
+        cosine: cosine between the noisy examples' gradient and the shrunk part of the whole
+            gradient; 0 if either is zero or has no finite norm. It is float64 if a leaf is; the
+            other fields are float32.
+        noise_dominated: share of all coordinates that are noise-dominated (the base rate).
+        noise_dominated_given_shrunk: share of the shrunk coordinates that are noise-dominated.
+        shrunk_given_noise_dominated: share of the noise-dominated coordinates that are shrunk.
 
-    Shares of nothing are NaN.
+    A share of no coordinates is NaN.
     """
 
     cosine: jax.Array
@@ -59,17 +62,17 @@ class NoiseDiagnostics(NamedTuple):
 
 
 def group_shares_by_layer(origin_grads: Any, perturbed_grads: Any) -> dict[str, GroupShares]:
-    """Count what the perturbation shrank, grew and reversed, parameter by parameter.
+    """Return the shares of shrunk, grown and reversed coordinates for every parameter array.
 
     Args:
         origin_grads: gradients at the parameters, any pytree of arrays.
-        perturbed_grads: gradients at the perturbed parameters, a tree like it, before any combine
-            stage.
+        perturbed_grads: gradients at the perturbed parameters, a tree of the same structure,
+            before any combine stage.
 
     Returns:
-        The shares by the path of a parameter, such as "dense_0/kernel"; "" where the tree is one
-        array. Weighted by size they add up to those of `step_metrics`. An array without
-        coordinates has only zeros.
+        A dictionary from the path of each parameter array, such as "dense_0/kernel", to its
+        shares; the path is "" if the tree is one array. Their mean, weighted by size, is that of
+        `step_metrics`. The shares of an empty array are 0.
 
     Example:
         >>> origin = {"dense": {"bias": jnp.array([2.0]), "kernel": jnp.array([2.0, -2.0])}}
@@ -93,24 +96,24 @@ def group_shares_by_layer(origin_grads: Any, perturbed_grads: Any) -> dict[str, 
 def noise_diagnostics(
     origin_grads: Any, perturbed_grads: Any, noisy_grads: Any
 ) -> NoiseDiagnostics:
-    """Compare what shrank with what the noisy examples drive.
+    """Compare the shrunk coordinates with those that the noisy examples dominate.
 
         g = c + q,   r = g'/g,   u = g [0 < r < 1],   cosine = <q, u> / (||q|| ||u||)
         noise-dominated: c q < 0 and |c| < |q|, which is 0 < g/q < 1
 
-    The last form, which is computed, needs neither a product, which may underflow, nor c, which
-    rounding may spoil.
+    The code uses 0 < g/q < 1. It avoids the product c q, which may underflow, and the difference
+    c = g - q, which may lose precision.
 
     Args:
-        origin_grads: g, gradients of the minibatch's mean loss at the parameters.
-        perturbed_grads: g', those at the perturbed parameters.
-        noisy_grads: q, the part of g from noisy examples: the gradients of their summed losses
-            over the size of the minibatch, see `separate_noisy_gradient`. All three are trees of
-            one structure.
+        origin_grads: g, the gradient of the minibatch's mean loss at the parameters.
+        perturbed_grads: g', the gradient at the perturbed parameters.
+        noisy_grads: q, the part of g from the noisy examples: the gradient of their summed losses
+            divided by the size of the minibatch; see `separate_noisy_gradient`. The three trees
+            have the same structure.
 
     Returns:
-        :class:`NoiseDiagnostics`. A coordinate is not shrunk where g or g' is not finite, and not
-        noise-dominated where g or q is not; it counts among all coordinates nevertheless.
+        :class:`NoiseDiagnostics`. A coordinate where g or g' is not finite is not shrunk, and one
+        where g or q is not finite is not noise-dominated; both count among all coordinates.
 
     Example:
         >>> origin, perturbed = jnp.array([2.0, 2.0, 2.0, -2.0]), jnp.array([1.0, 1.0, 3.0, 1.0])
@@ -122,16 +125,16 @@ def noise_diagnostics(
         0.555
 
     Source:
-        Luong et al., AISTATS 2026 (arXiv 2411.17132): the cosine as lhchau/saner @07fd303 logs it,
-        noise-dominated coordinates as its predecessor of November 2024 does.
+        Luong et al., AISTATS 2026 (arXiv 2411.17132). lhchau/saner @07fd303 logs the cosine, and
+        its predecessor of November 2024 the noise-dominated coordinates.
 
     Differences:
-        1. The authors average the cosines of all parameters, whatever their size. Here it is that
-           of all together; `noise_diagnostics_by_layer` has theirs.
-        2. They divide by `g + 1e-12` and add 1e-18 to the norms. Here nothing is added.
+        1. The authors average the cosines of all parameter arrays with equal weights. Here there is
+           one cosine over all coordinates; `noise_diagnostics_by_layer` returns one per array.
+        2. The authors divide by `g + 1e-12` and add 1e-18 to the norms. Here nothing is added.
     """
     shrunk = jax.tree.map(is_shrunk, origin_grads, perturbed_grads)
-    # Named for SAM's two gradients, but true of any two: 0 < g/q < 1.
+    # `is_shrunk` tests 0 < g/q < 1 for any two arrays, not only for SAM's two gradients.
     dominated = jax.tree.map(is_shrunk, noisy_grads, origin_grads)
     both = jax.tree.map(jnp.logical_and, shrunk, dominated)
     part = jax.tree.map(lambda g, mask: jnp.where(mask, g, 0.0), origin_grads, shrunk)
@@ -149,16 +152,16 @@ def noise_diagnostics(
 def noise_diagnostics_by_layer(
     origin_grads: Any, perturbed_grads: Any, noisy_grads: Any
 ) -> dict[str, NoiseDiagnostics]:
-    """Compare what shrank with what the noisy examples drive, parameter by parameter.
+    """Return `noise_diagnostics` for every parameter array.
 
     Args:
         origin_grads: as for `noise_diagnostics`.
-        perturbed_grads: a tree like it.
-        noisy_grads: a tree like it.
+        perturbed_grads: as for `noise_diagnostics`.
+        noisy_grads: as for `noise_diagnostics`.
 
     Returns:
-        :class:`NoiseDiagnostics` by the path of a parameter, as in `group_shares_by_layer`. The
-        plain mean of the cosines is what SANER's authors log.
+        A dictionary from the path of each parameter array, as in `group_shares_by_layer`, to its
+        :class:`NoiseDiagnostics`. SANER's authors log the unweighted mean of these cosines.
 
     Example:
         >>> g = {"w": jnp.array([2.0]), "v": jnp.array([1.0])}
@@ -177,32 +180,32 @@ def separate_noisy_gradient(
     *,
     microbatch_size: int | None = None,
 ) -> tuple[Any, Any]:
-    """Take the gradient of the mean loss, and the part of it that the noisy examples make up.
+    """Return the gradient of the mean loss and the part of it from the noisy examples.
 
         g = grad (1/B) sum_i l_i,   q = grad (1/B) sum_{i noisy} l_i
 
-    One forward pass and two backward ones, so that batch normalization sees the whole batch in
-    both. The part of the clean examples is g - q.
+    The part from the clean examples is g - q. One forward pass and two backward passes compute
+    both gradients, so batch normalization uses the statistics of the whole batch in both.
 
     Args:
-        example_losses: parameters and a batch, a pytree of arrays `(b, ...)`, to losses `(b,)`.
+        example_losses: a function (params, batch) -> losses `(b,)`; the batch is a pytree of
+            arrays `(b, ...)`. It is compiled once per function object.
         params: any pytree of real floating-point arrays.
         batch: a pytree of arrays `(B, ...)`.
-        is_noisy: bool `(B,)`, where labels are wrong, such as `NoisyLabels.is_flipped`; where that
-            is unknown, a guess such as the complement of `likely_clean`.
-        microbatch_size: examples on the device at once, at least 1; None takes all. Batch
-            normalization then sees a microbatch. The loop runs on the host, as in
-            `saner_jax.analysis`; one function object of losses is compiled once.
+        is_noisy: bool `(B,)`, which labels are wrong, such as `NoisyLabels.is_flipped`, or an
+            estimate such as the complement of `likely_clean`.
+        microbatch_size: examples on the device at once, at least 1; None means all. Batch
+            normalization then uses the statistics of a microbatch. The loop runs on the host.
 
     Returns:
-        g and q, trees like `params`, of its dtypes; sums run in float32 at least. q is zero
-        without noisy examples. A loss that is not finite spoils both, whoever's it is.
+        g and q, trees like `params` with its dtypes; sums run in float32 or float64. q is zero
+        without noisy examples. If any loss is not finite, neither g nor q is usable.
 
     Raises:
-        ValueError: for an `is_noisy` that is not `(B,)`, a microbatch size below 1, a batch
-            without examples, arrays that count them differently, and losses that are not one per
+        ValueError: for an `is_noisy` of another shape, a microbatch size below 1, a batch without
+            examples, arrays with different numbers of examples, and losses that are not one per
             example.
-        TypeError: for a microbatch size that is no whole number.
+        TypeError: for a microbatch size that is not a whole number.
 
     Example:
         >>> losses = lambda w, x: (w - x) ** 2 / 2

@@ -1,9 +1,9 @@
-"""How sharp is the loss where training stands: one step up the gradient, and the Hessian.
+"""Sharpness of the loss: its rise along the gradient, and eigenvalues and trace of its Hessian.
 
-All functions take losses one per example and work on the host, microbatch by microbatch, because
-XLA for CPU runs gradients of convolutions tens of times slower inside a loop of its own. What runs
-on the device is compiled once for a function of losses and a shape: pass the same function object
-again, not a new lambda each time.
+All functions take a function that returns one loss per example. They loop over microbatches on the
+host, because XLA for CPU runs gradients of convolutions tens of times slower inside a compiled
+loop. A function of losses is compiled once per function object and shape: pass the same object
+again instead of a new lambda.
 """
 
 import functools
@@ -23,16 +23,16 @@ from saner_jax._core._numbers import check_whole, is_number
 from saner_jax._core._precision import global_norm, safe_ratio, scale_tree, wide_dtype
 
 _KINDS = {"algebraic": "LA", "magnitude": "LM"}
-# Restarts of Lanczos' method; SciPy's default, ten per parameter, would be days of work.
+# The limit on restarts of Lanczos' method. SciPy's default, ten per parameter, could take days.
 _MOST_RESTARTS = 300
 
 
 class TraceEstimate(NamedTuple):
-    """Hold an estimated trace.
+    """An estimate of a trace.
 
     Attributes:
-        mean: over the samples.
-        standard_error: of that mean; NaN for a single sample.
+        mean: mean of the samples.
+        standard_error: standard error of the mean; NaN for a single sample.
     """
 
     mean: float
@@ -42,32 +42,35 @@ class TraceEstimate(NamedTuple):
 def m_sharpness(
     example_losses: ExampleLosses, params: Any, batch: Any, *, rho: float, m: int
 ) -> float:
-    """Tell how far one step of length rho up the gradient raises the loss, m examples at a time.
+    """Return the m-sharpness: the mean rise of the loss along its gradient, in groups of m.
 
         sum_G |G|/B (L_G(w + rho g_G / ||g_G||) - L_G(w)),   g_G = grad L_G(w)
 
-    G: groups of m consecutive examples of the B; L_G: their mean loss; w: `params`. SAM's first
-    order stands for the maximum over the ball, as in SAM itself.
+    G: groups of m consecutive examples of the batch; |G|: their size; B: the size of the batch;
+    L_G: the mean loss of a group; w: `params`. The step along the gradient approximates the
+    maximum of the loss over the ball of radius rho, as in SAM.
 
     Args:
-        example_losses: parameters and a group, a pytree of arrays `(m, ...)`, to losses `(m,)`.
+        example_losses: a function (params, group) -> losses `(m,)`; the group is a pytree of
+            arrays `(m, ...)`.
         params: any pytree of real floating-point arrays.
-        batch: a pytree of arrays `(B, ...)`, in random order, since neighbours form a group.
+        batch: a pytree of arrays `(B, ...)`, in random order, because neighbors form a group.
         rho: length of the step in parameter units, at least 0.
-        m: examples per group, at least 1. What is left over is a last, smaller group, which counts
-            by its size; from B on, the batch is one group.
+        m: examples per group, at least 1. The last group may be smaller; with m of at least B, the
+            batch is one group.
 
     Returns:
-        The mean change of the loss, below 0 where a step too long comes down again. A group with a
-        zero gradient changes by 0; NaN where a gradient or a loss is not finite.
+        The mean change of the loss. It can be negative if the step is too long. A group with a
+        zero gradient contributes 0. The result is NaN if a gradient or a loss is not finite.
 
     Raises:
-        ValueError: for a rho or an m out of range, a batch without examples, arrays that count
-            them differently, and losses that are not one per example.
-        TypeError: for an m that is no whole number.
+        ValueError: for a rho or an m out of range, a batch without examples, arrays with
+            different numbers of examples, and losses that are not one per example.
+        TypeError: for a rho that is not a number or an m that is not a whole number.
 
     Limits:
-        Batch normalization in training mode sees one group; evaluate with running statistics.
+        Batch normalization in training mode uses the statistics of one group; evaluate with
+        running statistics.
 
     Example:
         >>> losses = lambda w, x: (w - x) ** 2 / 2
@@ -80,10 +83,12 @@ def m_sharpness(
         2022, arXiv 2206.06232.
     """
     check_whole("m_sharpness", "m", m)
-    if not (is_number(rho) and 0 <= rho < math.inf):
-        raise ValueError(f"rho must be a finite number of at least 0, got {rho!r}")
+    if not is_number(rho):
+        raise TypeError(f"m_sharpness: rho must be a number, got {rho!r}.")
+    if not 0 <= rho < math.inf:
+        raise ValueError(f"m_sharpness: rho must be a finite number of at least 0, got {rho!r}.")
     groups = microbatches("m_sharpness", batch, m)
-    # All are dispatched before the first is waited for.
+    # All groups are dispatched before the first result is fetched.
     changes = [_climb(example_losses, params, group, float(rho)) for group in groups]
     sizes = [num_examples(group) for group in groups]
     return float(np.average(np.asarray(jax.device_get(changes), np.float64), weights=sizes))
@@ -100,39 +105,41 @@ def hessian_eigenvalues(
     seed: int = 0,
     tolerance: float = 1e-5,
 ) -> NDArray[np.float64]:
-    """Find the largest eigenvalues of the Hessian of the mean loss.
+    """Return the largest eigenvalues of the Hessian of the mean loss.
 
-    Lanczos' method with restarts, from products of the Hessian with vectors, each one a forward
-    derivative of the gradient. Up to max(2k + 1, 20) parameters, where that would span the whole
-    space, the Hessian is written out.
+    Lanczos' method with restarts uses products of the Hessian with vectors; each product is a
+    forward-mode derivative of the gradient. For up to max(2k + 1, 20) parameters, the whole
+    Hessian is computed instead.
 
     Args:
-        example_losses: parameters and a microbatch, a pytree of arrays `(b, ...)`, to losses
-            `(b,)`; twice differentiable by JAX, the second time forwards, so without `custom_vjp`.
+        example_losses: a function (params, batch) -> losses `(b,)`; the batch is a pytree of
+            arrays `(b, ...)`. The second derivative is taken in forward mode, so the function must
+            not use `custom_vjp`.
         params: any pytree of real floating-point arrays, `n` numbers in all.
         batch: a pytree of arrays `(B, ...)`.
-        k: how many eigenvalues, at least 1.
-        microbatch_size: examples on the device at once, at least 1; None takes all. Without batch
-            statistics the result is the same.
-        largest: "algebraic", the most positive, or "magnitude", the farthest from 0 on either
-            side.
-        seed: of the starting vector, at least 0.
-        tolerance: relative error allowed for each eigenvalue, at least 0; 0 is what the precision
-            of the parameters gives.
+        k: number of eigenvalues, at least 1.
+        microbatch_size: examples on the device at once, at least 1; None means all. It does not
+            change the result unless the losses use batch statistics.
+        largest: "algebraic" for the most positive eigenvalues, "magnitude" for those with the
+            largest absolute value.
+        seed: seed of the starting vector, at least 0.
+        tolerance: allowed relative error of each eigenvalue, from 0 to below 1. Values below the
+            precision of the products have no further effect.
 
     Returns:
-        `(min(k, n),)`, the most positive first. All NaN where the Hessian is not finite.
+        `(min(k, n),)`, in descending order. All are NaN if the Hessian is not finite.
 
     Raises:
-        ValueError: for an argument out of range, a batch without examples, arrays that count them
-            differently, and losses that are not one per example.
-        TypeError: for `k`, `seed` or `microbatch_size` that are no whole numbers.
-        scipy.sparse.linalg.ArpackNoConvergence: after 300 restarts, as where the last eigenvalues
-            asked for lie in the crowd around 0: ask for fewer or allow more error.
+        ValueError: for an argument out of range, a batch without examples, arrays with different
+            numbers of examples, and losses that are not one per example.
+        TypeError: for a `k`, `seed` or `microbatch_size` that is not a whole number, and a
+            tolerance that is not a number.
+        scipy.sparse.linalg.ArpackNoConvergence: after 300 restarts, for example if the smallest
+            requested eigenvalues lie close together near 0. Use a smaller k or a larger tolerance.
 
     Limits:
         A product is computed in the dtypes of the parameters and summed over microbatches in
-        float32 at least. The host holds max(2k + 1, 20) vectors of `n` float64.
+        float32 or float64. The host holds max(2k + 1, 20) vectors of `n` float64 numbers.
 
     Example:
         >>> losses = lambda w, x: (x @ w) ** 2 / 2
@@ -147,16 +154,22 @@ def hessian_eigenvalues(
     check_whole("hessian_eigenvalues", "k", k)
     check_whole("hessian_eigenvalues", "seed", seed, least=0)
     if largest not in _KINDS:
-        raise ValueError(f"largest must be one of {', '.join(_KINDS)}, got {largest!r}")
-    if not (is_number(tolerance) and 0 <= tolerance < 1):
-        raise ValueError(f"tolerance must be a number from 0 to below 1, got {tolerance!r}")
+        raise ValueError(
+            f"hessian_eigenvalues: largest must be one of {', '.join(_KINDS)}, got {largest!r}."
+        )
+    if not is_number(tolerance):
+        raise TypeError(f"hessian_eigenvalues: tolerance must be a number, got {tolerance!r}.")
+    if not 0 <= tolerance < 1:
+        raise ValueError(
+            f"hessian_eigenvalues: tolerance must be at least 0 and below 1, got {tolerance!r}."
+        )
     product, n, precision = _products(
         "hessian_eigenvalues", example_losses, params, batch, microbatch_size
     )
     k = min(k, n)
     start = np.random.default_rng(seed).standard_normal(n)
     first = product(start)
-    # Lanczos' method can make nothing of either.
+    # Lanczos' method fails on a zero product and on one that is not finite.
     if not np.isfinite(first).all():
         return np.full(k, np.nan)
     if not first.any():
@@ -179,7 +192,7 @@ def hessian_trace(
     microbatch_size: int | None = None,
     seed: int = 0,
 ) -> TraceEstimate:
-    """Estimate the trace of the Hessian of the mean loss from products with random signs.
+    """Return an estimate of the trace of the Hessian of the mean loss, by Hutchinson's method.
 
         mean of v^T H v,   v uniform in {-1, 1}^n
 
@@ -187,18 +200,18 @@ def hessian_trace(
         example_losses: as for `hessian_eigenvalues`.
         params: any pytree of real floating-point arrays, `n` numbers in all.
         batch: a pytree of arrays `(B, ...)`.
-        num_samples: how many vectors v, at least 1; each costs about two gradients.
-        microbatch_size: examples on the device at once, at least 1; None takes all.
-        seed: of the vectors, at least 0.
+        num_samples: number of vectors v, at least 1; each costs about two gradients.
+        microbatch_size: examples on the device at once, at least 1; None means all.
+        seed: seed of the vectors, at least 0.
 
     Returns:
-        The mean and its standard error. Exact for a diagonal Hessian; not finite for one that is
-        not.
+        The mean and its standard error. The estimate is exact for a diagonal Hessian, and not
+        finite if the Hessian is not.
 
     Raises:
-        ValueError: for an argument out of range, a batch without examples, arrays that count them
-            differently, and losses that are not one per example.
-        TypeError: for `num_samples`, `seed` or `microbatch_size` that are no whole numbers.
+        ValueError: for an argument out of range, a batch without examples, arrays with different
+            numbers of examples, and losses that are not one per example.
+        TypeError: for a `num_samples`, `seed` or `microbatch_size` that is not a whole number.
 
     Example:
         >>> losses = lambda w, x: x @ w**2
@@ -214,7 +227,7 @@ def hessian_trace(
     product, n, _ = _products("hessian_trace", example_losses, params, batch, microbatch_size)
     rng = np.random.default_rng(seed)
     signs = (2.0 * rng.integers(2, size=n) - 1 for _ in range(num_samples))
-    # What is not finite is told by the result.
+    # No warnings: a result that is not finite shows the same.
     with np.errstate(invalid="ignore"):
         samples = np.asarray([v @ product(v) for v in signs])
         error = samples.std(ddof=1) / math.sqrt(num_samples) if num_samples > 1 else math.nan
@@ -229,10 +242,10 @@ def _climb(example_losses: ExampleLosses, params: Any, group: Any, rho: Any) -> 
 
     before, grads = jax.value_and_grad(loss)(params)
     norm = global_norm(grads)
-    # Without a finite length there is no direction: told as NaN, not as a flat loss.
+    # Without a finite norm there is no direction. NaN distinguishes this from a flat loss.
     scale = jnp.where(jnp.isfinite(norm), safe_ratio(rho, norm), jnp.nan)
     perturbed = jax.tree.map(jnp.add, params, scale_tree(scale, grads))
-    # Selected: two compiled forward passes need not agree to the last bit.
+    # Exactly 0 without a step: two compiled forward passes may differ in the last bit.
     return jnp.where(scale == 0, 0.0, loss(perturbed) - before)
 
 
@@ -243,7 +256,7 @@ def _products(
     batch: Any,
     microbatch_size: int | None,
 ) -> tuple[Callable[[NDArray[Any]], NDArray[np.float64]], int, float]:
-    """Return v -> H v on the host, the number of parameters, and the products' precision."""
+    """Return the function v -> H v, the number of parameters, and the precision of H v."""
     count, parts = num_examples(batch), microbatches(function, batch, microbatch_size)
     params = jax.tree.map(jnp.asarray, params)
     leaves = jax.tree.leaves(params)
@@ -279,7 +292,7 @@ def _by_lanczos(
     which: str,
     tolerance: float,
 ) -> NDArray[np.float64]:
-    # Slow to load, and needed here alone.
+    # Imported here, because it is slow to load and only this function needs it.
     linalg: Any = importlib.import_module("scipy.sparse.linalg")
     shape = (start.size, start.size)
     return linalg.eigsh(

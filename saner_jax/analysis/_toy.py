@@ -1,4 +1,4 @@
-"""Linear classifiers of two classes with wrong labels, small enough to watch every step."""
+"""Linear classifiers on small two-class data with wrong labels, with a record of every step."""
 
 from typing import Any, NamedTuple
 
@@ -12,12 +12,12 @@ from saner_jax.step import StepMetrics, metrics_in
 
 
 class TwoClasses(NamedTuple):
-    """Hold `n` examples of two classes.
+    """A data set of `n` examples of two classes.
 
     Attributes:
         inputs: float64 `(n, d)`.
-        labels: given labels, 0 or 1, `(n,)`.
-        true_labels: what they should be, `(n,)`.
+        labels: int32 `(n,)`, the given labels, 0 or 1.
+        true_labels: int32 `(n,)`, the true labels, 0 or 1.
     """
 
     inputs: NDArray[np.float64]
@@ -26,11 +26,11 @@ class TwoClasses(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """Hold what happened on the way.
+    """The parameters and metrics of every step of a training run.
 
     Attributes:
-        params: `(num_steps + 1, d)`, the first before any step.
-        metrics: of every step, `(num_steps,)` each, or `()` for SGD.
+        params: `(num_steps + 1, d)`; the first row is the start.
+        metrics: the recipe's metrics, with arrays `(num_steps,)`; `()` without metrics.
     """
 
     params: NDArray[np.float64]
@@ -38,15 +38,17 @@ class Trajectory(NamedTuple):
 
 
 def two_gaussians(num_examples: int = 200, rate: float = 0.3, seed: int = 42) -> TwoClasses:
-    """Draw two Gaussians around (2, 2), class 0, and (-2, -2), class 1, and flip some labels.
+    """Draw two Gaussian classes with unit covariance, and flip a share of the labels.
+
+    Class 0 has the mean (2, 2), class 1 the mean (-2, -2).
 
     Args:
-        num_examples: of both together; each class has half of them, rounded down.
+        num_examples: number of examples; each class has half of them, rounded down.
         rate: share of the labels to flip, from 0 to 1.
-        seed: of the draw, at least 0.
+        seed: seed of the random numbers, in [0, 2**32).
 
     Returns:
-        The examples, with features of float32 precision.
+        The examples; inputs are rounded to float32.
 
     Example:
         >>> toy = two_gaussians()
@@ -54,15 +56,15 @@ def two_gaussians(num_examples: int = 200, rate: float = 0.3, seed: int = 42) ->
         ((200, 2), 60)
 
     Source:
-        The toy example of SANER's authors (visualize_toy_example.py, July 2025), drawn in their
-        order of random numbers, so that the default is their data.
+        The toy example of SANER's authors (visualize_toy_example.py, July 2025). The random
+        numbers are drawn in the same order, so the defaults give the authors' data.
     """
     rng = np.random.RandomState(seed)
     half = num_examples // 2
     draw = lambda: np.concatenate(
         [rng.multivariate_normal(sign * np.full(2, 2.0), np.eye(2), half) for sign in (1, -1)]
     )
-    # The authors draw a set without noise first.
+    # The authors first draw a set without noise, which changes the state of the generator.
     draw()
     inputs = draw().astype(np.float32).astype(np.float64)
     true_labels = np.repeat(np.arange(2, dtype=np.int32), half)
@@ -80,15 +82,15 @@ def descend(
     learning_rate: float,
     num_steps: int,
 ) -> Trajectory:
-    """Train the linear classifier without bias on all examples at once, in float64.
+    """Train a linear classifier without bias by full-batch gradient descent, in float64.
 
     Args:
-        recipe: `optax.identity()` for SGD, or a recipe of `saner_jax`; with `metrics=True` its
-            metrics are kept.
-        examples: what to train on.
+        recipe: `optax.identity()` for gradient descent, or a recipe of `saner_jax`; with
+            `metrics=True` its metrics are recorded.
+        examples: the training data.
         start: `(d,)`, the parameters before the first step.
-        learning_rate: of plain gradient descent.
-        num_steps: how many steps.
+        learning_rate: the learning rate of gradient descent.
+        num_steps: number of steps.
 
     Returns:
         The trajectory.
@@ -101,7 +103,7 @@ def descend(
         >>> path.params[-1].round(4).tolist()
         [-2.3972, 1.5928]
     """
-    # Sixty-four bits for this call alone, whatever the caller's setting.
+    # 64-bit precision only for this call, for any setting of the caller.
     with jax.enable_x64(True):
         tx = optax.with_extra_args_support(optax.chain(recipe, optax.sgd(learning_rate)))
         inputs = jnp.asarray(examples.inputs, jnp.float64)
@@ -121,5 +123,5 @@ def descend(
 
 
 def _batch_loss(params: jax.Array, inputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Average the logistic loss of logits `inputs @ params`."""
+    """Return the mean logistic loss of the logits `inputs @ params`."""
     return jnp.mean(optax.sigmoid_binary_cross_entropy(inputs @ params, labels))
