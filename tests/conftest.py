@@ -1,4 +1,4 @@
-"""Settings of the whole suite: strict types, eight CPU devices, warnings as errors."""
+"""Settings of the whole suite: strict dtypes, eight CPU devices, warnings as errors."""
 
 import functools
 
@@ -7,31 +7,31 @@ import jax
 import pytest
 from nightly import NIGHTLY
 
-# How long an example takes tells how busy the machine is.
+# No deadline: the duration of an example depends on the load of the machine.
 hypothesis.settings.register_profile(
     "undisturbed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-# For `make nightly`: other examples every time.
+# For `make nightly`: different examples in each run.
 hypothesis.settings.register_profile(
     "nightly", hypothesis.settings.get_profile("undisturbed"), max_examples=1000
 )
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "undisturbed")
 
-# Before the first use of a device. Steps with collectives must be waited for one by one: jax 0.10
+# Set before the first use of a device. Wait for each step with collectives: jax 0.10
 # deadlocks when several of them wait for eight threads of two cores.
 jax.config.update("jax_num_cpu_devices", 8)
-# Nothing is promoted or broadcast by accident.
+# Implicit promotion of dtypes or ranks is an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# Those that compile a model, or a program per group, are not for `make check`.
+# Doctests that compile a model, or a program per group, are too slow for `make check`.
 SLOW_DOCTESTS = ("models.", "training.", "scoring.", "per_group.", "clean_split.", "data.augment")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark doctests that are slow, before marks are selected by."""
+    """Mark slow doctests before pytest selects tests by their marks."""
     for item in items:
         is_doctest = isinstance(item, pytest.DoctestItem)
         if is_doctest and item.name.removeprefix("saner_jax.").startswith(SLOW_DOCTESTS):
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Note how many examples a property is tried with, for benchmarks/it_survives_faults.py."""
+    """Report the number of examples of each property, for benchmarks/it_survives_faults.py."""
     handle = getattr(getattr(item, "obj", None), "hypothesis", None)
     if handle is None:
         return (yield)

@@ -1,16 +1,16 @@
-"""Ways to damage a file or a value, drawn by chance, and how a command must take them."""
+"""Random damage to files and values, and the required behavior of a command on them."""
 
 import json
 import random
 
 from saner_jax.cli import main
 
-# What a JSON value may turn into; deep nesting is damage to the text.
+# Replacements for a JSON value. Deep nesting is a kind of damage to the text instead.
 ODD = (
     *(None, True, False, -1, 0, 3, 0.5, 1e308, -1e308, 2**70, float("nan"), float("inf")),
     *("", "saner", "\x1b[31m\n\0", "\ud800", [], {}, [[]], [None], {"": None}, "9" * 5000),
 )
-# Whole contents of some other kind.
+# Contents of files of another kind.
 FOREIGN = (
     *(b"", b"\0", b"hello\n", b"PK\x03\x04", b"\x93NUMPY\x01\0", b"\x89PNG\r\n\x1a\n", b"{}"),
     *(b"\x80\x04N.", b"\xff\xd8\xff\xe0", b"[]", b"null", b"[" * 100_000, b"1" * 9000),
@@ -18,7 +18,7 @@ FOREIGN = (
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Damage a file in one to three ways."""
+    """Apply one to three random kinds of damage to a file."""
     for _ in range(rng.randint(1, 3)):
         at, length = rng.randrange(len(content) + 1), rng.choice((1, 4, 64, 1024))
         way = rng.randrange(8)
@@ -46,7 +46,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def twisted(value, rng: random.Random):
-    """Put something odd into one place of a JSON value, or take the place out."""
+    """Replace one random element of a JSON value by an unusual one, or remove it."""
     if isinstance(value, (dict, list)) and value and rng.random() < 0.9:
         places = list(value) if isinstance(value, dict) else range(len(value))
         place = rng.choice(list(places))
@@ -60,7 +60,7 @@ def twisted(value, rng: random.Random):
 
 
 def damaged_json(text: str, rng: random.Random) -> bytes:
-    """Damage a file of JSON, a value or a line of values: its values as often as its bytes."""
+    """Damage a JSON or JSON-lines file: with equal chances its values or its bytes."""
     if rng.random() < 0.5:
         return damaged(text.encode(), rng)
     is_one = text.count("\n{") == 0
@@ -71,7 +71,7 @@ def damaged_json(text: str, rng: random.Random) -> bytes:
 
 
 def told(arguments, capsys):
-    """Run a command: it may only do its work, or refuse in one sentence. Returns the code, out."""
+    """Run a command, which must succeed or refuse in one sentence; return its code and output."""
     code = main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     if code:

@@ -1,4 +1,4 @@
-"""Runs of the trainer in processes of their own, to be killed, and how their ends are compared."""
+"""Run the trainer in separate processes, kill them, and compare the results."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from saner_jax.experiments import reopen_training as reopen
 
 
 def rows_of(folder):
-    """Read the log of a run, but for a last line that a kill cut off."""
+    """Read the log of a run without a last line that a kill truncated."""
     lines = (Path(folder) / "metrics.jsonl").read_text().split("\n")[:-1]
     return [json.loads(line) for line in lines]
 
 
 def timeless(rows):
-    """Leave out of a log what depends on how busy the machine was."""
+    """Remove the fields of a log that depend on the load of the machine."""
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
 
 
@@ -41,7 +41,7 @@ def assert_same_end(one, other):
 
 
 def run_process(*arguments, cache):
-    """Start `saner-jax train`; what it says on standard error is added to the file `stderr`."""
+    """Start `saner-jax train` with standard error appended to the file `stderr`."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -59,7 +59,7 @@ def run_process(*arguments, cache):
 
 
 def wait_for_an_epoch(process, log):
-    """Wait until a process has made the log anew, as it does when it starts, and added to it."""
+    """Wait until a started process has rewritten the log and appended a row to it."""
     former = log.stat().st_ino if log.exists() else None
     deadline, size = time.monotonic() + 120, None
     while process.poll() is None:

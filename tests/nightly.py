@@ -1,4 +1,4 @@
-"""How much is tried: little by default, much more in `make nightly`."""
+"""The number of repetitions of a test: small by default, larger in `make nightly`."""
 
 import os
 
@@ -6,5 +6,5 @@ NIGHTLY = os.environ.get("SANER_JAX_NIGHTLY") == "1"
 
 
 def times(quick: int, nightly: int) -> int:
-    """Return how often to try something."""
+    """Return the number of repetitions."""
     return nightly if NIGHTLY else quick

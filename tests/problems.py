@@ -10,7 +10,7 @@ import optax
 
 
 class Problem(NamedTuple):
-    """Parameters and the gradient of a loss of them."""
+    """Parameters, and the gradient function of a loss."""
 
     params: Any
     loss: Any
@@ -19,7 +19,7 @@ class Problem(NamedTuple):
 
 @functools.cache
 def ripples(dtype: Any = jnp.float32, second_dtype: Any = None) -> Problem:
-    """Sines with a slope, coordinate by coordinate: every group of coordinates occurs."""
+    """A sine plus a slope in each coordinate, so that all groups of coordinates occur."""
     rng = np.random.default_rng(0)
     second = dtype if second_dtype is None else second_dtype
     params = {
@@ -42,7 +42,7 @@ def bowl(dtype: Any = jnp.float32) -> Problem:
 
 
 def run(tx: optax.GradientTransformation, problem: Problem, num_steps: int, **extra: Any) -> Any:
-    """Train for some steps, each compiled as a whole; returns parameters and state."""
+    """Train for some steps, each one compiled program; return parameters and state."""
 
     @jax.jit
     def step(params, state):
@@ -57,10 +57,10 @@ def run(tx: optax.GradientTransformation, problem: Problem, num_steps: int, **ex
 
 
 def run_in_pieces(sharp: Any, base_steps: Any, problem: Problem) -> Any:
-    """Train for six steps per base, transformation and base compiled apart.
+    """Train for six steps per base, with the transformation and the base compiled separately.
 
-    Compiled as one program, XLA may contract a product of the transformation with a sum of the
-    base into one rounding; what is claimed bitwise is the transformation's result.
+    In one program, XLA may fuse a product of the transformation and a sum of the
+    base, which rounds once. Only the transformation's result must agree bit for bit.
     """
     update = jax.jit(lambda g, s, p: sharp.update(g, s, p, grad_fn=problem.grad_fn))
     ends = {}
@@ -83,5 +83,5 @@ def assert_bitwise_equal(a: Any, b: Any) -> None:
 
 
 def all_finite(tree: Any) -> bool:
-    """Tell whether every coordinate is finite."""
+    """Return whether every coordinate is finite."""
     return all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in jax.tree.leaves(tree))

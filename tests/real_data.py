@@ -1,4 +1,4 @@
-"""Where the data lie that are no part of the repository, and the marks of tests that need them."""
+"""Paths of data outside the repository, and the marks of tests that need them."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Gradients from micro-batches: the right way equals the full batch, the wrong ways do not."""
+"""Gradient accumulation: the correct ways equal the full batch, the incorrect ways differ."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def full_batch_step(tx):
 
 
 def over_micro_batches(tx):
-    """Feed four micro-batches one after another; the last updates, and all of them."""
+    """Pass four micro-batches in turn; return the last updates and the list of all updates."""
 
     @jax.jit
     def update(state, x):
@@ -37,7 +37,7 @@ def over_micro_batches(tx):
     return updates, all_updates
 
 
-# A linear combine, both nonlinear ones, and a part that remembers.
+# A linear combine, the two nonlinear ones, and a part with memory.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam", "gsam", "saner", "vasso_saner"])
 @pytest.mark.usefixtures("standard_promotion")
@@ -64,7 +64,7 @@ def test_multi_steps_around_sam_is_not_the_full_batch_step():
 @pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_multi_steps_around_the_base_is_sharpness_per_micro_batch():
-    # The closure is used before it is dropped: each micro-batch has its own perturbation.
+    # SAM is inside the accumulation, so each micro-batch has its own perturbation.
     sharp = saner(0.5, alpha=0.5)
     tx = optax.chain(sharp, optax.MultiSteps(optax.sgd(1.0), 4).gradient_transformation())
     state, kept = tx.init(PARAMS), []

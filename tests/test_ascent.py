@@ -24,7 +24,7 @@ from saner_jax import (
 
 
 def perturbation(tx, grads, params=None):
-    """What a fresh ascent makes of one gradient."""
+    """Return the perturbation of a new ascent for one gradient."""
     return tx.update(grads, tx.init(grads), params)[0]
 
 
@@ -149,7 +149,7 @@ def test_averages_start_at_the_first_gradient_and_are_kept_in_float32():
 
 
 def test_the_trend_averages_raw_gradients():
-    # Averaging the subtracted gradient instead, as another library does, would stop at half.
+    # An average of the subtracted gradients, as in another library, would converge to half.
     tx = subtract_trend(sigma=1.0, decay=0.5)
     g = jnp.asarray([8.0])
     state = tx.init(g)
@@ -256,7 +256,7 @@ def test_climbing_stays_among_the_selected_parameters_and_counts_one_step():
     _, state = tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)
     assert len(calls) == 3
     assert all(np.array_equal(p["off"], w["off"]) for p in calls)
-    # Both steps had all of their length among the selected parameters.
+    # Both steps have their full length on the selected parameters.
     assert np.linalg.norm(calls[-1]["on"] - w["on"]) == pytest.approx(0.5, rel=1e-5)
     assert int(state.ascent.count) == 1
 

@@ -1,4 +1,4 @@
-"""Augmented images are windows, mirrors and blots of their sources, drawn anew for each."""
+"""Each augmented image is a random window, mirror image or cutout of its source."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ import pytest
 
 from saner_jax.data import augment, cutout, random_crop, random_flip
 
-# The other tests train with these; `make check` leaves the details to `make test`.
+# Other tests train with augmentation, so `make check` skips these details; `make test` runs them.
 pytestmark = pytest.mark.slow
 
 KEY = jax.random.key(0)
@@ -17,12 +17,12 @@ everything = partial(augment, crop_padding=2, cutout_size=3)
 
 
 def images_of(shape, seed=0):
-    """Images without a black pixel, so that black is told from content."""
+    """Images without black pixels, so that any black pixel comes from the augmentation."""
     return jnp.asarray(np.random.default_rng(seed).integers(1, 256, shape, dtype=np.uint8))
 
 
 def num_offsets(cropped, images, padding):
-    """Count, for each crop, the offsets at which it is a window of its source with a frame."""
+    """Count the offsets at which a crop equals a window of its framed source."""
     _, h, w, _ = images.shape
     frame = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     padded, cropped = np.pad(np.asarray(images), frame), np.asarray(cropped)
@@ -37,7 +37,7 @@ def test_a_crop_is_one_window_of_the_framed_image(shape, padding):
     images = images_of(shape)
     crop = jax.jit(random_crop, static_argnums=2)
     found = num_offsets(crop(KEY, images, padding), images, padding)
-    # More than one only where no pixel of the image is left.
+    # More than one offset fits only if the window contains no pixel of the image.
     assert (found >= 1).all()
     assert padding > 1 or (found == 1).all()
 
@@ -46,7 +46,7 @@ def test_all_offsets_are_equally_likely():
     images = jnp.tile(images_of((1, 5, 5, 1)), (8100, 1, 1, 1))
     cropped = np.asarray(jax.jit(random_crop)(KEY, images)).reshape(8100, -1)
     _, counts = np.unique(cropped, axis=0, return_counts=True)
-    # 81 offsets of an image of 5 x 5 leave at least one pixel, and so 81 different windows.
+    # At 81 offsets the window contains a pixel of the 5 x 5 image, so there are 81 windows.
     assert counts.shape == (81,)
     assert np.abs(counts - 100).max() < 5 * 10
 
@@ -77,7 +77,7 @@ def test_cutout_blots_out_one_square_and_nothing_else(size):
             covered = np.flatnonzero(side)
             assert (np.diff(covered) == 1).all()
             cut = covered[0] == 0 or covered[-1] == len(side) - 1
-            # The center lies within the image, and so does what lies between it and a border.
+            # The center is inside the image, so a cut-off square reaches from it to the border.
             assert min((size + 1) // 2, len(side)) <= len(covered) <= size
             assert cut or len(covered) == size
 

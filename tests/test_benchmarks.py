@@ -1,4 +1,4 @@
-"""Benchmarks run, and what they count holds."""
+"""Benchmarks run, and the counts that they report are right."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def run(*arguments):
-    """Run a benchmark in a process of its own, optimized as its users would run it."""
+    """Run a benchmark in a separate process, with XLA's optimizations as in normal use."""
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
 
@@ -110,7 +110,7 @@ def test_a_benchmark_runs_at_a_small_size(claim, tmp_path, monkeypatch):
 @needs_cifar_10
 @needs_cifar_n
 def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path, monkeypatch):
-    # Many of the runs compile the same programs.
+    # Many runs compile the same programs, so a compilation cache saves time.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     arguments = ["--data-dir", str(TFDS), "--noise-dir", str(CIFAR_N), "--seeds", "1"]
     arguments += ["--epochs", "1", "--num-train", "256", "--work-folder", str(tmp_path / "runs")]

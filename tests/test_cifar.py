@@ -1,4 +1,4 @@
-"""CIFAR for TensorFlow Datasets without TensorFlow: prepared, read, refused."""
+"""CIFAR is prepared and read with TensorFlow Datasets without TensorFlow."""
 
 import io
 import subprocess
@@ -12,14 +12,14 @@ from real_data import TFDS, needs_cifar_10
 
 from saner_jax.data import CIFAR, load, prepare_cifar
 
-# Orbax, TFDS and their kin open files that they leave to the garbage collector.
+# Orbax, TFDS and other libraries leave open files to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 RNG = np.random.default_rng(0)
 
 
 def small_archive(path, name, change=lambda member, content: content):
-    """Write an archive of the official layout with 3 images a member; return layout and images."""
+    """Write an archive of the official layout, 3 images per member; return layout and images."""
     official = CIFAR[name]
     members = {split: dict.fromkeys(files, 3) for split, files in official.members.items()}
     contents, rows = {}, {}

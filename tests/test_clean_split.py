@@ -1,4 +1,4 @@
-"""Averages of outputs find the clean labels, and the ascent follows those alone."""
+"""The averaged outputs select clean labels, and the ascent uses only these examples."""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ def test_outputs_that_are_not_finite_are_not_recorded():
 
 
 def history_of(losses, predicted=None, count=None, num_classes=2):
-    """A history of given losses, whose average output is sure of the class predicted."""
+    """A history with given losses, whose average output has probability 1 for one class."""
     losses = np.asarray(losses, np.float32)
     predicted = np.zeros(len(losses), int) if predicted is None else np.asarray(predicted)
     count = np.ones(len(losses), np.int32) if count is None else np.asarray(count, np.int32)
@@ -78,7 +78,7 @@ def test_both_views_must_call_an_example_clean():
 
 
 def test_the_smallest_losses_are_low_whatever_the_widths():
-    # A wide upper Gaussian beside a narrow lower one claims both ends.
+    # A wide upper Gaussian is more probable than a narrow lower one at both ends.
     rng = np.random.default_rng(0)
     losses = np.concatenate([[0.0, 0.01], rng.normal(0.3, 0.02, 200), rng.uniform(0.2, 1.0, 60)])
     found = likely_clean(history_of(losses), np.zeros(len(losses), int))
@@ -222,7 +222,7 @@ def test_on_digits_the_selection_is_far_purer_than_the_labels():
         if number >= 2:
             is_clean = likely_clean(carry[2], noisy.labels)
             carry = *carry[:3], jnp.asarray(is_clean)
-    # Tracing one step saw two passes: what is recorded comes from one of them.
+    # Tracing a step runs two passes; the recorded outputs come from the first.
     assert len(passes) == 2
     found = split_quality(is_clean, noisy.is_flipped)
     assert found.precision > 0.95

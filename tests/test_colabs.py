@@ -1,4 +1,4 @@
-"""Notebooks run, show what they say, and agree with their sources."""
+"""Notebooks run, show the claimed results, and agree with their sources."""
 
 import json
 import pathlib
@@ -50,7 +50,7 @@ def test_the_badge_opens_this_notebook(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_notebook_holds_the_cells_of_its_source_and_nothing_else(name):
-    # To write it anew: jupytext --update --to ipynb colabs/*.py
+    # To regenerate the notebooks: jupytext --update --to ipynb colabs/*.py
     path = COLABS / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -60,7 +60,7 @@ def test_the_notebook_holds_the_cells_of_its_source_and_nothing_else(name):
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
-    # What a machine would leave: the name of its kernel, its version of Python.
+    # Metadata of one machine: the name of its kernel, its version of Python.
     assert set(notebook.metadata) <= {"jupytext"}
 
 
@@ -82,7 +82,7 @@ def test_all_notebooks_install_and_choose_their_size_alike():
     assert smoke == 'SMOKE = os.environ.get("SANER_JAX_SMOKE") == "1"'
 
 
-# Reports the first process that the cell would start, and starts none.
+# Record the first process that the cell would start, and start none.
 REPORT = """
 import json, sys
 def audit(event, arguments):
@@ -98,12 +98,12 @@ exec({cell!r})
 @pytest.mark.parametrize("is_installed", [True, False])
 def test_the_first_cell_installs_where_the_library_is_missing_alone(is_installed, tmp_path):
     cell = cells_of(source(NAMES[0]))[1][1]
-    # A GPU's plugin is there, as in Colab, and the library or not.
+    # JAX's GPU plugin is installed, as in Colab; the library may or may not be.
     for package in ("jax_cuda12_plugin", *(["saner_jax"] if is_installed else [])):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
     script = REPORT.format(path=[str(tmp_path)], cell=cell)
-    # Isolated, and without site-packages, so that nothing else is found.
+    # Python runs isolated and without site-packages, so that no other package is found.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
     )
@@ -117,7 +117,7 @@ def test_the_first_cell_installs_where_the_library_is_missing_alone(is_installed
 
 @pytest.fixture
 def run_notebook(monkeypatch, tmp_path, standard_promotion):
-    """Run a notebook in an empty folder, small; what it left in its names."""
+    """Run a notebook at a small size in an empty folder, and return its variables."""
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")
     monkeypatch.chdir(tmp_path)
@@ -144,12 +144,12 @@ def test_watch_saner_forget(run_notebook):
         assert {len(values) for values in curve.values()} == {names["EPOCHS"]}
         shares = np.sum([curve[k] for k in ("shrunk", "grown", "reversed", "zero")], axis=0)
         np.testing.assert_allclose(shares, 1, atol=1e-5)
-    # It learns before it memorizes.
+    # The model learns before it memorizes.
     best = int(np.argmax(curves["sgd"]["test accuracy"]))
     assert curves["sgd"]["memorized"][best] < 0.5 * curves["sgd"]["memorized"][-1]
     memorized = {name: curve["memorized"][-1] for name, curve in curves.items()}
     assert memorized["saner"] < 0.9 * memorized["sam"] < 0.8 * memorized["sgd"]
-    # What was drawn is what was measured.
+    # The plotted values are the measured ones.
     drawn = {line.get_label(): line.get_ydata() for line in names["axes"][1].lines}
     for name, curve in curves.items():
         np.testing.assert_allclose(drawn[name], 100 * np.array(curve["memorized"]))
@@ -163,7 +163,7 @@ def test_noisy_cifar_goes_on_where_it_stopped(run_notebook, capfd):
     assert whole["results"]["complete"]
     last = whole["evaluations"]["last"]
     assert last["test"]["accuracy"] > 0.5 > 0.2 > last["train"]["memorized"]
-    # As if it had been killed during the last epoch.
+    # The state of a run that was killed during the last epoch.
     kept = sorted((folder / "checkpoints" / "last").iterdir(), key=lambda path: int(path.name))
     shutil.rmtree(kept[-1])
     (folder / "results.json").unlink()
@@ -196,7 +196,7 @@ def test_find_wrong_labels(run_notebook):
     assert names["precision"] > 0.9
     wrong = (names["given"] != names["truth"]).mean()
     assert wrong == pytest.approx(0.4, abs=0.01)
-    # The labels trained on are those counted.
+    # The counted labels are the ones used for training.
     record = {
         name: json.loads((names["FOLDER"] / name / "results.json").read_text())["noise"]
         for name in ("given", "new", "true")

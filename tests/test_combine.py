@@ -13,7 +13,7 @@ numbers = st.floats(width=32, allow_subnormal=False)
 
 
 def combined(tx, perturbed, origin):
-    """What a fresh combine makes of two gradients."""
+    """Return the result of a new combine for two gradients."""
     return tx.update(perturbed, tx.init(perturbed), origin_grads=origin)[0]
 
 

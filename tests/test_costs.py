@@ -1,4 +1,4 @@
-"""What a step costs on the models of the papers, as XLA counts it; nothing is run."""
+"""The cost of a step on the papers' models, as XLA counts it; nothing is run."""
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +16,23 @@ METHODS = {
     "sgd": optax.identity(),
     "sam": sam(0.1),
     "saner": saner(0.1),
-    # With the metrics of the trainer, which must not ask for the gradients that a mask saves.
+    # With the trainer's metrics, which must not need the gradients that a mask saves.
     "sam_on": sam(0.1, perturb_mask=normalization_only, metrics=True),
 }
 
 
 def count(function, *arguments, donate=()):
-    """FLOPs of a function on arrays of some shapes, and the most bytes alive at once."""
+    """Return the FLOPs of a function for given shapes, and its peak memory in bytes."""
     program = jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
     memory = program.memory_analysis()
-    # Donated arguments are their results.
+    # The results reuse the memory of donated arguments.
     bytes_alive = memory.argument_size_in_bytes + memory.output_size_in_bytes
     bytes_alive += memory.temp_size_in_bytes - memory.alias_size_in_bytes
     return program.cost_analysis()["flops"], bytes_alive
 
 
 def problem(model_name):
-    """A model, and shapes of its variables and of a batch."""
+    """Return a model with the shapes of its variables and of a batch."""
     model, shape = build(model_name, 10), jax.ShapeDtypeStruct
     variables = dict(jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
     batch = shape((BATCH_SIZE, 32, 32, 3), jnp.float32), shape((BATCH_SIZE,), jnp.int32)
@@ -40,14 +40,14 @@ def problem(model_name):
 
 
 def cost_of_a_step(forward, params, variables, batch, method):
-    """Count one step of the trainer."""
+    """Return the FLOPs and peak memory of one step of the trainer."""
     tx = optax.chain(METHODS[method], optax.sgd(0.1, momentum=0.9))
     state = jax.eval_shape(lambda *trees: init_state(trees[0], tx, trees[1]), params, variables)
     return count(make_train_step(forward, cross_entropy, tx), state, *batch, donate=0)
 
 
 def flops_of_gradients_of_norms(forward, params, variables, batch):
-    """Count what is inevitable: gradients of the parameters of normalization layers alone."""
+    """Return the lowest possible cost: gradients of the normalization parameters alone."""
     leaves, structure = jax.tree.flatten(params)
     is_norm = jax.tree.leaves(normalization_only(params))
 
@@ -64,11 +64,11 @@ def flops_of_gradients_of_norms(forward, params, variables, batch):
     return count(jax.grad(loss), norms, others, variables, *batch)[0]
 
 
-# Of a gradient's three parts (forward, activations backward, weights) SAM-ON's first pass has no
-# use for the last, so 5/3 of SGD's FLOPs is what there is to reach where they are alike.
-# Memory is that of SGD and, while the second pass runs, a second set of parameters, for SANER also
-# the gradients of the first: 1 and 2 sizes of the parameters, less what SGD needs when activations
-# are freed, which is much in a net of convolutions.
+# A gradient has three parts: the forward pass, and the backward passes for activations and for
+# weights. SAM-ON's first pass does not need the last, so equal parts give 5/3 of SGD's FLOPs.
+# Memory is SGD's plus, during the second pass, a second set of parameters, and for SANER also
+# the first gradients: 1 and 2 sizes of the parameters, minus SGD's own need after the activations
+# are freed, which is large in a convolutional net.
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("model_name", "most", "most_memory"),

@@ -1,4 +1,4 @@
-"""One step on eight devices: the same numbers as on one, and no collective too many."""
+"""One step on eight devices gives the numbers of one device, without extra collectives."""
 
 import functools
 import re
@@ -56,7 +56,7 @@ def apply(tx, params, state, batch, **extra_args):
 
 
 def run(step, params, state, batch, num_steps=3):
-    """Take steps, waiting for each."""
+    """Take steps one by one, and wait for each to finish."""
     for _ in range(num_steps):
         params, state = jax.block_until_ready(step(params, state, batch))
     return params, state
@@ -64,7 +64,7 @@ def run(step, params, state, batch, num_steps=3):
 
 @functools.cache
 def on_one_device(name, meaning):
-    """Three steps of what the devices are to do together."""
+    """Return the result of three steps on one device, the reference for eight devices."""
     recipe = RECIPES[name]
     grouped = {"grouped": True} if meaning == "per device" else {}
     tx = optax.chain(per_group(recipe) if grouped else recipe, BASE)
@@ -95,7 +95,7 @@ def own_step(tx, params, state, batch):
 
 
 def varying(params):
-    """Mark parameters as differing between devices, as JAX wants it where it keeps track."""
+    """Mark parameters as varying over devices, where JAX tracks this."""
     try:
         return jax.lax.pcast(params, "data", to="varying")
     except ValueError:
@@ -103,7 +103,7 @@ def varying(params):
 
 
 def under(form, tx, step, mesh):
-    """Compile a step on shards under one of the forms."""
+    """Compile a step on shards with one of the APIs."""
     if form == "pmap":
         spread = jax.tree.map(lambda x: x.reshape(NUM_DEVICES, -1, *x.shape[1:]), BATCH)
         copies = lambda tree: jax.tree.map(lambda x: jnp.stack([x] * NUM_DEVICES), tree)
@@ -117,7 +117,7 @@ def under(form, tx, step, mesh):
 
 
 def under_jit(recipe, meaning, mesh):
-    """Compile the ordinary step on sharded arrays: no function of ours is needed."""
+    """Compile the ordinary step on sharded arrays, without a function of this library."""
     grouped = {"grouped": True} if meaning == "per device" else {}
     tx = optax.chain(per_group(recipe) if grouped else recipe, BASE)
     step = jax.jit(lambda *carry: apply(tx, *carry, **grouped))

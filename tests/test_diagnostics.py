@@ -1,4 +1,4 @@
-"""What shrinks, layer by layer, and whether wrong labels drive it."""
+"""The shares of shrunk coordinates per layer, and their match with noise-dominated ones."""
 
 from fractions import Fraction
 
@@ -55,11 +55,11 @@ def test_a_tree_that_is_one_array_has_no_name():
     assert list(group_shares_by_layer(jnp.ones(2), jnp.ones(2))) == [""]
 
 
-# What shrank against what noise dominates.
+# Shrunk and noise-dominated coordinates.
 
 
 def shares_by_hand(origin, perturbed, noisy):
-    """The three shares, in rational numbers, from the clean part itself."""
+    """Return the three shares in rational numbers, computed from the clean part."""
     shrunk = dominated = both = 0
     for g, gs, q in zip(origin, perturbed, noisy, strict=True):
         is_shrunk = is_dominated = False
@@ -85,7 +85,7 @@ diagnose = jax.jit(noise_diagnostics)
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(gradients, gradients, gradients)
-# Where the difference to the clean part rounds, and where a product of the parts underflows.
+# Cases in which the clean part loses precision, or the product of the parts underflows.
 @example([1e-20, 1.0, TINY, -TINY, 1e30, 1.0], [1.0] * SIZE, [1.0, 1e-20, 2 * TINY, -TINY, 1, 2])
 @example([1e-30, -1e-30, 1e-30, 2e-30, 1, 1], [5e-31, -2e-30, 0, 0, 0.5, 2], [3e-30, 0, 0, 1, 2, 1])
 def test_shares_agree_with_rational_numbers(origin, perturbed, noisy):
@@ -119,8 +119,8 @@ def test_the_cosine_of_tiny_gradients_is_not_lost():
     ("noisy", "perturbed", "expected"),
     [
         ([0.0, 0.0], [0.5, 0.5], (0, 0, 0, NAN)),  # no noisy examples
-        ([1.0, 2.0], [2.0, -1.0], (0, 0.5, NAN, 0)),  # nothing shrank
-        ([1.0, 1.0], [0.5, 0.5], (1, 0, 0, NAN)),  # noisy examples alone
+        ([1.0, 2.0], [2.0, -1.0], (0, 0.5, NAN, 0)),  # no shrunk coordinate
+        ([1.0, 1.0], [0.5, 0.5], (1, 0, 0, NAN)),  # only noisy examples
         ([INF, 2.0], [0.5, 0.5], (0, 0.5, 0.5, 1)),
         ([NAN, NAN], [NAN, 0.5], (0, 0, 0, NAN)),
     ],
@@ -147,7 +147,7 @@ def test_layers_are_diagnosed_each_by_itself():
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), layers, alone)
 
 
-# The part of the gradient that noisy examples make up.
+# The noisy examples' part of the gradient.
 
 X, Y = RNG.normal(size=(11, 5)).astype(np.float32), RNG.integers(3, size=11)
 IS_NOISY = RNG.random(11) < 0.4
@@ -248,11 +248,11 @@ def test_a_microbatch_size_that_is_no_whole_number_is_refused_by_its_type():
         separate_noisy_gradient(losses, NET, (X, Y), IS_NOISY, microbatch_size=2.5)
 
 
-# All together, on the toy of SANER's authors.
+# All functions, on the toy example of SANER's authors.
 
 
 def toy_by_hand(w, inputs, labels, is_noisy, rho):
-    """The gradients g and q at w, and the perturbed one, by NumPy."""
+    """Return the gradients g and q at w and the perturbed gradient, by NumPy."""
     slopes = lambda w: (1 / (1 + np.exp(-inputs @ w)) - labels)[:, None] * inputs / len(inputs)
     g = slopes(w).sum(axis=0)
     perturbed = slopes(w + rho * g / np.linalg.norm(g)).sum(axis=0)
@@ -283,6 +283,6 @@ def test_sam_on_the_toy_is_diagnosed_step_by_step():
             seen.append([float(share) for share in got])
             w = w - np.asarray(perturbed)
     np.testing.assert_allclose(w, (-1.6373, 1.3706), atol=5e-5)
-    # Of the six coordinates that shrink, noise dominates one.
+    # One of the six shrunk coordinates is noise-dominated.
     assert sum(row[2] >= 0 for row in seen) == 6
     assert sum(row[2] == 1 for row in seen) == 1

@@ -1,4 +1,4 @@
-"""What the documents say is so: code runs, tables match, links and commands lead somewhere."""
+"""The documents are correct: code runs, tables match the code, links and commands exist."""
 
 import importlib
 import inspect
@@ -30,7 +30,7 @@ PUBLIC = [
 
 
 def blocks(text, language):
-    """Fenced code blocks of one language."""
+    """Return the fenced code blocks of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
@@ -51,7 +51,7 @@ def test_every_python_block_of_the_readme_runs_in_order(capsys):
     for block in blocks(README, "python"):
         exec(block, names)
         tx, params = names["tx"], names["params"]
-        # A block's own step, or that of the first, which closes over whatever `tx` is now.
+        # The block's step, or the first block's, which uses the current `tx`.
         step = names[(re.findall(r"^def (step\w*)", block, re.MULTILINE) or ["step"])[0]]
         step.clear_cache()
         end, _ = step(params, tx.init(params), names["batch"])
@@ -85,7 +85,7 @@ DOCUMENTS = [
 
 
 def anchors(path):
-    """The anchors that GitHub gives a document's headings."""
+    """Return the anchors that GitHub gives a document's headings."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -102,10 +102,10 @@ def test_links_between_documents_lead_somewhere(document):
 
 
 def commands(path):
-    """The command lines of `saner-jax` that a document or notebook shows, one argument list each.
+    """Return the command lines of `saner-jax` in a document or notebook, as argument lists.
 
-    They stand behind a prompt, in a block of their own or as code within a sentence; what only
-    names a command has no option or path behind it.
+    They follow a prompt, form a block, or are code within a sentence. Code that only
+    names a command has no option or path after it.
     """
     text = path.read_text()
     shown = re.findall(r"^(?:# )?\$ (saner-jax .*)$|&& (saner-jax .*)$", text, re.MULTILINE)
@@ -121,12 +121,12 @@ SHOWN = [
 
 
 class Read(Exception):
-    """Stops a command when its options are read."""
+    """Raised to stop a command after its options are read."""
 
 
 @pytest.fixture
 def options_of(monkeypatch):
-    """What a command line is read as, by the command itself, which goes no further."""
+    """Return the options that the command itself reads from a command line, without running it."""
 
     def parse_and_stop(*arguments, **keywords):
         raise Read(parse(*arguments, **keywords))
@@ -148,7 +148,7 @@ def test_the_commands_that_documents_show_are_understood(document, line, argumen
     if "--help" in arguments:
         assert main(arguments) == 0
         return
-    # N stands for a number.
+    # N is a placeholder for a number.
     config = options_of(["2" if argument == "N" else argument for argument in arguments])
     if type(config) is TrainConfig and config.resume is None:
         check_train(config)

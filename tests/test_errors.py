@@ -1,4 +1,4 @@
-"""What is wrong is refused with a sentence: function, argument, range, value, what to do."""
+"""Errors are one sentence: function, argument, accepted range, received value, remedy."""
 
 import jax
 import jax.numpy as jnp
@@ -148,7 +148,7 @@ def test_masks_that_do_not_fit_are_refused(mask, error, message):
 
 
 def test_nothing_raises_inside_a_compiled_step():
-    # A schedule may leave the range that numbers must keep; the step goes on and stays finite.
+    # A schedule may leave the range that is required of numbers; the step still stays finite.
     tx = saner(lambda count: -1.0, alpha=lambda count: 7.0)
     grads = jnp.asarray([1.0, -2.0])
     updates, _ = jax.jit(lambda g: tx.update(g, tx.init(g), g, grad_fn=lambda w: w / 2))(grads)

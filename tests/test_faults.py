@@ -50,13 +50,13 @@ def disk(tmp_path):
 
 
 def room(disk):
-    """Bytes that a disk has left."""
+    """Return the free bytes of a disk."""
     stat = os.statvfs(disk)
     return stat.f_bavail * stat.f_frsize
 
 
 def fill(disk, *, but):
-    """Fill a disk up to so many bytes."""
+    """Fill a disk until so many bytes are free."""
     (disk / "ballast").write_bytes(bytes(room(disk) - but))
 
 
@@ -65,7 +65,7 @@ def train(*arguments):
 
 
 def refused(capsys):
-    """Return the last line on standard error, a command's sentence; whole lines came before."""
+    """Return the last line of standard error; earlier output must be whole lines."""
     err = capsys.readouterr().err
     assert "Traceback" not in err
     sentence = err.splitlines()[-1]
@@ -73,7 +73,7 @@ def refused(capsys):
     return sentence
 
 
-# TensorStore goes on calling back after a write has failed.
+# TensorStore's threads call back even after a write has failed.
 unfinished_writes = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore::pytest.PytestUnhandledThreadExceptionWarning",
@@ -105,7 +105,7 @@ def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(disk, capsys, 
     shutil.move(disk / "whole", "whole")
     tries = times(3, 20)
     for number in range(tries):
-        # From room for hardly a file to room for all but the last.
+        # From space for almost no file to space for all files but the last.
         fill(disk, but=8192 + (size - 8192) * number // tries)
         capsys.readouterr()
         assert train("--output-folder", str(disk / "run")) == 1
@@ -226,7 +226,7 @@ def test_a_clock_that_does_not_go_on_stops_no_run(monkeypatch):
 
 
 def resident():
-    """Bytes of memory that this process uses."""
+    """Return the bytes of memory that this process uses."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,4 +1,4 @@
-"""Flax's own holders of an optimizer: which passes the closure on, and how to use the other."""
+"""Flax's wrappers of an optimizer: one passes grad_fn on, the other needs a workaround."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def test_nnx_optimizer_passes_the_closure_on():
     def loss(params):
         return jnp.mean(jnp.sin(nnx.merge(graph, params)(X)) ** 2)
 
-    # The optimizer takes its variables apart, so that the closure is called with bare arrays.
+    # The optimizer unwraps its variables, so the closure receives plain arrays.
     optimizer.update(model, jax.grad(loss)(params), grad_fn=jax.grad(loss))
     np.testing.assert_allclose(model.kernel[...], expected(), rtol=1e-6)
 

@@ -1,6 +1,6 @@
-"""Files that were damaged, or made to harm: refused in one sentence or read, and never run.
+"""Damaged and malicious files are read or refused in one sentence, and never executed.
 
-The seeds of the damage are always the same; `make nightly` tries many more of them.
+The seeds of the damage are fixed; `make nightly` tries many more.
 """
 
 import io
@@ -36,7 +36,7 @@ def _empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fuzz(record_property):
-    """Damage a file again and again; `take` judges each and tells whether it was refused."""
+    """Damage a file repeatedly; `take` checks each result and returns whether it was refused."""
 
     def each(path, take, tries, damage=damaged):
         good, refused = path.read_bytes(), 0
@@ -51,7 +51,7 @@ def fuzz(record_property):
 
 
 def attempt(read):
-    """Return what is read, or the sentence that refuses it."""
+    """Return the content, or the message of the refusal."""
     try:
         return read(), ""
     except ValueError as error:
@@ -93,7 +93,7 @@ def test_a_damaged_npz_is_refused_or_read_as_it_was(save, fuzz, capsys):
 
     def take():
         code, out = told([*SHOW, path], capsys)
-        # Members of a zip have checksums; what else it keeps of them may change.
+        # The members of a zip have checksums; their other metadata may be changed.
         assert code or out == expected
         return code
 
@@ -154,7 +154,7 @@ def test_damaged_human_labels_are_refused_or_rows_of_integers(layout, fuzz):
     fuzz(path, take, times(100, 5000))
 
 
-# TensorStore goes on calling back after a read has failed.
+# TensorStore's threads call back even after a read has failed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_checkpoints_are_refused_or_read_as_they_were(record_property):
     tree = {"w": np.arange(50.0), "n": np.zeros((), np.int32)}
@@ -218,7 +218,7 @@ def test_a_damaged_log_is_refused_or_cut_back(fuzz):
 
 
 class Runs:
-    """Make a folder when it is unpickled: what may never happen."""
+    """An object that creates a folder if it is unpickled, which must never happen."""
 
     def __reduce__(self):
         return os.mkdir, ("run by the pickle",)
@@ -242,7 +242,7 @@ def test_a_pickle_in_an_npz_is_never_run(kind, capsys):
 
 
 def claiming(shape):
-    """An .npy file whose header claims more than follows."""
+    """Return an .npy file whose header declares more data than follows."""
     file = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -267,7 +267,7 @@ def test_a_zip_that_unpacks_to_more_than_the_memory_is_refused_before(capsys):
 
 
 def main_err(arguments, capsys):
-    """Run a command that must be refused, and return its sentence."""
+    """Run a command that must refuse, and return its message."""
     assert main([str(argument) for argument in arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -276,7 +276,7 @@ def main_err(arguments, capsys):
 
 
 def png(width, height):
-    """A PNG file of one color, made by hand: large ones take few bytes."""
+    """Return a PNG file of one color, built by hand so that large images take few bytes."""
 
     def chunk(name, content):
         checksum = struct.pack(">I", zlib.crc32(name + content))

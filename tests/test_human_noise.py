@@ -1,4 +1,4 @@
-"""Files of CIFAR-N are read without running them; most are made here, real ones are optional."""
+"""Files of CIFAR-N are read without executing them; real files are optional."""
 
 import io
 import os
@@ -23,7 +23,7 @@ SHARES = {
 
 
 def ten_classes(num_examples=5000):
-    """Rows of a file of CIFAR-10 with the published shares of wrong labels."""
+    """Return the rows of a CIFAR-10 file with the published shares of wrong labels."""
     clean = np.random.default_rng(0).integers(0, 10, size=num_examples)
     rows = {"clean_label": clean}
     for key, share in SHARES.items():
@@ -34,7 +34,7 @@ def ten_classes(num_examples=5000):
 
 
 def hundred_classes():
-    """Rows of a file of CIFAR-100 with the published shares, coarse labels as lists."""
+    """Return the rows of a CIFAR-100 file with the published shares, coarse labels as lists."""
     clean = np.arange(5000) % 100
     noisy = clean.copy()
     other = [np.flatnonzero(s != CIFAR100_SUPERCLASSES)[0] for s in CIFAR100_SUPERCLASSES]
@@ -58,7 +58,7 @@ def torch_zip(path, pickled, name="archive/data.pkl", **settings):
 
 
 def old_numpy(pickled):
-    """The module path of NumPy 1, as short strings and as global opcodes spell it."""
+    """Replace NumPy's module path by that of NumPy 1, in short strings and in global opcodes."""
     return pickled.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n").replace(
         b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray"
     )
@@ -104,7 +104,7 @@ def test_a_dictionary_saved_by_numpy_is_read(tmp_path):
 
 
 class Malicious:
-    """Leave a mark when unpickled, by one of several ways in."""
+    """An object that creates a file if it is unpickled, by one of several functions."""
 
     def __init__(self, call, *arguments):
         self.reduced = (call, arguments)
@@ -145,7 +145,7 @@ def test_a_pickle_that_calls_anything_is_refused_and_not_run(
 
 
 def array_pickle(shape=b"K\x03\x85", code=b"X\x02\x00\x00\x00i8", content=b"C\x18" + b"\1" * 24):
-    """Pickle by hand {"a": array}, with a shape, type and bytes that need not agree."""
+    """Return a pickle of {"a": array} whose shape, dtype and bytes need not agree."""
     return (
         b"\x80\x03}X\x01\x00\x00\x00acnumpy.core.multiarray\n_reconstruct\n"
         b"cnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"
@@ -196,7 +196,7 @@ def test_a_pickle_of_anything_else_is_refused_in_a_sentence(tmp_path, pickled, w
 
 
 def test_the_array_pickled_by_hand_is_one():
-    """Else the refusals above would prove nothing."""
+    """The undamaged pickle is valid, so the refusals above are due to the damage."""
     assert pickle.loads(array_pickle())["a"].tolist() == [0x0101010101010101] * 3
 
 

@@ -1,4 +1,4 @@
-"""Folders of images: what is read, and what is refused in a sentence that names the file."""
+"""Folders of images are read, or refused in a sentence that names the file."""
 
 import numpy as np
 import pytest

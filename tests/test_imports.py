@@ -1,4 +1,4 @@
-"""`import saner_jax` is light, imports point one way, and what a package exports can be had."""
+"""`import saner_jax` is light, imports point one way, and every exported name exists."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ import saner_jax
 
 PACKAGE = pathlib.Path(saner_jax.__file__).parent
 
-# Which packages a package may import, beside itself and `_core`.
+# The packages that a package may import, besides itself and `_core`.
 STEPS = {"ascent", "combine"}
 METHODS = {*STEPS, "step", "recipes"}
 ENGINE = {*METHODS, "objectives", "data", "models", "runs", "training"}
@@ -68,7 +68,7 @@ def test_only_a_package_itself_imports_its_modules(path):
     package = path.relative_to(PACKAGE).parts[0]
     foreign = {m for m in imports(path) if m.partition(".")[0] not in (package, "_core")}
     assert not {module for module in foreign if "._" in module}
-    # Inside a package the modules themselves are named, so that none waits for its `__init__`.
+    # Modules of a package import one another directly, so that none depends on `__init__`.
     assert path.stem in ("__init__", "__main__") or package not in imports(path)
 
 
@@ -86,7 +86,8 @@ def test_a_packages_names_can_be_imported_and_are_documented(name):
     assert len(set(package.__all__)) == len(package.__all__)
     for public in package.__all__:
         thing = getattr(package, public)
-        # Constants and types of functions have a text below them, which is not kept at run time.
+        # Constants and function types are documented by a string below them, which does not exist
+        # at run time.
         if inspect.isclass(thing) or inspect.isroutine(thing):
             assert thing.__doc__, public
 

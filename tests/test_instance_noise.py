@@ -11,7 +11,7 @@ def some_images(num_images, seed=0):
 
 
 def some_posteriors(true_labels, num_classes, sharpness=4.0, seed=0):
-    """Probabilities of a model that is mostly right."""
+    """Return class probabilities of a model that is mostly right."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(len(true_labels), num_classes))
     logits[np.arange(len(true_labels)), true_labels] += sharpness
@@ -137,7 +137,7 @@ def test_pmd_keeps_the_first_choice_by_the_published_types(kind, formula):
 
 
 def test_pmd_counts_errors_of_the_model_as_wrong_labels():
-    # The second example is right in its second choice only, the third in neither.
+    # For the second example only the second choice is right, for the third neither.
     posteriors = np.tile([[0.9, 0.1, 0.0]], (4, 1))
     noisy = pmd([0, 1, 2, 0], posteriors, 0.6, kind=2, seed=0)
     kept = 3 - 4 * 0.6

@@ -1,4 +1,4 @@
-"""Training on several devices and in two processes: what one does, and one process writes."""
+"""Training on several devices or in two processes equals training on one device."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def test_eight_devices_train_as_one_and_each_for_itself_otherwise():
         assert main(["train", *SMALL, *options, "--epochs", "3", "--output-folder", folder]) == 0
     assert_same_training("one", "eight")
     assert abs(last_row("one")["shrunk"] - last_row("each")["shrunk"]) > 0.01
-    # A checkpoint is evaluated on one device, whatever it was trained on.
+    # A checkpoint is evaluated on one device, for any number of training devices.
     assert main(["evaluate", "each"]) == 0
 
 
@@ -74,7 +74,7 @@ def test_a_run_goes_on_on_another_number_of_devices_where_that_changes_nothing(c
     def begun(folder, *options):
         common = [*SMALL, "--checkpoint-every-epochs", "2", *options]
         assert main(["train", *common, "--epochs", "4", "--output-folder", folder]) == 0
-        # Back to the checkpoint in the middle.
+        # Remove the last checkpoint, so that the run resumes from the middle one.
         Checkpoints(Path(folder, "checkpoints/last"), {}, keep=2)._manager.delete(36)
 
     begun("whole")
@@ -90,7 +90,7 @@ def test_a_run_goes_on_on_another_number_of_devices_where_that_changes_nothing(c
 
 @pytest.mark.slow
 def test_a_step_per_device_is_the_mean_of_the_devices_steps():
-    """With batch normalization: statistics of a device's own share, then their mean."""
+    """With batch normalization, each device uses its share's statistics; the mean is kept."""
     model = build("resnet8", 3, norm="batch", width=0.25)
     rng = np.random.default_rng(0)
     images = rng.normal(size=(16, 8, 8, 3)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_two_processes_train_as_one_and_the_first_alone_writes():
     processes = two_processes(*SMALL, "--epochs", "3", "--output-folder", "two")
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    # Gloo prints in every process, and several lines at once.
+    # Gloo prints in every process, sometimes several lines at once.
     assert "saner" in outputs[0][0]
     assert "epoch 3 of 3" in outputs[0][1]
     assert not re.search("saner|epoch|Kept", "".join(outputs[1]))
@@ -200,6 +200,6 @@ def test_a_dispatch_has_the_collectives_of_its_steps():
         counts[is_per_device] = {
             name: text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all")
         }
-    # The loss travels with a gradient, or alone.
+    # The loss is reduced together with a gradient, or separately.
     assert counts[False] in ({"all-reduce": n, "all-gather": 0, "all-to-all": 0} for n in (2, 3))
     assert counts[True] in ({"all-reduce": n, "all-gather": 0, "all-to-all": 0} for n in (1, 2))

@@ -1,4 +1,4 @@
-"""Masks by name: SAM-ON, its complement, the last layer; and that recipes take them."""
+"""Masks for SAM-ON, its complement and the last layer; all recipes accept them."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def small(norm="batch"):
 
 
 def selected_names(mask):
-    """Key paths of what a mask selects."""
+    """Return the key paths of the leaves that a mask selects."""
     leaves = jax.tree_util.tree_leaves_with_path(mask)
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, on in leaves if on]
 
@@ -116,9 +116,9 @@ def test_every_recipe_perturbs_normalization_alone_at_full_length(name):
     np.testing.assert_array_equal(perturbed["Conv_0"]["kernel"], params["Conv_0"]["kernel"])
     moved = jax.tree.map(jnp.subtract, perturbed, params)
     norm = np.sqrt(sum(np.sum(np.square(m)) for m in jax.tree.leaves(moved)))
-    if name == "sparse_sam":  # whose own mask comes behind the norm
+    if name == "sparse_sam":  # its own mask is applied after the norm
         assert 0.0 < norm <= 0.25 * (1 + 1e-5)
-    elif not name.startswith("asa"):  # whose radius is relative
+    elif not name.startswith("asa"):  # its radius is relative
         assert norm == pytest.approx(0.25, rel=1e-5)
     updates, _ = tx.update(grad_fn(params), tx.init(params), params, grad_fn=grad_fn)
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(updates))

@@ -1,4 +1,4 @@
-"""What the transform tells about a step."""
+"""The metrics of a step."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""MIGRATION.md: what is said to be the same is walked side by side, what differs is shown."""
+"""MIGRATION.md: equal trajectories are run side by side, and differences are shown."""
 
 import inspect
 import pathlib
@@ -15,7 +15,7 @@ import saner_jax
 
 TEXT = (pathlib.Path(__file__).parents[1] / "MIGRATION.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-# Of its results a newer version may give others, and the text has to say so then.
+# A newer version may give other results; then the text must be changed.
 as_measured = pytest.mark.skipif(optax.__version__ != "0.2.8", reason="the text tells of 0.2.8")
 
 
@@ -30,7 +30,7 @@ def walk(step, tx, names, num_steps=12):
 
 @pytest.fixture(scope="module")
 def told():
-    """The names that the text has defined after each block, and the paths of a pair in it."""
+    """Return the variables after each block of the text, and the two trajectories of a pair."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         rng = np.random.default_rng(0)
         model = lambda p, x: jnp.tanh(x @ p["w1"]) @ p["w2"]
@@ -82,7 +82,7 @@ def test_radii_of_groups_share_one_norm(told):
 
 
 def golden_name(run):
-    """A run of the authors' classes as the text writes it."""
+    """Return the trajectory of the authors' classes, run as the text describes."""
     arguments = {"rho": run["rho"], **run["kwargs"]}
     return f"{run['cls']}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
 

@@ -1,4 +1,4 @@
-"""Models are the nets they are named after, in the precision they promise."""
+"""Models have the published architecture, and compute in the documented precision."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ from saner_jax.models import (
 from saner_jax.models._vit import _attend
 from saner_jax.step import is_normalization
 
-# The other tests train with these; `make check` leaves the details to `make test`.
+# Other tests train with models, so `make check` skips these details; `make test` runs them.
 pytestmark = pytest.mark.slow
 
 KEY = jax.random.key(0)
@@ -46,23 +46,23 @@ TINY = {
 
 
 def images_of(n=6, h=8, w=8, c=3, seed=1):
-    """Random images."""
+    """Return random images."""
     return jax.random.normal(jax.random.key(seed), (n, h, w, c))
 
 
 def shapes_of(model, size=32):
-    """Shapes and dtypes of a model's variables."""
+    """Return the shapes and dtypes of a model's variables."""
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     return jax.eval_shape(model.init, KEY, images)
 
 
 def count(tree):
-    """Numbers in a tree."""
+    """Return the number of coordinates of a tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def drawn(model, images=None, seed=0):
-    """Variables of a model with every number drawn at random, variances above zero."""
+    """Return random variables of a model, with positive variances."""
     images = images_of() if images is None else images
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(model.init, KEY, images)
@@ -71,7 +71,7 @@ def drawn(model, images=None, seed=0):
 
 
 def equations_of(jaxpr):
-    """All equations of a jaxpr, those of the functions it calls too."""
+    """Return all equations of a jaxpr, including those of the functions it calls."""
     for equation in jaxpr.eqns:
         yield equation
         for value in jax.tree.leaves(
@@ -83,7 +83,7 @@ def equations_of(jaxpr):
 
 
 def equations_in_training(model, size=8):
-    """Equations of a model's training pass."""
+    """Return the equations of a model's training pass."""
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, KEY, images)
     apply = lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])
@@ -162,7 +162,7 @@ def test_products_are_in_the_asked_precision_but_for_the_read_out(name):
 
 
 class Oracle:
-    """Evaluation passes of residual blocks in NumPy, which take a block's layers in turn."""
+    """Evaluation passes of residual blocks in NumPy, layer by layer."""
 
     def __init__(self, variables):
         self.variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
@@ -239,7 +239,7 @@ def pre_activation_with_identity(o, x):
 )
 def test_a_block_is_the_papers(block, channels, stride, oracle):
     module = block(channels, stride, "batch", jnp.float32)
-    # An even and an odd side, since strides end differently on them.
+    # One even and one odd side: strides end differently on them.
     images = images_of(2, 6, 5)
     init = lambda key, x: module.init(key, x, False)
     rng = np.random.default_rng(0)
@@ -261,7 +261,7 @@ def test_initial_values_are_pytorchs():
         scale = next(v for k, v in sorted(params.items()) if k.startswith("BatchNorm"))["scale"]
         return params[block]["Conv_1"]["kernel"], params["Dense_0"], scale
 
-    # Compiled, so that nothing but what is asked for is drawn.
+    # Compiled, so that only the requested arrays are drawn.
     kernel, head, scale = jax.jit(lambda: first(build("resnet8", 10), "BasicBlock_2"))()
     assert kernel.shape == (3, 3, 64, 128)
     assert float(kernel.std()) == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
@@ -279,7 +279,7 @@ def test_initial_values_are_pytorchs():
 
 
 class FirstLayer(nn.Module):
-    """One convolution and its normalization."""
+    """A convolution with its normalization."""
 
     norm: str = "batch"
     channels: int = 4
@@ -351,7 +351,7 @@ def test_layer_and_group_normalize_each_example(norm, num_groups):
     out, _ = jax.jit(model.init_with_output)(KEY, images)
     out = np.asarray(out).reshape(6, 8, 8, num_groups, -1)
     np.testing.assert_allclose(out.mean((1, 2, 4)), 0, atol=1e-5)
-    # The variance is short of 1 by the epsilon over the variance before.
+    # The variance is below 1 by epsilon divided by the previous variance.
     np.testing.assert_allclose(out.var((1, 2, 4)), 1, atol=0.05)
 
 

@@ -1,4 +1,4 @@
-"""Models of Flax NNX train as pure functions, and their statistics move once a step."""
+"""Flax NNX models train as pure functions, and their statistics change once per step."""
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,7 @@ LABELS = jnp.arange(6, dtype=jnp.int32) % 3
 
 
 class Net(nnx.Module):
-    """A convolution, its normalization and a read-out."""
+    """A convolution, its normalization and a dense layer."""
 
     def __init__(self, rngs):
         self.conv = nnx.Conv(2, 4, (3, 3), use_bias=False, rngs=rngs)
@@ -28,7 +28,7 @@ class Net(nnx.Module):
 
 
 class LinenNet(nn.Module):
-    """The same in Linen, with the same names."""
+    """The same model in Linen, with the same parameter names."""
 
     @nn.compact
     def __call__(self, images):

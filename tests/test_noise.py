@@ -23,7 +23,7 @@ problems = st.tuples(
 
 
 def classes_of(name, num_classes):
-    """The number of classes that a noise model takes, or the one given."""
+    """Return the number of classes that a noise model requires, or the given one."""
     if "cifar100" in name:
         return 100
     return 10 if "cifar10" in name else num_classes

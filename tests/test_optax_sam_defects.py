@@ -1,7 +1,7 @@
-"""What goes wrong with `optax.contrib.sam` must not go wrong here.
+"""Defects of `optax.contrib.sam` do not occur in this library.
 
-The numbers D1 to D17 list defects measured on optax 0.2.8; where one is a law over all recipes it
-is among the laws (D1 zero gradient, D3 rho = 0 and calls counted, D7 donation, D8 uphill, D9 extra
+The numbers D1 to D17 list defects measured on optax 0.2.8. A defect that concerns all recipes is
+tested with the laws (D1 zero gradient, D3 rho = 0 and call counts, D7 donation, D8 uphill, D9 extra
 arguments, D14 one call one step, D17 regressions).
 """
 
@@ -16,7 +16,7 @@ from saner_jax import sam, saner, scale_to_radius
 
 
 def step_with(tx, grads, perturbed_grads, params=None):
-    """One update in which both gradients are given."""
+    """Return one update for two given gradients."""
     params = jax.tree.map(jnp.ones_like, grads) if params is None else params
     return jax.jit(lambda g, gs, p: tx.update(g, tx.init(p), p, grad_fn=lambda _: gs))(
         grads, perturbed_grads, params

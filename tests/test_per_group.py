@@ -30,7 +30,7 @@ def grouped(m, x=X, y=Y):
 
 
 def one_step(tx: Any, groups: Any, updates: Any = W, params: Any = W, grad_fn=gradient) -> Any:
-    """What a compiled first step returns."""
+    """Return the result of a compiled first step."""
     step = lambda u, p, g: tx.update(u, tx.init(p), p, grad_fn=grad_fn, groups=g)
     return jax.jit(step)(updates, params, groups)
 
@@ -46,8 +46,8 @@ def float64():
         yield
 
 
-# The oracle: 1-SAM and m-SAM of arXiv 2405.03676 and 2010.01412, SANER's factor of arXiv
-# 2411.17132, on the model above, with its gradient by hand.
+# The oracle: 1-SAM and m-SAM of arXiv 2405.03676 and 2010.01412 and SANER's factor of arXiv
+# 2411.17132, on the model above, with a gradient derived by hand.
 
 
 def slope(w, x, y):
@@ -56,7 +56,7 @@ def slope(w, x, y):
 
 
 def gradients_per_group(w, m, direction=slope):
-    """Gradients at w and at w + rho d / ||d||, one row per group."""
+    """Return the gradients at w and at w + rho d / ||d||, one row per group."""
     rows = []
     for x, y in zip(X.reshape(-1, m, 4), Y.reshape(-1, m), strict=True):
         d = direction(w, x, y)
@@ -146,7 +146,7 @@ def all_at_once():
     return one_step(per_group(vasso_saner(RHO, ALPHA, THETA, metrics=True)), grouped(2))
 
 
-# 7 groups: a remainder of three, one by one, three pairs and one, six and one, all, too many.
+# 7 groups in chunks: 4 + 3, one by one, three pairs and one, 6 + 1, all at once, a chunk too large.
 @pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("unroll", [False, True])
@@ -246,7 +246,7 @@ def test_metrics_recover_from_a_gradient_that_was_not_finite():
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk_groups", [None, 1, 300])
 def test_sums_of_many_groups_in_half_precision_do_not_stall(chunk_groups):
-    # Adding ones in bfloat16 ends at 256.
+    # In bfloat16, adding 1 has no effect from 256 on.
     w, groups = jnp.ones(2, jnp.bfloat16), jnp.ones((1000, 1), jnp.bfloat16)
     tx = per_group(sam(RHO), chunk_groups=chunk_groups)
     updates, _ = one_step(tx, groups, w, w, grad_fn=lambda w, x: x * jnp.ones_like(w))
@@ -295,7 +295,7 @@ def test_memory_grows_with_the_chunk_and_not_with_the_number_of_groups():
     w = np.zeros((64, 64), np.float32)
 
     def trees(num_groups, chunk_groups):
-        """Temporary memory in units of the parameters; the examples are 1/64 of one each."""
+        """Return the temporary memory in units of the parameters; an example takes 1/64 unit."""
         groups = np.zeros((num_groups, 1, 64), np.float32)
         program = lowered(per_group(sam(RHO), chunk_groups=chunk_groups), w, groups)
         return program.compile().memory_analysis().temp_size_in_bytes / w.nbytes

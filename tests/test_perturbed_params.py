@@ -1,4 +1,4 @@
-"""The first phase alone: where the second pass of any transformation stands, and at what cost."""
+"""`perturbed_params` returns the parameters of the second pass, without its cost."""
 
 import inspect
 
@@ -14,7 +14,7 @@ import saner_jax
 from saner_jax import RECIPES, climb, every_steps, look_if, perturbed_params, sam, scale_to_radius
 
 RHO = 0.2
-# Recipes outside of the table, with what they need.
+# Recipes outside the table, with the keywords that they need.
 OTHERS = {
     "look_sam": lambda rho: saner_jax.look_sam(rho),
     "ae_sam": lambda rho: saner_jax.ae_sam(rho, num_steps=10),
@@ -33,12 +33,12 @@ def build(name):
 
 
 def needs(name):
-    """What an update and its first phase need besides: keywords of the step."""
+    """Return the keywords that an update and its first phase need."""
     return {"noise_grads": ripples().params} if name == "ncsam" else {}
 
 
 def where_it_looks(tx, grads, state, params, grad_fn, **extra):
-    """The parameters that the update itself hands to ``grad_fn`` last, and its state."""
+    """Return the parameters of the update's last call of ``grad_fn``, and its state."""
     asked = []
     recorded = lambda at: asked.append(at) or grad_fn(at)
     _, state = tx.update(grads, state, params, grad_fn=recorded, **extra)
@@ -46,7 +46,7 @@ def where_it_looks(tx, grads, state, params, grad_fn, **extra):
 
 
 def agrees(tx, wrap=lambda f: f, **extra):
-    """Two steps, so that averages and counts have moved."""
+    """Return the state after two steps, in which averages and counts have changed."""
     problem = ripples()
     params, state = problem.params, tx.init(problem.params)
     first = wrap(lambda g, s, p: perturbed_params(tx, g, s, p, grad_fn=problem.grad_fn, **extra))
@@ -84,7 +84,7 @@ def test_injected_hyperparameters_hand_the_question_on(name):
 
 def test_a_base_that_needs_more_than_the_first_phase_has_is_not_asked():
     problem = bowl()
-    tx = optax.chain(sam(1.0), optax.lbfgs())  # which needs value_fn
+    tx = optax.chain(sam(1.0), optax.lbfgs())  # it needs value_fn
     at = perturbed_params(tx, problem.params, tx.init(problem.params), problem.params)
     np.testing.assert_allclose(at, [3.6, -4.8], rtol=1e-6)
 
@@ -116,7 +116,7 @@ wave_grad = jax.grad(lambda w: jnp.mean(jnp.sin(X @ w) ** 2))
 
 
 def flops(function, *args):
-    """Operations of a compiled function."""
+    """Return the FLOPs of a compiled function."""
     return jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
 
 

@@ -1,4 +1,4 @@
-"""SANER stands first in the chain; what it sees otherwise."""
+"""SANER must be first in the chain; after another part it gets changed gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from saner_jax import saner
 
 @pytest.fixture(scope="module")
 def trained():
-    """A small net after 60 steps of SGD on digits-like random data with 40 % wrong labels."""
+    """Return a small net after 60 steps of SGD on random data with 40 % wrong labels."""
     rng = np.random.default_rng(0)
     prototypes = rng.normal(size=(5, 20))
     labels = rng.integers(0, 5, size=256)
@@ -38,7 +38,7 @@ def trained():
 
 
 def shares(front, params, grad_fn):
-    """Shares of shrunk and reversed coordinates that SANER sees behind ``front``."""
+    """Return the shares of shrunk and reversed coordinates with SANER after ``front``."""
     tx = optax.chain(front, saner(0.05, metrics=True))
     _, state = jax.jit(lambda w: tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn))(params)
     return float(state[1].metrics.shrunk), float(state[1].metrics.reversed)

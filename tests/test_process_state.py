@@ -1,4 +1,4 @@
-"""What belongs to the whole process is, when a call returns, as it was before."""
+"""Calls leave the state of the process (hooks, loggers, filters) unchanged."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ LOGGERS = ("", "absl", "asyncio", "jax", "matplotlib", "orbax", "PIL")
 
 
 def state():
-    """What a call may change for everybody."""
+    """Return the process-wide settings that a call may change."""
     return {
         "filters": list(warnings.filters),
         "showwarning": warnings.showwarning,
@@ -39,7 +39,7 @@ def unchanged():
 
 
 def picture_folder(root, count):
-    """Images of which every other one warns: a palette with a transparency for each color."""
+    """Write images of which every other one raises a warning: a palette with transparency."""
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             folder = root / split / name

@@ -1,4 +1,4 @@
-"""Laws of the recipes over drawn trees, types and strengths, and of the options over drawn values.
+"""Laws of the recipes for random trees, dtypes and strengths, and of options for random values.
 
 `make nightly` tries many more examples.
 """
@@ -36,14 +36,14 @@ few = hypothesis.settings(
     ],
 )
 
-# Few shapes, since every new one is compiled: scalars, vectors, matrices, and what holds nothing.
+# Few shapes, because each is compiled: scalars, vectors, matrices and empty arrays.
 SHAPES = ((), (3,), (2, 3), (0,))
 WIDE = (np.dtype(jnp.bfloat16), np.dtype(np.float32))
 ANY = (np.dtype(np.float16), *WIDE)
 
 
 class Leaf(NamedTuple):
-    """Stand for a leaf, until its values are drawn."""
+    """A placeholder for a leaf until its values are drawn."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -51,9 +51,9 @@ class Leaf(NamedTuple):
 
 
 def trees(dtypes=ANY):
-    """Nested dictionaries, lists and tuples, some of them empty, of leaves of mixed types."""
+    """Draw nested dictionaries, lists and tuples, some empty, with leaves of mixed dtypes."""
     leaves = st.builds(Leaf, st.sampled_from(SHAPES), st.sampled_from(dtypes), st.integers(0, 99))
-    # A leaf is a tuple itself: what jax sees is made below.
+    # A leaf is a tuple itself; its array is drawn below.
     keys = st.text("abc", min_size=1, max_size=2)
     nested = st.recursive(
         leaves,
@@ -75,7 +75,7 @@ def values(tree, salt=0):
 
 
 def update(tx, grads, perturbed, params):
-    """One update whose second gradient is given."""
+    """Return one update for a given second gradient."""
     return tx.update(grads, tx.init(params), params, grad_fn=lambda _: perturbed)[0]
 
 
@@ -89,7 +89,7 @@ radii = st.floats(2**-10, 10, width=32)
 def test_rho_zero_hands_the_gradient_on(tree, name):
     params, grads = values(tree), values(tree, 1)
     tx = RECIPES[name](0.0)
-    # At radius zero the second pass sees the parameters, and finds the same gradient.
+    # At radius zero the second pass is at the parameters, so its gradient is the same.
     seen = []
     updates, _ = tx.update(
         grads, tx.init(params), params, grad_fn=lambda p: seen.append(p) or grads
@@ -153,7 +153,7 @@ def test_the_order_of_leaves_means_nothing(shapes):
         )
     for one, other in zip(*ends, strict=True):
         for a, b in zip(one, other[::-1], strict=True):
-            # A parameter may cancel against its perturbation: both are rounded at their own size,
+            # A parameter and its perturbation may cancel: both are rounded at their own size,
             # at most 2, where float32 has steps of 2.4e-7.
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=5e-7)
 
@@ -201,7 +201,7 @@ def test_a_label_file_gives_back_the_labels_it_was_written_from(true_labels, cha
         found = from_file(true_labels, path, num_classes=5)
     np.testing.assert_array_equal(found.labels, labels)
     assert found.rate == np.mean(labels != true_labels)
-    # The hash is of the labels alone, however they came about.
+    # The hash depends only on the labels.
     assert found.label_hash == symmetric(labels, 0.0, num_classes=5, seed=0).label_hash
 
 
@@ -217,7 +217,7 @@ ODD = st.one_of(
 
 
 def odd(config_type):
-    """Options with any values in up to three places; what reads them makes tuples of lists."""
+    """Draw options with up to three arbitrary values; the reader turns lists into tuples."""
     names = [field.name for field in dataclasses.fields(config_type)]
     several = st.lists(st.integers(-1, 9) | st.text(max_size=3) | st.floats(), max_size=3).map(
         tuple
@@ -277,7 +277,7 @@ def test_an_overflow_of_the_loss_scale_skips_a_step_and_is_forgotten(name, dtype
     assert int(state.total_notfinite) == 1
     ends = []
     for scale in (1.0, 2.0**7):
-        # Momentum is kept at the scale of its gradients: each scale has a start of its own.
+        # Momentum has the scale of its gradients, so each scale needs its own initial state.
         after, later = step(start, state, jnp.float32(scale))
         assert all_finite((after, later))
         assert int(later.total_notfinite) == 1

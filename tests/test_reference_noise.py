@@ -1,4 +1,4 @@
-"""SANER's own noise comes out draw by draw; rows with hashes need the files of CIFAR-N."""
+"""The noise of SANER's authors is repeated exactly; rows with hashes need CIFAR-N's files."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ PUBLISHED = [
 
 @pytest.fixture(scope="module")
 def clean_labels():
-    """The true labels of both training sets, in the order of the python version."""
+    """Return the true labels of both training sets, in the order of the Python version."""
     return {n: read_human_labels(CIFAR_N / f"CIFAR-{n}_human.pt")["clean_label"] for n in (10, 100)}
 
 
@@ -60,7 +60,7 @@ def test_the_clean_labels_are_those_of_the_published_noise(clean_labels):
 
 
 def authors_labels(model, true_labels, images, rate, num_classes, seed):
-    """What the authors' loaders do, one draw after another, from their description."""
+    """Return the labels that the authors' loaders draw, one draw after another."""
     draws = np.random.RandomState(seed)
     labels = [int(label) for label in true_labels]
     if model == "dependent":

@@ -1,4 +1,4 @@
-"""The penalties are their formula, and models tell what enters their last layer."""
+"""The penalties equal their formula, and models return the input of their last layer."""
 
 import flax.linen as nn
 import jax
@@ -80,7 +80,7 @@ def test_a_coefficient_is_a_number_of_at_least_zero(argument):
 
 
 def test_in_a_linear_net_of_two_layers_it_is_jacobian_sam():
-    """One example, logit v W x: the Jacobian at the perturbed parameters, r at the parameters."""
+    """Return J-SAM's gradient for one example with logit v W x, derived by hand."""
     rng = np.random.default_rng(0)
     x, w, v = rng.normal(size=3), rng.normal(size=(4, 3)), rng.normal(size=4)
     loss = lambda logit: jnp.log1p(jnp.exp(-logit))

@@ -1,4 +1,4 @@
-"""Options as they are kept in config.json, and the choices that their types name."""
+"""Options are saved to and read from config.json, and types list their choices."""
 
 import dataclasses
 import json

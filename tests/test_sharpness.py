@@ -39,7 +39,7 @@ models = pytest.mark.parametrize("model", MODELS)
 
 
 def problem(model, dtype=jnp.float32):
-    """Losses, parameters and a batch, the same numbers in every precision."""
+    """Return losses, parameters and a batch, with the same numbers in every precision."""
     rng = np.random.default_rng(1)
     losses, shapes = MODELS[model]
     params = {name: jnp.asarray(rng.normal(size=shape), dtype) for name, shape in shapes.items()}
@@ -49,7 +49,7 @@ def problem(model, dtype=jnp.float32):
 
 @functools.cache
 def dense_eigenvalues(model):
-    """All eigenvalues, in float64, by `jax.hessian`, the largest first."""
+    """Return all eigenvalues in float64 by `jax.hessian`, in descending order."""
     with jax.enable_x64(True):
         losses, params, batch = problem(model, jnp.float64)
         flat, unravel = ravel_pytree(params)
@@ -95,7 +95,7 @@ def test_eigenvalues_are_those_of_matfree(model):
         flat, unravel = ravel_pytree(params)
         grad = jax.grad(lambda flat: jnp.mean(losses(unravel(flat), batch)))
         product = lambda vector: jax.jvp(grad, (flat,), (vector,))[1]
-        # Fewer products than the Hessian's rank, beyond which theirs divides by zero.
+        # Fewer products than the Hessian's rank; with more, matfree divides by zero.
         lanczos = eig.eigh_partial(decomp.tridiag_sym(24))
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             start = jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
@@ -131,7 +131,7 @@ def test_a_hessian_of_low_rank_has_zeros_for_the_rest(n, largest):
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
-# Few parameters are written out, many are not.
+# With few parameters the whole Hessian is computed, with many Lanczos' method runs.
 @pytest.mark.parametrize("n", [8, 50])
 def test_an_eigenvalue_that_occurs_twice_is_told_twice(n):
     diagonal = np.linspace(0, 1, n)
@@ -184,7 +184,7 @@ def test_the_trace_lies_within_its_error(model, seed):
     got = hessian_trace(*problem(model), num_samples=64, seed=seed)
     exact = dense_eigenvalues(model).sum()
     assert abs(got.mean - exact) < 4 * got.standard_error
-    # Of one sample: twice the sum of the squares off the diagonal.
+    # The variance of one sample: twice the sum of the squares off the diagonal.
     assert got.standard_error < 0.2 * np.linalg.norm(dense_eigenvalues(model))
 
 
@@ -200,7 +200,7 @@ def test_the_trace_agrees_with_matfrees():
         estimate = stochtrace.estimator_monte_carlo(stochtrace.monte_carlo_trace(), sampler)
         theirs = float(jax.jit(lambda key: estimate(product, key))(jax.random.key(0)))
     got = hessian_trace(losses, params, batch, num_samples=256)
-    # Two estimates of one accuracy.
+    # The difference of two estimates of equal accuracy.
     assert abs(got.mean - theirs) < 4 * 2**0.5 * got.standard_error
 
 
@@ -218,7 +218,7 @@ def logistic(w, batch):
 
 
 def m_sharpness_by_hand(w, x, y, rho, m):
-    """Logistic regression without bias, in NumPy, the groups one by one."""
+    """Return the m-sharpness of logistic regression in NumPy, group by group."""
     loss = lambda w, x, y: np.mean(np.logaddexp(0, x @ w) - y * (x @ w))
     total = 0.0
     for start in range(0, len(x), m):
@@ -239,7 +239,7 @@ def test_m_sharpness_is_that_of_numpy(rho, m):
     expected = m_sharpness_by_hand(w, x, y, rho, m)
     with jax.enable_x64(True):
         assert m_sharpness(logistic, w, (x, y), rho=rho, m=m) == pytest.approx(expected, rel=1e-9)
-    # In float32 the difference of two losses keeps what is above their rounding.
+    # In float32 the difference of two losses has the absolute error of their rounding.
     w, x, y = (a.astype(np.float32) for a in (w, x, y))
     assert m_sharpness(logistic, w, (x, y), rho=rho, m=m) == pytest.approx(
         expected, rel=1e-4, abs=3e-7
@@ -276,12 +276,12 @@ def test_without_radius_or_gradient_nothing_changes():
 def test_a_group_that_is_not_finite_is_not_taken_for_flat(bad):
     x = jnp.ones((4, 2)).at[3, 0].set(bad)
     assert np.isnan(m_sharpness(squares, jnp.ones(2), x, rho=0.1, m=2))
-    # The loss is finite, its slope is not.
+    # The loss is finite, its gradient is not.
     root = lambda w, x: jnp.sqrt(w) * x
     assert np.isnan(m_sharpness(root, jnp.zeros(()), jnp.ones(2), rho=0.1, m=2))
 
 
-# All of them.
+# All functions.
 
 MEASURES = {
     "eigenvalues": lambda *args, **kwargs: hessian_eigenvalues(*args, k=3, **kwargs),
@@ -316,7 +316,7 @@ def test_a_function_is_compiled_once():
     counted = lambda p, b: calls.append(1) or losses(p, b)
     for rho in (0.1, 0.2):
         m_sharpness(counted, params, batch, rho=rho, m=5)
-    # Twice in one program: at the parameters and up the gradient.
+    # The losses are traced twice: at the parameters and at the perturbed ones.
     assert len(calls) == 2
     calls.clear()
     for seed in (0, 1):

@@ -1,4 +1,4 @@
-"""Combines by lengths and angles: WSAM, StableSAM, LookSAM's memory; and groups restored."""
+"""Combines of whole gradients: WSAM, StableSAM, LookSAM's memory, and restored groups."""
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,14 @@ GS = {"a": jnp.asarray([1.0, 4.0]), "b": jnp.asarray([[-2.0, 2.5]])}
 
 
 def flat(tree):
-    """All coordinates, in float64."""
+    """Return all coordinates in float64."""
     return np.concatenate(
         [np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)]
     )
 
 
 def combined(tx, perturbed=GS, origin=G, **extra):
-    """What a fresh combine makes of two gradients."""
+    """Return the result of a new combine for two gradients."""
     return tx.update(perturbed, tx.init(perturbed), origin_grads=origin, **extra)[0]
 
 
@@ -90,7 +90,7 @@ def test_a_look_that_shows_nothing_orthogonal_leaves_the_memory(perturbed):
     _, state = tx.update(GS, tx.init(G), origin_grads=G)
     double = jax.tree.map(lambda g: 2 * g, perturbed)
     _, after = tx.update(double, state, origin_grads=G)
-    if np.isfinite(flat(perturbed)).all():  # rounding is left, and turned to unit length
+    if np.isfinite(flat(perturbed)).all():  # only rounding errors remain, scaled to unit length
         assert np.isfinite(flat(after.direction)).all()
     else:
         np.testing.assert_array_equal(flat(after.direction), flat(state.direction))

@@ -1,4 +1,4 @@
-"""Sparse SAM's mask: exactly the share asked for, by importance over all leaves."""
+"""Sparse SAM's mask selects exactly the requested share, by importance over all leaves."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ GRADS = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), GRADS)
 
 
 def flat(tree):
-    """All coordinates."""
+    """Return all coordinates."""
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 

@@ -1,4 +1,4 @@
-"""L-SAM, J-SAM and Functional SAM: the two halves of a gradient, taken apart."""
+"""L-SAM, J-SAM and Functional SAM: Jacobian and residual at different parameters."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def float64():
 
 
 def closures(logits_fn, loss_fn, w):
-    """The grad_fn of every method at w."""
+    """Return the grad_fn of every method at w."""
     at = lambda j, r: split_gradient(logits_fn, loss_fn, jacobian_at=j, residual_at=r)
     return {
         "sgd": lambda p: at(w, w),
@@ -39,7 +39,7 @@ def assert_close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-15), a, b)
 
 
-# A two-layer tanh network with a softmax, by JAX and by hand.
+# A two-layer tanh network with a softmax, differentiated by JAX and by hand.
 
 NET = {"w": RNG.normal(size=(3, 5)), "v": RNG.normal(size=(5, 4))}
 X, LABELS = RNG.normal(size=(6, 3)), RNG.integers(4, size=6)
@@ -71,7 +71,7 @@ def perturbed_by_hand(params):
     return {name: params[name] + RHO * g[name] / norm for name in params}
 
 
-POINTS = {"sgd": "oo", "sam": "pp", "l_sam": "op", "j_sam": "po"}  # Jacobian's, residual's
+POINTS = {"sgd": "oo", "sam": "pp", "l_sam": "op", "j_sam": "po"}  # Jacobian, residual
 
 
 def gradient_by_hand(method):
@@ -80,7 +80,7 @@ def gradient_by_hand(method):
     return pulled_back_by_hand(jacobian, residual_by_hand(residual))
 
 
-# With both points at w, what is shrunk by SANER's mask would be a matter of rounding.
+# With both points at w, rounding would decide which coordinates SANER's mask selects.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "alpha"),
@@ -137,7 +137,7 @@ def test_a_compiled_step_costs_no_more_than_sams():
     assert max(flops("l_sam"), flops("j_sam")) <= flops("sam")
 
 
-# With a perturbation per example: logistic regression, and the deep linear network.
+# One perturbation per example: logistic regression, and the deep linear network.
 
 LINE = RNG.normal(size=3)
 DEEP = {"W": RNG.normal(size=(4, 3)), "v": RNG.normal(size=4)}
@@ -145,7 +145,7 @@ TARGETS = np.array([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
 
 
 def per_example(method, logit, w, ascent_of=sam, rho=RHO):
-    """The mean over single examples of one step on the logistic loss."""
+    """Return the mean over single examples of one step on the logistic loss."""
     tx = per_group(ascent_of(rho))
 
     def step(w):

@@ -1,4 +1,4 @@
-"""The linear theory, held to its formulas, and the toy to the authors' trajectories."""
+"""The linear theory equals its formulas, and the toy example the authors' trajectories."""
 
 import jax
 import numpy as np
@@ -48,7 +48,7 @@ def test_the_ratio_at_points_of_the_papers_plot(z1, z2, ratio):
 def test_a_coordinate_shrinks_until_noise_is_ahead_by_the_shift(z1, z2, shift):
     ratio = shrinkage_ratio(z1, z2, shift)
     assert ratio > 0
-    # Far out, the ratio is 1 to the last bit.
+    # For large logits the ratio is exactly 1.
     if abs(z2 - z1 - shift) > 1e-6 and max(z1, z2) > -20:
         assert (ratio < 1) == (z2 - z1 < shift) or abs(ratio - 1) < 1e-12
 
@@ -61,13 +61,13 @@ def test_the_share_of_the_square_in_which_coordinates_shrink():
 
 @given(logits, logits, shifts)
 def test_the_ratio_of_parts_is_that_of_the_two_examples(z1, z2, shift):
-    # The clean part is s(z1), the noisy one s(z2) - 1; each example climbs its own loss.
+    # The clean part is s(z1), the noisy one s(z2) - 1; each example is perturbed separately.
     clean, noisy = sigmoid(z1), sigmoid(-z2)
     clean_gain, noisy_gain = sigmoid(z1 + shift) / clean, sigmoid(shift - z2) / noisy
     dominance = noisy / clean
     if abs(dominance - 1) < 1e-3:
         return
-    # What two differences of rounded numbers can lose.
+    # The error that two differences of rounded numbers can have.
     largest = max(noisy_gain * dominance, clean_gain, 1)
     tolerance = 1e-14 * largest / min(abs(dominance - 1), 1) ** 2
     expected = shrinkage_ratio(z1, z2, shift)
@@ -96,7 +96,7 @@ def test_the_dominance_that_shrinks(clean_gain, noisy_gain, dominance):
 RECIPES = {
     "sgd": optax.identity(),
     "sam": saner_jax.sam(3.0, metrics=True),
-    # The authors multiply what shrank by 0.1.
+    # The authors multiply shrunk coordinates by 0.1.
     "saner": saner_jax.saner(3.0, alpha=0.9, metrics=True),
 }
 ENDS = {"sgd": (-0.7819, 0.3369), "sam": (-1.6373, 1.3706), "saner": (-2.3972, 1.5928)}

@@ -1,4 +1,4 @@
-"""`saner-jax train`, `evaluate` and `data`: what they write, refuse and take up again."""
+"""`saner-jax train`, `evaluate` and `data` write, refuse and resume as documented."""
 
 import json
 import random
@@ -128,7 +128,7 @@ def test_a_signal_is_answered_by_a_checkpoint_and_the_end_is_the_same(
 
     def batch_order(*arguments, epoch, **options):
         order = original(*arguments, epoch=epoch, **options)
-        # Sent while the third epoch's first dispatch is on its way.
+        # The signal arrives during the first dispatch of the third epoch.
         if epoch == 2 and not steps:
             steps.append(epoch)
             signal.raise_signal(signum)
@@ -182,7 +182,7 @@ def damaged(how, folder):
         (folder / "about" / "metadata").write_text("{")
 
 
-# TensorStore goes on calling back after a read has failed.
+# TensorStore's threads call back even after a read has failed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "how",
@@ -406,7 +406,7 @@ WORSE = (
 )
 
 
-# Every fifth life ends while it starts, the others at least an epoch later.
+# Every fifth process is killed while it starts, the others at least an epoch later.
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "epochs_per_kill"),

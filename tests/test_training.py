@@ -113,7 +113,7 @@ def test_no_hidden_widths_make_a_linear_classifier():
 
 
 class Net(nn.Module):
-    """A layer with running statistics, as small as one can be."""
+    """A minimal model with running statistics."""
 
     @nn.compact
     def __call__(self, inputs, train=False):
