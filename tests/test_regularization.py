@@ -80,7 +80,7 @@ def test_a_coefficient_is_a_number_of_at_least_zero(argument):
 
 
 def test_in_a_linear_net_of_two_layers_it_is_jacobian_sam():
-    """Return J-SAM's gradient for one example with logit v W x, derived by hand."""
+    """The logit of the one example is v W x; J-SAM perturbs its Jacobian and not r."""
     rng = np.random.default_rng(0)
     x, w, v = rng.normal(size=3), rng.normal(size=(4, 3)), rng.normal(size=4)
     loss = lambda logit: jnp.log1p(jnp.exp(-logit))

@@ -23,7 +23,7 @@ def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
     Args:
         root: the folder.
         image_size: side in pixels to which every image is resized (bicubic, to a square). With
-            None images keep their size, which must be the same for all.
+            None, images keep their size, which must be the same for all.
 
     Returns:
         The images, in memory; `train_index` counts from 0 in the order above.

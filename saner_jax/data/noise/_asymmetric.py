@@ -102,13 +102,13 @@ def asymmetric_cifar100(
     Exactly `int(rate * n)` examples, chosen uniformly, are flipped. Papers use "asymmetric" for
     one of three targets:
 
-    - "superclass": the next class of the same superclass, after the last the first. Papers
+    - "superclass": the next class of the same superclass; the last class goes to the first. Papers
       describe this target.
-    - "block5": the next class of the same block of five consecutive numbers, after the last the
-      first. The code of Patrini, ELR and PLC uses this target. Classes are numbered
+    - "block5": the next class of the same block of five consecutive numbers; the last class goes
+      to the first. The code of Patrini, ELR and PLC uses this target. Classes are numbered
       alphabetically, so only 6 of the 100 classes have a target in their own superclass.
-    - "next": the class of the next number, after 99 the class 0, as in `pair`. SANER uses this
-      target.
+    - "next": the class with the next number; class 99 goes to class 0, as in `pair`. SANER uses
+      this target.
 
     Args:
         true_labels: integers `(n,)` in [0, 100), numbered as CIFAR-100's fine classes.

@@ -44,7 +44,7 @@ def symmetric(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
 
     Example:
         >>> noisy = symmetric([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], 0.4, num_classes=3, seed=0)
@@ -86,7 +86,7 @@ def symmetric_inclusive(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
 
     Example:
         >>> noisy = symmetric_inclusive([0, 1] * 500, 1.0, num_classes=2, seed=0)
@@ -107,7 +107,7 @@ def pair(
     num_classes: int,
     seed: int | np.random.Generator,
 ) -> NoisyLabels:
-    """Flip a share of the labels, each to the next class, and from the last class to the first.
+    """Flip a share of the labels to the next class, and labels of the last class to the first.
 
     Exactly `int(rate * n)` examples, chosen uniformly, are flipped. Above a rate of 0.5 most
     examples of a class have the wrong label, so no method can infer the true one.
@@ -123,7 +123,7 @@ def pair(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
 
     Example:
         >>> pair([0, 1, 2], 1.0, num_classes=3, seed=0).labels

@@ -62,7 +62,7 @@ def instance(
 
     Raises:
         ValueError: for labels, a rate, a number of classes or images other than above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
 
     Example:
         >>> images = np.random.default_rng(0).normal(size=(1000, 4))
@@ -244,7 +244,7 @@ def _kept(
     second_is_wrong: NDArray[np.bool_],
     rate: float,
 ) -> NDArray[np.float64]:
-    """Return the probability of the first choice, such that the expected wrong share is `rate`."""
+    """Return the probabilities of the first choice that give the expected wrong share `rate`."""
 
     def expected(inverse_factor: float) -> float:
         keep = np.minimum(1, level * inverse_factor)

@@ -69,7 +69,7 @@ def checked_setting(rate: float, num_classes: int) -> None:
 
     Raises:
         ValueError: if one is out of range.
-        TypeError: for a rate that is not a number or a `num_classes` that is not a whole number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
     """
     if not is_whole(num_classes):
         raise TypeError(f"num_classes must be a whole number, got {num_classes!r}")
@@ -168,7 +168,7 @@ def begin(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
     """
     checked_setting(rate, num_classes)
     labels = checked_labels(true_labels, num_classes)
@@ -210,7 +210,7 @@ def flip_to(
 
     Raises:
         ValueError: for labels, a rate or a number of classes outside the ranges above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
     """
     true_labels, labels, rng = begin(true_labels, rate, num_classes, seed)
     chosen = choose(labels.size, rate, rng)

@@ -45,7 +45,7 @@ def reference_symmetric(
 
     Raises:
         ValueError: for labels, a rate, a number of classes or a seed outside the ranges above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
 
     Example:
         >>> noisy = reference_symmetric([0, 1, 2, 0, 1, 2], 0.5, num_classes=3, seed=42)
@@ -135,7 +135,7 @@ def reference_dependent(
 
     Raises:
         ValueError: for labels, images, a rate, a number of classes or a seed other than above.
-        TypeError: for a rate or a number of classes that is not a number.
+        TypeError: for a rate that is not a number or a `num_classes` that is not an integer.
 
     Limits:
         The maps take `4 * features * num_classes**2` bytes: 123 MB for CIFAR-100. A sum of
