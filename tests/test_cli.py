@@ -1,3 +1,5 @@
+"""The command line reads options, prints results, and refuses wrong input in one sentence."""
+
 import os
 import re
 import signal

@@ -1,3 +1,5 @@
+"""Datasets load from their name, an .npz file or a folder, or are refused in one sentence."""
+
 import numpy as np
 import pytest
 

@@ -1,8 +1,8 @@
-"""Docstrings are contracts: nothing public lacks its arguments, results, errors or example.
+"""Every public docstring documents its arguments, results and errors, and has an example.
 
-The sources are read, not imported, so that what stands in a docstring is compared with what stands
-in the code below it, in every module. Public is what no underscore begins, outside of `_core`; of
-the rest only a first line is asked.
+The tests parse the sources of all modules and compare each docstring with its code. A definition
+is public if its name has no leading underscore and its file is not in `_core`. Other modules and
+definitions need only a first line.
 """
 
 import ast
@@ -19,9 +19,9 @@ SECTIONS = (
     *("Args", "Attributes", "Returns", "Yields", "Raises", "Limits", "Example", "Source"),
     "Differences",
 )
-# What a user calls.
+# The functions that a user calls.
 NAMESPACES = (saner_jax, saner_jax.analysis)
-# Of these packages and modules, what a user calls has no list yet.
+# Modules and functions for users whose packages also export internal names.
 USER_MODULES = ("label_errors/_rank", "training/_evidence")
 USER_NAMES = {
     *("asymmetric_cifar10", "asymmetric_cifar100", "human", "instance", "load", "pair", "pmd"),
@@ -32,7 +32,7 @@ USER_NAMES = {
 
 
 def functions_and_classes(nodes, prefix=""):
-    """Public definitions of a module or class by qualified name, methods among them."""
+    """Yield the public definitions of a module or class, including methods, by qualified name."""
     for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield prefix + node.name, node
@@ -55,13 +55,13 @@ CONTRACTS = {name.partition(": ")[2]: node for name, node in DEFINITIONS.items()
 
 
 def sections(node):
-    """A docstring's sections by name; what stands before the first is called "Summary"."""
+    """Return a docstring's sections by name; the text before the first is "Summary"."""
     parts = re.split(rf"^({'|'.join(SECTIONS)}):\n", ast.get_docstring(node) or "", flags=re.M)
     return {"Summary": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 
 
 def entries(section):
-    """The names that a section tells of: `name: ...`, or several before one colon."""
+    """Return the names that a section documents: `name: ...`, or several before one colon."""
     heads = re.findall(r"^    ([\w*.]+(?:, [\w*.]+)*):", section, re.MULTILINE)
     return {name.lstrip("*") for head in heads for name in head.split(", ")}
 
@@ -73,7 +73,7 @@ def parameters(node):
 
 
 def told_arguments(node):
-    """Parameters that a docstring tells of, in its own words or by naming who tells."""
+    """Return the parameters that a docstring documents, itself or by reference to another one."""
     told = sections(node)
     names = entries(told.get("Args", ""))
     for clause in re.findall(r"Arguments as (:func:`\w+`(?: and :func:`\w+`)*)", told["Summary"]):
@@ -83,7 +83,7 @@ def told_arguments(node):
 
 
 def fields(node):
-    """What makes an instance of a class: its annotated fields, or what `__init__` takes."""
+    """Return the annotated fields of a class, or the parameters of its `__init__`."""
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return parameters(item)
@@ -92,20 +92,20 @@ def fields(node):
         for item, following in zip(node.body, [*node.body[1:], None], strict=True)
         if isinstance(item, ast.AnnAssign)
         and not item.target.id.startswith("_")
-        # A string below a field is its documentation too.
+        # A string below a field also documents it.
         and not (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
     }
 
 
 def raised(node):
-    """Errors that the code below a docstring raises by name, inner functions included.
+    """Return the errors that a function and its inner functions raise by name.
 
-    What is raised inside a `try` or a `with` may leave the function as something else.
+    An error raised inside a `try` or a `with` may leave the function as another error.
     """
     found = set()
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.Raise) and isinstance(inner.exc, ast.Call):
-            # A private function that makes the error is not its name.
+            # A private function that creates the error is not the name of the error.
             found |= {name for name in [ast.unparse(inner.exc.func)] if not name.startswith("_")}
         elif isinstance(inner, ast.Try):
             found |= set().union(*map(raised, [*inner.handlers, *inner.orelse, *inner.finalbody]))
@@ -120,7 +120,7 @@ def returns_something(node):
 
 
 def gaps(node):
-    """What a docstring leaves out, or tells of things that are not there."""
+    """Return the gaps of a docstring, and its entries for things that do not exist."""
     told = sections(node)
     order = [section for section in told if section != "Summary"]
     found = [] if order == sorted(order, key=SECTIONS.index) else ["the order of sections"]
@@ -192,6 +192,15 @@ def test_cross_references_lead_to_something_public():
                 assert target in modules, f"{path.name}: {target}"
             else:
                 assert target.rpartition(".")[2] in known, f"{path.name}: {target}"
+
+
+def test_messages_name_the_received_value_with_got():
+    # "must be ..., got 5" is the order of words of all refusals; "must be ..., not 5" is not used.
+    for file, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                message = re.sub(r"\s+", " ", ast.unparse(node.exc))
+                assert not re.search(r"must .*, not (from |in \[)?\{", message), (file, message)
 
 
 def test_the_gaps_of_a_bad_docstring_are_found():

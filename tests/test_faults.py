@@ -1,5 +1,6 @@
-"""What a machine does to a run: a full disk, a folder that cannot be written, a second writer, a
-clock that stands still, and many steps. Kills are in test_train.py.
+"""Faults during a run: full disks, unwritable folders, a second writer, a clock that stands still.
+
+Kills are tested in test_train.py.
 """
 
 import gc
@@ -39,7 +40,7 @@ def _empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of two megabytes of its own, where the system lets us mount one."""
+    """Mount a separate disk of two megabytes, if the system permits it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]

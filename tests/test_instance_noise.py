@@ -1,3 +1,5 @@
+"""Label noise that depends on the image follows its published distributions."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

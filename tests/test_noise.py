@@ -1,3 +1,5 @@
+"""Label noise that depends on the class has the documented counts, rates and records."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

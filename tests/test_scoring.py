@@ -1,3 +1,5 @@
+"""The counts of a model over a dataset equal those of a loop over its examples, and add up."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

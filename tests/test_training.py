@@ -1,3 +1,5 @@
+"""A training step equals its formula, and an epoch equals its steps in order."""
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp

@@ -20,9 +20,9 @@ def load(
 ) -> Dataset:
     """Load a dataset by its name, or by the path of a file or folder.
 
-    "digits" is scikit-learn's set of 1,797 scanned 8x8 digits, which scikit-learn contains. A
-    fixed stratified split gives 1,437 training and 360 test images. The pixel values, 0 to 16,
-    are scaled to 0 to 255 and rounded.
+    "digits" is scikit-learn's set of 1,797 scanned 8x8 digits, which needs no download. A fixed
+    stratified split gives 1,437 training and 360 test images. The pixel values, 0 to 16, are
+    scaled to 0 to 255 and rounded.
 
     Args:
         name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz", see
