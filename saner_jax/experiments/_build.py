@@ -254,7 +254,7 @@ def build_optimizer(
     """Build one method's optimizer: the recipe, then the base with its decay and schedule.
 
     Args:
-        method: "sgd" (the base alone), or a key of `saner_jax.RECIPES`.
+        method: "sgd" (the base alone), or a key of `saner_jax.RECIPES` but "ncsam".
         config: the options.
         steps_per_epoch: updates per epoch, at least 1.
         metrics: whether the recipe keeps `StepMetrics`.
@@ -295,6 +295,8 @@ def build_optimizer(
             steps_per_epoch=steps_per_epoch,
         )
         strengths = {"alpha": alpha}
+    if method == "ae_sam":
+        strengths = {"num_steps": config.epochs * steps_per_epoch}
     recipe = RECIPES[method](
         config.rho, perturb_mask=MASKS[config.perturb_mask], metrics=metrics, **strengths
     )

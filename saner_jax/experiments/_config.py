@@ -109,9 +109,10 @@ class TrainConfig(RunConfig):
     """Train one model with one method on noisy labels, keeping checkpoints to resume from."""
 
     method: Method = "saner"
-    """sgd (the base optimizer alone), or any recipe of saner_jax: sam, asam, gsam, friendly_sam,
+    """sgd (the base optimizer alone), or a recipe of saner_jax: sam, asam, gsam, friendly_sam,
     vasso, wsam, stable_sam, zsharp, sparse_sam, saner, asaner, gsaner, friendly_saner,
-    vasso_saner, sam_only, sam_without."""
+    vasso_saner, sam_only, sam_without, look_sam or ae_sam; ncsam is refused, because it needs
+    another gradient."""
     seed: int = 0
     """Seed of the noise, the initial parameters, the order and the augmentation."""
     validation_fraction: float = 0.0
@@ -224,6 +225,7 @@ def check_compare(config: CompareConfig) -> None:
         raise ValueError(f"first_seed must leave all seeds below 2**32, got {config.first_seed!r}")
     if not config.methods or len(set(config.methods)) < len(config.methods):
         raise ValueError("methods must name at least one method, and none of them twice")
+    _check_methods("methods", config.methods, config.statistics_from)
 
 
 def check_train(config: TrainConfig) -> None:
@@ -261,6 +263,7 @@ def check_train(config: TrainConfig) -> None:
         _check_whole(config, "process_id", 0)
     if config.coordinator is None and (config.num_processes, config.process_id) != (None, None):
         raise ValueError("num_processes and process_id need coordinator")
+    _check_methods("method", (config.method,), config.statistics_from)
 
 
 def check_explain(config: ExplainConfig) -> None:
@@ -340,6 +343,21 @@ def check_run(config: RunConfig) -> None:
 
 def _check_whole(config: Any, name: str, least: int) -> None:
     check_count(name, getattr(config, name), least=least)
+
+
+def _check_methods(name: str, methods: tuple[Method, ...], statistics_from: StatisticsFrom) -> None:
+    """Refuse methods that the trainer cannot run."""
+    if "ncsam" in methods:
+        raise ValueError(
+            f"{name} must be among those whose gradients the trainer computes, got 'ncsam', which "
+            "also needs those on simulated wrong labels; call saner_jax.ncsam in your own loop"
+        )
+    skipping = [method for method in methods if method in ("look_sam", "ae_sam")]
+    if skipping and statistics_from == "perturbed":
+        raise ValueError(
+            f"statistics_from must be origin with {skipping[0]}, which skips the perturbed pass on "
+            "some steps, got 'perturbed'"
+        )
 
 
 def _check_choices(config: Any) -> None:
