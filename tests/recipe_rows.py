@@ -55,7 +55,7 @@ EXCEPTIONS = {
     "test_every_strength_zero_is_sam_bitwise": {
         "stable_sam": "It has no strength: its gradient always has the length of the origin one.",
     },
-    "test_every_scheduled_strength_zero_is_sam_bitwise": {
+    "test_every_scheduled_or_traced_strength_zero_is_sam_bitwise": {
         "stable_sam": "It has no strength: its gradient always has the length of the origin one.",
     },
     "test_a_non_finite_gradient_perturbs_nothing": {

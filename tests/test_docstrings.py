@@ -72,16 +72,6 @@ def parameters(node):
     return {name for name in names if name not in ("self", "cls")}
 
 
-def told_arguments(node):
-    """Return the parameters that a docstring documents, itself or by reference to another one."""
-    told = sections(node)
-    names = entries(told.get("Args", ""))
-    for clause in re.findall(r"Arguments as (:func:`\w+`(?: and :func:`\w+`)*)", told["Summary"]):
-        for other in re.findall(r"`(\w+)`", clause):
-            names |= told_arguments(CONTRACTS[other]) & parameters(node)
-    return names
-
-
 def fields(node):
     """Return the annotated fields of a class, or the parameters of its `__init__`."""
     for item in node.body:
@@ -127,10 +117,10 @@ def gaps(node):
     if isinstance(node, ast.ClassDef):
         documented = entries(told.get("Attributes", "") + told.get("Args", ""))
         return found + [f"attribute {name}" for name in sorted(fields(node) - documented)]
-    names = told_arguments(node)
+    names = entries(told.get("Args", ""))
     star = {a.arg for a in (node.args.vararg, node.args.kwarg) if a}
     found += [f"argument {name}" for name in sorted(parameters(node) - names)]
-    stale = entries(told.get("Args", "")) - parameters(node) - star
+    stale = names - parameters(node) - star
     found += [f"no argument is called {name}" for name in sorted(stale)]
     if returns_something(node) and not {"Returns", "Yields"} & told.keys():
         found.append("what it returns")

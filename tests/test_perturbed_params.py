@@ -1,5 +1,6 @@
 """`perturbed_params` returns the parameters of the second pass, without its cost."""
 
+import functools
 import inspect
 
 import jax
@@ -66,8 +67,8 @@ def test_it_is_where_the_update_looks(name, wrap):
 @everything
 def test_a_chain_hands_the_question_on(name):
     base = optax.sgd(0.1, momentum=0.9)
-    agrees(optax.chain(build(name), base), jax.jit, **takes_it(name))
-    agrees(optax.named_chain(("sharp", build(name)), ("base", base)), **takes_it(name))
+    chain = optax.named_chain(("sharp", build(name)), ("base", base))
+    agrees(chain, jax.jit, **takes_it(name))
 
 
 @each_recipe
@@ -75,7 +76,6 @@ def test_injected_hyperparameters_hand_the_question_on(name):
     static = STATIC & inspect.signature(RECIPES[name]).parameters.keys()
     recipe = optax.inject_hyperparams(RECIPES[name], static_args=static)
     tx = recipe(rho=RHO, **REQUIRED.get(name, {}))
-    agrees(tx, **takes_it(name))
     agrees(optax.chain(tx, optax.sgd(0.1, momentum=0.9)), jax.jit, **takes_it(name))
 
 
@@ -117,6 +117,11 @@ def flops(function, *args):
     return jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
 
 
+@functools.cache
+def flops_of_a_gradient():
+    return flops(wave_grad, W)
+
+
 def flops_of_first(tx):
     given = {"grad_fn": wave_grad, "noise_grads": W}
     at = lambda g, s, p: perturbed_params(tx, g, s, p, **given)
@@ -131,7 +136,7 @@ def test_it_costs_the_ascent_alone(name):
     assert flops_of_first(chain) == first
     given = {"grad_fn": wave_grad, "noise_grads": W, **takes_it(name)}
     whole = flops(lambda g, s, p: recipe.update(g, s, p, **given), W, recipe.init(W), W)
-    assert first <= whole - flops(wave_grad, W)
+    assert first <= whole - flops_of_a_gradient()
 
 
 def test_sam_costs_its_norm_and_a_sum():

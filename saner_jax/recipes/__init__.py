@@ -1,15 +1,23 @@
-"""The papers' methods, as products of an ascent and a combine.
+"""The methods of the papers, each a product of an ascent and a combine.
 
-Every recipe takes ``rho`` first, the radius of the perturbation in parameter units (``rho=0`` is
-the base optimizer alone), and has the paper's defaults for the rest. Strengths are numbers, traced
-scalars or Optax schedules of the update count. ``perturb_mask`` (which parameters are perturbed)
-and ``metrics`` (keep :class:`StepMetrics`) go to :func:`sharpness_aware`; what that returns, needs
-and raises, the recipes return, need and raise, and wrong strengths raise ``ValueError`` or
-``TypeError`` at build. A step costs two gradients; the state has no tree of the parameters' size,
-but for the one average of the friendly, vasso and sparse kinds.
+Every recipe returns an Optax transformation from :func:`sharpness_aware`. Results, state and
+errors of a recipe are those of that function, and a strength out of range is a ``ValueError`` or a
+``TypeError`` at build. All recipes share these arguments:
 
-In the formulas g is the gradient at the parameters w, g' the one at the perturbed parameters, m
-marks the coordinates with 0 < g'/g < 1.
+- ``rho`` comes first. It is the radius of the perturbation in parameter units. ``rho=0`` is the
+  base optimizer alone.
+- The other strengths have the defaults of the paper. A strength is a number, a traced scalar or an
+  Optax schedule of the update count.
+- ``perturb_mask`` selects the parameters that are perturbed. ``metrics=True`` keeps
+  :class:`StepMetrics` in the state. Both have the meaning that :func:`sharpness_aware` gives them.
+
+A step costs two gradients. :func:`look_sam` and :func:`ae_sam` skip the second one on some steps,
+and :func:`ncsam` needs a third one from the caller. The state has one tree of the size of the
+parameters in the friendly, vasso and sparse recipes and in :func:`look_sam`. In the others it has
+none.
+
+Symbols in the formulas: w are the parameters, g is the gradient at w, and g' is the gradient at
+the perturbed parameters. m is 1 where 0 < g'/g < 1, and 0 elsewhere.
 """
 
 from saner_jax.recipes._ncsam import ncsam, simulate_flips

@@ -1,8 +1,9 @@
-"""NCSAM: look a little further along what wrong labels would pull at.
+"""NCSAM: SAM with a perturbation that includes simulated label noise.
 
-A share of each minibatch gets wrong labels on purpose, the gradient on them, ``noise_grads``, is
-added to SAM's perturbation, and the sum is drawn back into the ball. A step costs three gradients,
-the third on the flipped examples alone (:func:`saner_jax.objectives.weighted_mean`)::
+:func:`simulate_flips` gives a share of each minibatch wrong labels. The gradient on these examples,
+``noise_grads``, is added to SAM's perturbation, and the sum is projected onto the ball. A step
+costs three gradients, the third one over the flipped examples only
+(:func:`saner_jax.objectives.weighted_mean`)::
 
     tx = optax.chain(ncsam(rho, smooth_ramp(0.1, num_epochs=200, steps_per_epoch=390)), base)
     flipped = simulate_flips(key, logits, labels, share=0.2)
@@ -26,35 +27,43 @@ from saner_jax.step import sharpness_aware
 def ncsam(
     rho: Strength, kappa: Strength, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Perturb along simulated label noise too: Noise-Compensated SAM.
+    r"""Add the gradient on simulated wrong labels to the perturbation: Noise-Compensated SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + e), \quad
-        e = \Pi_\rho(\rho \, g / \lVert g \rVert + s \, g_n)
+        e = \Pi_\rho(\rho \, g / \lVert g \rVert + \kappa \, n)
 
-    g: ``updates``; g_n: ``noise_grads``; s: ``kappa``; Pi: :func:`project_to_radius`.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    n: ``noise_grads``; Pi: the projection onto the ball of radius rho, :func:`project_to_radius`.
 
     Args:
-        rho: radius; the paper's value is 0.05. 0 is the base optimizer alone.
-        kappa: how much of the noise gradient is added; 0 is SAM, and needs no ``noise_grads``.
-            Published: 0.1 (CIFAR-10) and 0.3 (CIFAR-100) at 20 % noise, with
-            :func:`smooth_ramp`, without which the paper's accuracy falls by 22 points.
-        perturb_mask: as for :func:`sharpness_aware`; lengths run over the selected leaves.
+        rho: radius. Published: 0.05.
+        kappa: multiple of the noise gradient that is added, at least 0; 0 is SAM and needs no
+            ``noise_grads``. Published: 0.1 on CIFAR-10 and 0.3 on CIFAR-100, at 20 % noise, as the
+            end of a :func:`smooth_ramp`. Without the ramp the accuracy in the paper is 22 points
+            lower.
+        perturb_mask: as for :func:`sharpness_aware`. Lengths are over the selected leaves.
         metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        As :func:`sharpness_aware`. ``update`` and :func:`perturbed_params` also need
-        ``noise_grads``, a tree like the gradients: of the mean loss over the examples of the
-        minibatch whose labels :func:`simulate_flips` changed, at the parameters and the new labels.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params``, ``grad_fn`` and ``noise_grads``, and :func:`perturbed_params` needs
+        ``noise_grads`` too. They are the gradient, at ``params``, of the mean loss over the
+        examples whose labels :func:`simulate_flips` changed, with the changed labels.
 
     Raises:
-        TypeError: at update, without ``noise_grads``; for the rest see :func:`sharpness_aware`.
-        ValueError: at update, for ``noise_grads`` that do not match the gradients.
+        TypeError: at update, without ``noise_grads``, and as for :func:`sharpness_aware`.
+        ValueError: at update, for ``noise_grads`` that do not match the gradients, and as for
+            :func:`sharpness_aware`.
+
+    Limits:
+        At a zero g the perturbation is the projection of kappa n. If the length of the sum is not
+        finite, nothing is perturbed.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from saner_jax import perturbed_params
         >>> tx, w = ncsam(rho=1.0, kappa=0.5), jnp.array([3.0, 4.0])
-        >>> noise_grads = jnp.array([2.0, -1.6])  # e is [0.6, 0.8] + [1.0, -0.8], drawn back
+        >>> noise_grads = jnp.array([2.0, -1.6])  # [0.6, 0.8] + [1.0, -0.8], projected
         >>> w_up = perturbed_params(tx, w, tx.init(w), w, noise_grads=noise_grads)
         >>> [round(x, 3) for x in (w_up - w).tolist()]
         [1.0, 0.0]
@@ -63,15 +72,14 @@ def ncsam(
         Xu et al. 2026, arXiv 2601.19947; xujiayuxu/CBNI-NCSAM @2c8da6c train_noise_CBN.py.
 
     Differences:
-        1. The authors' code does not project: its perturbation can be longer than rho. That is
+        1. The authors' code does not project, so its perturbation can be longer than rho:
            ``sharpness_aware(optax.chain(scale_to_radius(rho), add_direction(scale)))``.
-        2. Their code's scale is the ramp times the first learning rate (0.05, whatever the
-           schedule makes of it later) times a factor of 2 to 30; the paper's is the ramp times
-           kappa, followed here.
-        3. Their code takes the first 49 epochs with plain SGD and counts the ramp from the start
-           of training. Here the ramp alone decides; ``rho`` may be a schedule too.
-        4. Their code smooths the flipped labels by 0.1, and moves the running statistics of
-           batch normalization in the passes for the flips; both are the caller's choice here.
+        2. In the authors' code the factor of n is the ramp times the first learning rate, 0.05,
+           times a number from 2 to 30. In the paper and here it is the ramp times kappa.
+        3. The authors' code trains the first 49 epochs with plain SGD, and its ramp starts with
+           training. Here a schedule of ``rho`` that starts with 0 does the same.
+        4. The authors' code smooths the flipped labels by 0.1, and updates the running statistics
+           of batch normalization in the passes for the flips. Here the caller decides both.
     """
     edge = scale_to_radius(rho)
     if is_off(kappa):
@@ -82,39 +90,40 @@ def ncsam(
         keep = lambda is_selected, x: x if is_selected else jnp.zeros_like(x)
         return jax.tree.map(keep, selected, updates)
 
-    # The noise gradient has not been masked yet, and must not count in the length.
+    # sharpness_aware masks g but not the noise gradient, which must not count in the length.
     only_selected = optax.identity() if perturb_mask is None else optax.stateless(select)
     ascent = optax.chain(edge, add_direction(kappa), only_selected, project_to_radius(rho))
     return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
 
 
 def simulate_flips(key: jax.Array, logits: jax.Array, labels: jax.Array, share: float) -> jax.Array:
-    r"""Give a share of the examples the wrong label that the model finds likeliest.
+    r"""Replace a share of the labels by the most likely wrong class of the model.
 
-    ``int(share * n)`` examples are drawn without replacement, one after the other, with
-    probabilities in proportion to q, so that unsure ones come first:
+    The function draws ``int(share * n)`` examples without replacement, one after the other. The
+    probability of example i is proportional to q_i, so examples of which the model is unsure are
+    drawn more often.
 
     .. math:: q_i = 1 / (1 + d_i)
 
-    d_i: difference of the two largest logits of example i.
+    d_i: the difference of the two largest logits of example i.
 
     Args:
-        key: of the draw, such as `jax.random.key(0)`.
-        logits: `(n, c)` of at least two classes, the model's at the parameters.
-        labels: integers `(n,)` in [0, c), as given.
-        share: of the examples to flip, in [0, 1]; static, a Python number. The paper's is near
-            the noise rate up to 40 %, and below it above.
+        key: key of the draw, such as ``jax.random.key(0)``.
+        logits: ``(n, c)``, the logits of the model at the parameters, for two classes or more.
+        labels: integers ``(n,)`` in [0, c), the given labels.
+        share: share of the labels to flip, in [0, 1], a Python number. In the paper it is near
+            the noise rate up to a rate of 40 %, and lower than the rate above that.
 
     Returns:
-        The labels `(n,)`; those flipped differ from the given ones, and are the class of the
-        largest other logit, the lowest one of a tie.
+        Labels ``(n,)`` of the dtype of ``labels``. A flipped label is the class with the largest
+        logit among the classes other than the given one; in a tie, the lowest class.
 
     Raises:
         ValueError: for a share outside [0, 1].
         TypeError: for a share that is no number, or traced.
 
     Limits:
-        A logit of NaN counts as 0, an infinite one as the largest finite number.
+        A logit of NaN counts as 0, and an infinite logit as the largest finite number.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -126,8 +135,8 @@ def simulate_flips(key: jax.Array, logits: jax.Array, labels: jax.Array, share: 
         Xu et al. 2026, arXiv 2601.19947.
 
     Differences:
-        1. The authors' code flips by another rule: per cluster of features, with a rate that
-           falls with the mean of d, to a class drawn uniformly.
+        1. The authors' code flips by another rule: it clusters the features, the rate of a cluster
+           falls with the mean of d in it, and the new class is drawn uniformly.
     """
     check_strength("simulate_flips", "share", share, upper=1.0, meaning="the share flipped")
     num_examples = logits.shape[0]

@@ -1,6 +1,6 @@
 """SAM and the methods that refine it, as products of an ascent and a combine.
 
-What all recipes share is told in :mod:`saner_jax.recipes`.
+The docstring of :mod:`saner_jax.recipes` describes what all recipes share.
 """
 
 import optax
@@ -22,17 +22,19 @@ from saner_jax.step import sharpness_aware
 def sam(
     rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Take the gradient at the edge of an l2 ball: Sharpness-Aware Minimization.
+    r"""Take the gradient at the distance ``rho`` uphill: Sharpness-Aware Minimization.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, g / \lVert g \rVert)
 
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+
     Args:
-        rho: radius; usual values are 0.05 to 0.2, 0.1 under label noise.
+        rho: radius. Usual values are 0.05 to 0.2; under label noise, 0.1.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -47,10 +49,11 @@ def sam(
         Foret et al., ICLR 2021, arXiv 2010.01412, algorithm 1; google-research/sam @dae9904.
 
     Differences:
-        1. Their weight decay is part of the loss, so it bends the perturbation and is taken at the
-           perturbed parameters; here it belongs to the base optimizer.
-        2. On several devices they perturb on each by its own gradient; here the gradients that the
-           caller passes decide.
+        1. In the authors' code weight decay is part of the loss. It changes the direction of the
+           perturbation, and its gradient is taken at the perturbed parameters. Here weight decay
+           belongs to the base optimizer.
+        2. In the authors' code each device perturbs along its own gradient. Here the perturbation
+           follows the gradients that the caller passes.
     """
     return sharpness_aware(scale_to_radius(rho), perturb_mask=perturb_mask, metrics=metrics)
 
@@ -63,20 +66,23 @@ def asam(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Measure the radius relative to the parameters' size: Adaptive SAM.
+    r"""Perturb each parameter in proportion to its size: Adaptive SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, T^2 g / \lVert T g \rVert), \quad T = |w| + \eta
 
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+
     Args:
-        rho: relative radius; published: 0.5 (CIFAR-10), 1.0 (CIFAR-100); 2.0 with ``eta=0,
-            scaled="all"``, the form of davda54/sam and of the SANER authors.
-        eta: added to abs(w); see :func:`scale_to_adaptive_radius`.
-        scaled: whose size counts, "weights" or "all"; see there.
+        rho: radius relative to the size of the parameters. Published: 0.5 on CIFAR-10 and 1.0 on
+            CIFAR-100. davda54/sam and the SANER authors use 2.0 with ``eta=0, scaled="all"``.
+        eta: number added to abs(w), as for :func:`scale_to_adaptive_radius`.
+        scaled: the parameters with this T: "weights", "all" or a mask, as for
+            :func:`scale_to_adaptive_radius`. T is 1 for the others.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -97,20 +103,26 @@ def asam(
 def gsam(
     rho: Strength, alpha: Strength = 0.01, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Lower the surrogate gap too, stepping against the orthogonal part: Guided SAM.
+    r"""Subtract a multiple of the orthogonal part of the origin gradient: Guided SAM.
 
-    .. math:: \mathrm{out} = g' - \alpha \, g_\perp, \quad g' = \nabla L(w + \rho \, g / \lVert g
-        \rVert), \quad g_\perp \text{ the part of } g \text{ orthogonal to } g'
+    .. math:: \mathrm{out} = g' - \alpha \, g_\perp, \quad
+        g' = \nabla L(w + \rho \, g / \lVert g \rVert)
+
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    g_perp: the part of g that is orthogonal to g'. A step against it lowers the surrogate gap,
+    which is the perturbed loss minus the loss.
 
     Args:
-        rho: radius; the paper ties it to the learning rate (:func:`rho_tied_to_learning_rate`),
-            0.04 to 0.02 for ResNets, 0.6 to 0 for ViTs.
-        alpha: GSAM's strength, not SANER's; 0.01 for ResNets, 0.4 to 1 for ViTs; 0 is SAM.
+        rho: radius. In the paper it falls with the learning rate
+            (:func:`rho_tied_to_learning_rate`), from 0.04 to 0.02 for ResNets and from 0.6 to 0
+            for ViTs.
+        alpha: strength of GSAM, at least 0; SANER's ``alpha`` has another meaning. 0 is SAM.
+            Published: 0.01 for ResNets, 0.4 to 1 for ViTs.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -122,7 +134,9 @@ def gsam(
 
     Source:
         Zhuang et al., ICLR 2022, arXiv 2203.08065, algorithm 1; juntang-zhuang/GSAM @a770275.
-        Differences: see :func:`remove_orthogonal`.
+
+    Differences:
+        Those of :func:`remove_orthogonal`.
     """
     return sharpness_aware(
         scale_to_radius(rho), remove_orthogonal(alpha), perturb_mask=perturb_mask, metrics=metrics
@@ -137,28 +151,29 @@ def friendly_sam(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Perturb along what is particular to the batch: Friendly-SAM.
+    r"""Perturb along the gradient minus its moving average: Friendly-SAM.
 
-    .. math:: \mathrm{out} = \nabla L(w + \rho \, d / \lVert d \rVert), \quad d = g - \sigma m
+    .. math:: \mathrm{out} = \nabla L(w + \rho \, d / \lVert d \rVert), \quad d = g - \sigma a
 
-    m: moving average of the earlier gradients; without a direction left, nothing is perturbed.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    a: the moving average of the gradients of earlier steps. If d is zero, nothing is perturbed.
 
     Args:
-        rho: radius; published: 0.1 (CIFAR-10), 0.2 (CIFAR-100).
-        sigma: share of the trend removed; 0 is SAM.
-        decay: share of the past kept in the trend; published: 0.6 to 0.95.
+        rho: radius. Published: 0.1 on CIFAR-10, 0.2 on CIFAR-100.
+        sigma: share of the average that is subtracted, at least 0; 0 is SAM.
+        decay: weight of the past in the average, 0 to 1. Published: 0.6 to 0.95.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from saner_jax import perturbed_params
         >>> tx, w = friendly_sam(rho=0.5), jnp.array([1.0])
         >>> state = tx.init(w)
-        >>> for slope in (2.0, 1.0):  # the second batch pulls less than the first
+        >>> for slope in (2.0, 1.0):  # the second gradient is below the average
         ...     grad_fn = jax.grad(lambda w: slope * jnp.sum(w))
         ...     perturbed = perturbed_params(tx, grad_fn(w), state, w)
         ...     _, state = tx.update(grad_fn(w), state, w, grad_fn=grad_fn)
@@ -167,7 +182,9 @@ def friendly_sam(
 
     Source:
         Li et al., CVPR 2024, arXiv 2403.12350, algorithm 1; nblt/F-SAM @2e2f989.
-        Differences: see :func:`subtract_trend`.
+
+    Differences:
+        Those of :func:`subtract_trend`.
     """
     return sharpness_aware(
         friendly_ascent(rho, sigma, decay), perturb_mask=perturb_mask, metrics=metrics
@@ -177,27 +194,29 @@ def friendly_sam(
 def vasso(
     rho: Strength, theta: Strength = 0.9, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Perturb along the averaged gradient: Variance-Suppressed SAM.
+    r"""Perturb along the moving average of the gradients: Variance-Suppressed SAM.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, d_t / \lVert d_t \rVert), \quad
         d_t = (1 - \theta) d_{t-1} + \theta g_t
 
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+
     Args:
-        rho: radius; published: 0.05 to 0.2.
-        theta: weight of the new gradient, 0 to 1; 1 is SAM. 0.9 is the authors' default, 0.2 that
-            of the SANER authors' version.
+        rho: radius. Published: 0.05 to 0.2.
+        theta: weight of the new gradient in the average, 0 to 1; 1 is SAM. The default of the
+            VaSSO authors is 0.9; that of the SANER authors is 0.2.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from saner_jax import perturbed_params
         >>> tx, w = vasso(rho=0.5, theta=0.2), jnp.array([1.0])
         >>> state = tx.init(w)
-        >>> for slope in (2.0, -1.0):  # one odd batch does not turn the direction
+        >>> for slope in (2.0, -1.0):  # the average stays positive
         ...     grad_fn = jax.grad(lambda w: slope * jnp.sum(w))
         ...     perturbed = perturbed_params(tx, grad_fn(w), state, w)
         ...     _, state = tx.update(grad_fn(w), state, w, grad_fn=grad_fn)
@@ -213,10 +232,12 @@ def vasso(
 def wsam(
     rho: Strength, gamma: Strength = 0.9, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Weigh sharpness against loss: Weighted SAM.
+    r"""Weight the sharpness against the loss: Weighted SAM.
 
     .. math:: \mathrm{out} = g + \tfrac{\gamma}{1 - \gamma} (g' - g), \quad
         g' = \nabla L(w + \rho \, g / \lVert g \rVert)
+
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
 
     Args:
         rho: radius; published: 0.05.
@@ -224,8 +245,8 @@ def wsam(
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -235,8 +256,10 @@ def wsam(
         [2.5]
 
     Source:
-        Yue et al., KDD 2023, arXiv 2305.15817, algorithm 1, in its coupled form. Differences: see
-        :func:`extrapolate`.
+        Yue et al., KDD 2023, arXiv 2305.15817, algorithm 1, in its coupled form.
+
+    Differences:
+        Those of :func:`extrapolate`.
     """
     check_strength("wsam", "gamma", gamma, upper=0.999, meaning="0.5 is SAM")
     odds = lambda share: share / (1 - share)
@@ -249,18 +272,20 @@ def wsam(
 def stable_sam(
     rho: Strength, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Take SAM's direction at the length of the origin gradient: StableSAM.
+    r"""Scale SAM's gradient to the length of the origin gradient: StableSAM.
 
     .. math:: \mathrm{out} = g' \, \lVert g \rVert / \lVert g' \rVert, \quad
         g' = \nabla L(w + \rho \, g / \lVert g \rVert)
 
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+
     Args:
-        rho: radius, as for :func:`sam`; larger ones train too.
+        rho: radius, as for :func:`sam`. Training stays stable at larger radii too.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -280,21 +305,24 @@ def stable_sam(
 def zsharp(
     rho: Strength, quantile: Strength = 0.95, *, perturb_mask: Mask = None, metrics: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Perturb along the outliers of every tensor's gradient: ZSharp.
+    r"""Perturb along the outliers of the gradient of each tensor: ZSharp.
 
     .. math:: \mathrm{out} = \nabla L(w + \rho \, d / \lVert d \rVert), \quad
         d = 1[|z| \ge Q_p(|z|)] \odot g
 
-    z: scores of a tensor's gradient against its mean and deviation; Q_p: their quantile.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    z: the gradient of a tensor minus its mean, divided by its standard deviation. Q_p: the quantile
+    of the tensor's absolute z at p = ``quantile``.
 
     Args:
-        rho: radius; published: 0.05.
-        quantile: p, share of every tensor of two axes or more left out; 0 is SAM.
+        rho: radius. Published: 0.05.
+        quantile: share of the coordinates of each tensor that d drops, 0 to 1; 0 is SAM. Tensors
+            with fewer than two axes keep all.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -304,7 +332,10 @@ def zsharp(
         [[1.0, 1.0, 1.0, 9.5]]
 
     Source:
-        Yun, arXiv 2505.02369, algorithm 1. Differences: see :func:`keep_outliers`.
+        Yun, arXiv 2505.02369, algorithm 1.
+
+    Differences:
+        Those of :func:`keep_outliers`.
     """
     ascent = optax.chain(keep_outliers(quantile), scale_to_radius(rho))
     return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
@@ -318,21 +349,24 @@ def sparse_sam(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Perturb the parameters of the largest Fisher information alone: Sparse SAM (SSAM-F).
+    r"""Perturb only the parameters with the largest Fisher information: Sparse SAM (SSAM-F).
 
     .. math:: \mathrm{out} = \nabla L(w + q \odot \rho \, g / \lVert g \rVert)
 
-    q: marks the share 1 - ``sparsity`` of all coordinates with the largest averaged squares.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    q: 1 for the coordinates with the largest moving averages of g squared, 0 for the others. The
+    share of zeros among all coordinates is ``sparsity``.
 
     Args:
-        rho: radius before the mask; published: 0.1, 0.2 with AutoAugment.
-        sparsity: share of the coordinates left alone; published: 0.5; 0 is SAM.
-        decay: share of the past kept in the average of squares.
+        rho: length of the perturbation before q applies. Published: 0.1; 0.2 with AutoAugment.
+        sparsity: share of the coordinates that are not perturbed, 0 to 1; 0 is SAM. Published:
+            0.5.
+        decay: weight of the past in the average of the squares, 0 to 1.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -342,7 +376,10 @@ def sparse_sam(
         [3.0, 8.0]
 
     Source:
-        Mi et al., NeurIPS 2022, arXiv 2210.05177, algorithm 1. Differences: see :func:`sparsify`.
+        Mi et al., NeurIPS 2022, arXiv 2210.05177, algorithm 1.
+
+    Differences:
+        Those of :func:`sparsify`.
     """
     ascent = sparsify(scale_to_radius(rho), sparsity, decay)
     return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
@@ -351,7 +388,7 @@ def sparse_sam(
 def friendly_ascent(
     rho: Strength, sigma: Strength, decay: Strength
 ) -> optax.GradientTransformation:
-    """Return F-SAM's ascent, which SANER can stand on too.
+    """Return the ascent of :func:`friendly_sam` and :func:`friendly_saner`.
 
     Args:
         rho, sigma, decay: as for :func:`friendly_sam`.
@@ -363,7 +400,7 @@ def friendly_ascent(
 
 
 def vasso_ascent(rho: Strength, theta: Strength) -> optax.GradientTransformation:
-    """Return VaSSO's ascent, which SANER can stand on too.
+    """Return the ascent of :func:`vasso` and :func:`vasso_saner`.
 
     Args:
         rho, theta: as for :func:`vasso`.

@@ -1,6 +1,6 @@
-"""SANER on every ascent, and the ablations of its paper.
+"""SANER with the ascents of other methods, and the ablations of its paper.
 
-What all recipes share is told in :mod:`saner_jax.recipes`.
+The docstring of :mod:`saner_jax.recipes` describes what all recipes share.
 """
 
 import optax
@@ -21,31 +21,37 @@ def saner(
     .. math:: \mathrm{out} = (1 - \alpha m) \odot g', \quad
         g' = \nabla L(w + \rho \, g / \lVert g \rVert)
 
-    Put it first in the chain: behind ``clip_by_global_norm``, ``add_decayed_weights`` or
-    ``scale_by_adam`` the gradient it compares with is not the raw one.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    m: 1 where 0 < g'/g < 1, and 0 elsewhere.
+
+    SANER must be the first of the chain, because it compares g' with the raw g. Behind
+    ``clip_by_global_norm``, ``add_decayed_weights`` or ``scale_by_adam``, g is not the raw
+    gradient.
 
     Args:
-        rho: radius; the paper's value is 0.1.
-        alpha: share of a shrunk coordinate that is removed, 0 (SAM) to 1 (all of it). The paper
-            reaches 0.5 over the first 50 of 200 epochs: :func:`alpha_warmup`.
+        rho: radius. Published: 0.1.
+        alpha: share of a shrunk coordinate that is removed, from 0 (SAM) to 1 (all of it). In the
+            paper it rises to 0.5 over the first 50 of 200 epochs (:func:`alpha_warmup`).
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
         >>> tx = optax.chain(saner(rho=1.0, alpha=0.5), optax.sgd(1.0))
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
-        >>> w = jnp.array([0.0])  # the slope falls from 1 to cos(1) on the way up
+        >>> w = jnp.array([0.0])  # g is 1 and g' is cos(1)
         >>> updates, _ = tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)
         >>> round(-updates.item() / float(jnp.cos(1.0)), 3)
         0.5
 
     Source:
         Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 optimizer/saner.py.
-        Differences: see :func:`damp_shrunk`; above all, their code's ``alpha`` is 1 - alpha here.
+
+    Differences:
+        Those of :func:`damp_shrunk`. In particular, ``alpha`` in the authors' code is 1 - alpha.
     """
     return sharpness_aware(
         scale_to_radius(rho), damp_shrunk(alpha), perturb_mask=perturb_mask, metrics=metrics
@@ -61,16 +67,24 @@ def asaner(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Put SANER on ASAM's ascent.
+    r"""Damp the coordinates that ASAM shrank: SANER with the ascent of ASAM.
 
-    .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, T^2 g / \lVert T g \rVert)
+    .. math:: \mathrm{out} = (1 - \alpha m) \odot g', \quad
+        g' = \nabla L(w + \rho \, T^2 g / \lVert T g \rVert)
 
-    Arguments as :func:`asam` and :func:`saner`. The authors' version (lhchau/saner @07fd303,
-    ``adaptive=True``) is ``eta=0, scaled="all"``.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    m: 1 where 0 < g'/g < 1, and 0 elsewhere; T: abs(w) + eta, as for :func:`asam`.
+
+    Args:
+        rho: radius relative to the size of the parameters, as for :func:`asam`.
+        alpha: share of a shrunk coordinate that is removed, as for :func:`saner`; 0 is ASAM.
+        eta: number added to abs(w), as for :func:`asam`.
+        scaled: the parameters with this T, as for :func:`asam`.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -78,6 +92,13 @@ def asaner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
+
+    Source:
+        Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 optimizer/saner.py
+        with ``adaptive=True``.
+
+    Differences:
+        1. The authors' version is ``eta=0, scaled="all"``.
     """
     ascent = scale_to_adaptive_radius(rho, eta, scaled)
     return sharpness_aware(ascent, damp_shrunk(alpha), perturb_mask=perturb_mask, metrics=metrics)
@@ -91,19 +112,23 @@ def gsaner(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Put SANER behind GSAM's combine.
+    r"""Damp the coordinates that GSAM shrank: SANER with the combine of GSAM.
 
-    .. math:: \mathrm{out} = (1 - \alpha m) \odot (g' - \alpha_G \, g_\perp)
+    .. math:: \mathrm{out} = (1 - \alpha m) \odot h, \quad h = g' - \alpha_G \, g_\perp
 
-    Arguments as :func:`saner`, and one more. m compares GSAM's result with g. The authors' class
-    (lhchau/saner @07fd303 optimizer/gsaner.py) starts at a factor of 1, no damping.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    g': the gradient at w + rho g/||g||; g_perp: the part of g that is orthogonal to g'; alpha_G:
+    ``gsam_alpha``; m: 1 where 0 < h/g < 1, and 0 elsewhere.
 
     Args:
-        gsam_alpha: GSAM's own strength alpha_G, at least 0; 0 leaves SANER.
+        rho: radius, as for :func:`gsam`.
+        alpha: share of a shrunk coordinate that is removed, as for :func:`saner`; 0 is GSAM.
+        gsam_alpha: strength of GSAM, at least 0; 0 is SANER.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -111,6 +136,12 @@ def gsaner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
+
+    Source:
+        Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 optimizer/gsaner.py.
+
+    Differences:
+        1. In the authors' class the default damps nothing: its factor is 1.
     """
     check_strength("gsaner", "gsam_alpha", gsam_alpha, meaning="0 leaves SANER")
     combine = optax.chain(remove_orthogonal(gsam_alpha), damp_shrunk(alpha))
@@ -128,17 +159,26 @@ def friendly_saner(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Put SANER on Friendly-SAM's ascent.
+    r"""Damp the coordinates that Friendly-SAM shrank: SANER with the ascent of Friendly-SAM.
 
-    .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, d / \lVert d \rVert), \quad
-        d = g - \sigma m_{t-1}
+    .. math:: \mathrm{out} = (1 - \alpha m) \odot g', \quad
+        g' = \nabla L(w + \rho \, d / \lVert d \rVert), \quad d = g - \sigma a
 
-    Arguments as :func:`friendly_sam` and :func:`saner`. The mask m compares with the raw g, not
-    with d, as in lhchau/saner @07fd303 optimizer/fsaner.py.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    a: the moving average of the gradients of earlier steps; m: 1 where 0 < g'/g < 1, and 0
+    elsewhere. m compares with g, not with d.
+
+    Args:
+        rho: radius, as for :func:`friendly_sam`.
+        alpha: share of a shrunk coordinate that is removed, as for :func:`saner`; 0 is
+            Friendly-SAM.
+        sigma: share of the average that is subtracted, as for :func:`friendly_sam`; 0 is SANER.
+        decay: weight of the past in the average, as for :func:`friendly_sam`.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -146,6 +186,9 @@ def friendly_saner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
+
+    Source:
+        Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 optimizer/fsaner.py.
     """
     return sharpness_aware(
         friendly_ascent(rho, sigma, decay),
@@ -163,17 +206,25 @@ def vasso_saner(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Put SANER on VaSSO's ascent.
+    r"""Damp the coordinates that VaSSO shrank: SANER with the ascent of VaSSO.
 
-    .. math:: \mathrm{out} = (1 - \alpha m) \odot \nabla L(w + \rho \, d_t / \lVert d_t \rVert),
-        \quad d_t = (1 - \theta) d_{t-1} + \theta g_t
+    .. math:: \mathrm{out} = (1 - \alpha m) \odot g', \quad
+        g' = \nabla L(w + \rho \, d_t / \lVert d_t \rVert), \quad
+        d_t = (1 - \theta) d_{t-1} + \theta g_t
 
-    Arguments as :func:`vasso` and :func:`saner`; the authors of SANER use a theta of 0.2. The mask
-    m compares with the raw g, not with d, as in lhchau/saner @07fd303 optimizer/vassosaner.py.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    m: 1 where 0 < g'/g < 1, and 0 elsewhere. m compares with g, not with d.
+
+    Args:
+        rho: radius, as for :func:`vasso`.
+        alpha: share of a shrunk coordinate that is removed, as for :func:`saner`; 0 is VaSSO.
+        theta: weight of the new gradient in the average, as for :func:`vasso`; 1 is SANER. The
+            SANER authors use 0.2.
+        perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -181,6 +232,9 @@ def vasso_saner(
         >>> grad_fn = jax.grad(lambda w: jnp.sum(jnp.sin(w)))
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [0.0]
+
+    Source:
+        Luong et al., AISTATS 2026, arXiv 2411.17132; lhchau/saner @07fd303 optimizer/vassosaner.py.
     """
     return sharpness_aware(
         vasso_ascent(rho, theta), damp_shrunk(alpha), perturb_mask=perturb_mask, metrics=metrics
@@ -194,21 +248,24 @@ def sam_only(
 
     .. math:: \mathrm{out} = q \odot g' + (1 - q) \odot g, \quad q = \mathrm{group}(g, g')
 
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    g': the gradient at w + rho g/||g||.
+
     Args:
         rho: radius, as for :func:`sam`.
-        group: the coordinates, :func:`is_shrunk` (the paper's group B), :func:`is_grown` (A),
-            :func:`is_reversed` (C), or a function like them;
-            name it in ``static_args`` of ``optax.inject_hyperparams``.
+        group: function of g and g' to a bool array, such as :func:`is_grown` (group A of the
+            paper), :func:`is_shrunk` (group B) or :func:`is_reversed` (group C).
+            ``optax.inject_hyperparams`` needs the name "group" in its ``static_args``.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> tx, w = sam_only(rho=0.5), jnp.array([1.0])
-        >>> grad_fn = jax.grad(lambda w: jnp.sum(w**2) / 2)  # a slope that grows on the way up
+        >>> grad_fn = jax.grad(lambda w: jnp.sum(w**2) / 2)  # g is 1 and g' is 1.5
         >>> tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)[0].tolist()
         [1.0]
 
@@ -228,16 +285,18 @@ def sam_without(
 
     .. math:: \mathrm{out} = q \odot g + (1 - q) \odot g', \quad q = \mathrm{group}(g, g')
 
-    The paper's SGD-GrA, SGD-GrB and SGD-GrC.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    g': the gradient at w + rho g/||g||. The paper calls the method SGD-GrA, SGD-GrB or SGD-GrC, by
+    the group.
 
     Args:
         rho: radius, as for :func:`sam`.
-        group: the coordinates, as for :func:`sam_only`.
+        group: function of g and g' to a bool array, as for :func:`sam_only`.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``.
 
     Example:
         >>> import jax, jax.numpy as jnp

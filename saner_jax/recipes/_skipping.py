@@ -1,7 +1,9 @@
 """Methods that skip the second pass on some steps, as products of a recipe and a policy.
 
-What all recipes share is told in :mod:`saner_jax.recipes`, what a skipped step is and how to skip
-it on a CPU in :mod:`saner_jax.step`. A step costs one gradient or two.
+A step costs one gradient or two. The docstring of :mod:`saner_jax.recipes` describes what all
+recipes share. That of :func:`look_if` defines a skipped step, and the keyword ``looked``, which
+skips a step without a branch in the compiled program. On a CPU, branches with convolutions are
+slow.
 """
 
 import optax
@@ -21,22 +23,26 @@ def look_sam(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Look every few steps and remember what it showed: LookSAM.
+    r"""Take a second pass on every k-th step, and reuse its direction in between: LookSAM.
 
-    .. math:: \mathrm{out} = g' \;\text{every } k \text{ steps, else}\; g + \alpha \lVert g \rVert
-        v
+    .. math:: \mathrm{out} = \begin{cases} g' = \nabla L(w + \rho \, g / \lVert g \rVert) &
+        \text{on every } k\text{-th step} \\ g + \alpha \lVert g \rVert v & \text{otherwise}
+        \end{cases}
 
-    v: unit vector of the part of the last g' orthogonal to its g. Costs 1 + 1/k gradients.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    k: ``period``; v: the part of the last g' that was orthogonal to its g, at length 1. A step
+    costs 1 + 1/k gradients on average.
 
     Args:
-        rho: radius; published: 0.1.
-        alpha: share of the gradient's length added along v; published: 0.7.
-        period: k, steps from one look to the next; published: 5 or 10; 1 is SAM.
+        rho: radius. Published: 0.1.
+        alpha: length of the step along v relative to the length of g, at least 0. SANER's
+            ``alpha`` has another meaning. Published: 0.7.
+        period: steps from one second pass to the next, at least 1; 1 is SAM. Published: 5 or 10.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``, and takes ``looked`` as that of :func:`look_if`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -50,8 +56,10 @@ def look_sam(
         [1.0, 0.0]
 
     Source:
-        Liu et al., CVPR 2022, arXiv 2203.02714, algorithm 1. Differences: see
-        :func:`reuse_orthogonal`.
+        Liu et al., CVPR 2022, arXiv 2203.02714, algorithm 1.
+
+    Differences:
+        Those of :func:`reuse_orthogonal`.
     """
     recipe = sharpness_aware(
         scale_to_radius(rho), reuse_orthogonal(alpha), perturb_mask=perturb_mask, metrics=metrics
@@ -68,23 +76,26 @@ def ae_sam(
     perturb_mask: Mask = None,
     metrics: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Look where the gradient is long: Adaptive policy to Employ SAM.
+    r"""Take the second pass on steps with a long gradient: Adaptive policy to Employ SAM.
 
-    .. math:: \mathrm{out} = g' \;\text{where}\; \lVert g \rVert^2 \ge \mu_t + c_t \sigma_t
-        \text{, else}\; g
+    .. math:: \mathrm{out} = \begin{cases} g' = \nabla L(w + \rho \, g / \lVert g \rVert) &
+        \text{if } \lVert g \rVert^2 \ge \mu_t + c_t \sigma_t \\ g & \text{otherwise}
+        \end{cases}
 
-    mu, sigma, c: see :func:`where_steep`. Costs one gradient or two.
+    w: ``params``; g: ``updates``, the gradient at w; the gradient of L: ``grad_fn``.
+    mu and sigma: moving mean and standard deviation of the squared length of g; c: a number that
+    goes from ``first`` to ``last``, linearly over ``num_steps``. See :func:`where_steep`.
 
     Args:
         rho: radius, as for :func:`sam`.
-        num_steps: length of training in updates.
-        first: see :func:`where_steep`.
-        last: see there.
+        num_steps: number of updates in the whole training, at least 1.
+        first: c at the first update. The larger c is, the fewer steps take the second pass.
+        last: c from the update ``num_steps`` on.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
-        An Optax transformation, to stand first in a chain; ``update`` needs ``params`` and
-        ``grad_fn``.
+        An Optax transformation, which must be the first of a chain. Its ``update`` needs
+        ``params`` and ``grad_fn``, and takes ``looked`` as that of :func:`look_if`.
 
     Example:
         >>> import jax, jax.numpy as jnp
