@@ -248,6 +248,7 @@ def where_steep(
         is_usable = jnp.isfinite(square)
         mean = averaged(state.count, state.mean, square, decay)
         variance = averaged(state.count, state.variance, (square - mean) ** 2, decay)
+        # In float32 by name: under jax_enable_x64 a quotient of whole numbers is a float64.
         share = jnp.minimum(jnp.asarray(state.count, jnp.float32) / num_steps, 1.0)
         bound = mean + (first + share * (last - first)) * jnp.sqrt(variance)
         keep = lambda new, old: jnp.where(is_usable, new, old)
