@@ -52,7 +52,7 @@ def test_signature_starts_with_rho_and_ends_with_mask_and_metrics(name):
 
 
 @each_recipe
-@pytest.mark.parametrize("metrics", [False, True])
+@pytest.mark.parametrize("metrics", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_traced_once_over_repeated_steps(name, metrics):
     tx = optax.chain(make(name, 0.1, metrics=metrics), optax.sgd(0.1))
     num_traces = 0

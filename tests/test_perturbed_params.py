@@ -64,6 +64,7 @@ def test_it_is_where_the_update_looks(name, wrap):
     agrees(build(name), wrap, **takes_it(name))
 
 
+@pytest.mark.slow
 @everything
 def test_a_chain_hands_the_question_on(name):
     base = optax.sgd(0.1, momentum=0.9)
@@ -71,6 +72,7 @@ def test_a_chain_hands_the_question_on(name):
     agrees(chain, jax.jit, **takes_it(name))
 
 
+@pytest.mark.slow
 @each_recipe
 def test_injected_hyperparameters_hand_the_question_on(name):
     static = STATIC & inspect.signature(RECIPES[name]).parameters.keys()
@@ -128,6 +130,7 @@ def flops_of_first(tx):
     return flops(at, W, tx.init(W), W)
 
 
+@pytest.mark.slow
 @each_recipe
 def test_it_costs_the_ascent_alone(name):
     recipe = make(name, RHO)
