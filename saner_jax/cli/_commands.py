@@ -55,7 +55,7 @@ def _train(arguments: Sequence[str]) -> int:
                     "resume goes on with the run's own options; give no others but those of devices"
                 )
             job = reopen_training(config.resume, config)
-        is_main = job.task.layout.is_main
+        is_main = job.task.mesh.is_main
         with progress(job.config.epochs, quiet=not is_main) as reporter:
             reporter.say(headline(job))
             results = run_training(job, _line("train", arguments), reporter)

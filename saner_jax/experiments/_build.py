@@ -19,7 +19,7 @@ from saner_jax.experiments._config import RunConfig
 from saner_jax.models import build
 from saner_jax.recipes import RECIPES
 from saner_jax.step import MASKS, alpha_warmup, per_device
-from saner_jax.training import Optimizer, Prepare
+from saner_jax.training import Optimizer, PixelFunctions
 
 # Streams of random numbers apart from those of `default_rng(seed)`, which noise uses, and from the
 # orders of epochs, whose spawn keys have one number.
@@ -207,7 +207,7 @@ def initial_variables(model: Any, dataset: Dataset, seed: int) -> tuple[Any, Any
 
 def pixel_functions(
     config: RunConfig, dataset: Dataset, seed: jax.typing.ArrayLike
-) -> tuple[Callable[[jax.Array], jax.Array], Prepare]:
+) -> PixelFunctions:
     """Make the functions that turn uint8 images into what the model sees.
 
     Args:
@@ -216,8 +216,7 @@ def pixel_functions(
         seed: of the run, for the augmentation.
 
     Returns:
-        A function for evaluation, and one for training, which also takes the number of the step
-        and augments by it.
+        The functions for evaluation and for training, which augments by the number of the step.
     """
     # Of an image's rank, for those who run with JAX's rank promotion off.
     mean, deviation = (row[None, None, None] for row in channel_statistics(dataset.train_images))
@@ -240,7 +239,7 @@ def pixel_functions(
         )
         return normalize(images)
 
-    return normalize, prepare
+    return PixelFunctions(normalize, prepare)
 
 
 def build_optimizer(

@@ -26,6 +26,7 @@ from saner_jax.experiments._many_seeds import (
 )
 from saner_jax.experiments._run import prepare_training, train_to_end
 from saner_jax.experiments._saved_options import options_to_json
+from saner_jax.models import is_dense
 from saner_jax.training import SILENT, Diverged, Reporter, shares
 
 
@@ -107,7 +108,8 @@ def run_comparison(
     runs.write_json(folder / "results.json", results)
     try:
         # Dense layers gain from training all seeds at once, convolutions lose by it.
-        at_once = config.model == "mlp"
+        model, image_shape = build_model(config, job.dataset), job.dataset.train_images.shape[1:]
+        at_once = is_dense(model, image_shape)
         params = initial_params(job) if at_once else None
         on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
         for method in config.methods:

@@ -34,25 +34,26 @@ from saner_jax.experiments._build import (
 )
 from saner_jax.experiments._config import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
-from saner_jax.models import forward_of
+from saner_jax.models import forward_of, is_dense
 from saner_jax.runs import only_writer
 from saner_jax.training import (
-    AXIS,
     SILENT,
+    Budget,
     Checkpoints,
     Examples,
     Progress,
     Reporter,
     Row,
+    Splits,
     Stopped,
     Task,
-    concluded,
     fit,
+    init_history,
+    init_progress,
     init_state,
     join,
-    make_layout,
-    no_history,
-    start,
+    make_device_mesh,
+    to_evidence,
     write_evidence,
 )
 
@@ -116,8 +117,8 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
             'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
         )
     parts = _parts(config, dataset)
-    layout, name = parts[3].layout, ""
-    if layout.is_main:
+    mesh, name = parts[3].mesh, ""
+    if mesh.is_main:
         folder = runs.make_folder(config.output_folder, "train")
         kept = options_to_json(config) | dict.fromkeys(PROCESS_OPTIONS)
         try:
@@ -127,7 +128,7 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
             folder.rmdir()
             raise
         name = str(folder)
-    return TrainingJob(config, Path(layout.tell(name)), *parts)
+    return TrainingJob(config, Path(mesh.broadcast(name)), *parts)
 
 
 def reopen_training(folder: Path, here: TrainConfig | None = None) -> TrainingJob:
@@ -228,7 +229,7 @@ def train_to_end(
     Raises:
         As `run_training`.
     """
-    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.layout.is_main
+    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.mesh.is_main
     with contextlib.ExitStack() as stack:
         if is_main:
             stack.enter_context(only_writer(job.folder))
@@ -254,8 +255,7 @@ def train_to_end(
         )
         results = _results(job, rows, best_row, command)
         if is_main:
-            assert progress.history
-            evidence = concluded(
+            evidence = to_evidence(
                 progress.history,
                 index=job.dataset.train_index,
                 labels=job.noisy.labels,
@@ -280,8 +280,8 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     options = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in _PLACES}
     images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
-    if job.task.is_per_device and to_resume:
-        identity["number of devices"] = job.task.layout.num_devices
+    if job.task.mesh.is_per_device and to_resume:
+        identity["number of devices"] = job.task.mesh.num_devices
     identity = json.loads(json.dumps(runs.plain(identity)))
     folder = job.folder / "checkpoints"
     return (
@@ -310,13 +310,12 @@ def _parts(
             f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
             f" to train on, got {config.batch_size}"
         )
-    layout = make_layout(config.devices or 1)
-    if config.batch_size % layout.num_devices:
+    mesh = make_device_mesh(config.devices or 1, is_per_device=config.per_device_perturbation)
+    if config.batch_size % mesh.num_devices:
         raise ValueError(
-            f"batch_size must be a multiple of {layout.num_devices}, the number of devices, got"
+            f"batch_size must be a multiple of {mesh.num_devices}, the number of devices, got"
             f" {config.batch_size}"
         )
-    is_per_device = config.per_device_perturbation
     model = build_model(config, dataset)
     steps_per_epoch = len(rows) // config.batch_size
     optimizer = build_optimizer(
@@ -324,51 +323,44 @@ def _parts(
         config,
         steps_per_epoch,
         metrics=True,
-        axis_name=AXIS if is_per_device else None,
+        axis_name=mesh.axis_name,
     )
-    normalize, augmented = pixel_functions(config, dataset, config.seed)
     examples = lambda rows: Examples(
         dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
     )
+    test = Examples(dataset.test_images, dataset.test_labels, dataset.test_labels)
+    # On CPU, only dense layers gain from a loop inside the program.
+    in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_images.shape[1:])
+    default_chunk = steps_per_epoch if in_loops else 1
     task = Task(
-        train=examples(rows),
-        validation=examples(held),
-        test=Examples(dataset.test_images, dataset.test_labels, dataset.test_labels),
-        forward=forward_of(model),
-        normalize=normalize,
-        prepare=augmented,
-        optimizer=optimizer,
-        layout=layout,
-        is_per_device=is_per_device,
-        seed=config.seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        steps_per_dispatch=_steps_per_dispatch(config, steps_per_epoch),
-        evaluate_every_epochs=config.evaluate_every_epochs,
-        checkpoint_every_epochs=config.checkpoint_every_epochs,
+        Splits(examples(rows), examples(held), test),
+        forward_of(model),
+        pixel_functions(config, dataset, config.seed),
+        optimizer,
+        mesh,
+        Budget(
+            config.epochs,
+            config.batch_size,
+            min(config.steps_per_dispatch or default_chunk, steps_per_epoch),
+            config.evaluate_every_epochs,
+            config.checkpoint_every_epochs,
+        ),
+        config.seed,
         statistics_from=config.statistics_from,
     )
     params, statistics = initial_variables(model, dataset, config.seed)
     state = init_state(params, optimizer.tx, statistics)
-    history = no_history(len(noisy.labels), len(dataset.class_names))
-    return dataset, noisy, held, task, start(state, history)
-
-
-def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:
-    if config.steps_per_dispatch is not None:
-        return min(config.steps_per_dispatch, steps_per_epoch)
-    # XLA's CPU backend is 33 to 100 times slower at convolutions inside a loop.
-    in_loops = config.model == "mlp" or jax.default_backend() != "cpu"
-    return steps_per_epoch if in_loops else 1
+    history = init_history(len(noisy.labels), len(dataset.class_names))
+    return dataset, noisy, held, task, init_progress(state, history)
 
 
 def _results(
     job: TrainingJob, rows: list[Row], best: Row | None, command: str | None
 ) -> dict[str, Any]:
-    config = job.config
+    config, splits = job.config, job.task.splits
     entry: dict[str, Any] = {
         "diverged": [False],
-        "seconds": sum(len(job.task.train.labels) / row["images_per_second"] for row in rows),
+        "seconds": sum(len(splits.train.labels) / row["images_per_second"] for row in rows),
         **runs.summary_of(rows),
     }
     if best and entry["final"]:
@@ -386,8 +378,8 @@ def _results(
                 "flipped": job.noisy.is_flipped.sum(),
             }
         ],
-        "num_train": len(job.task.train.labels),
-        "num_test": len(job.task.test.labels),
+        "num_train": len(splits.train.labels),
+        "num_test": len(splits.test.labels),
         "chosen_epoch": best["epoch"] if best else None,
         "methods": {config.method: entry},
     }

@@ -56,7 +56,7 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
     """
     config = job.config
     if isinstance(job, TrainingJob):
-        rates, num_train = [job.noisy.rate], len(job.task.train.labels)
+        rates, num_train = [job.noisy.rate], len(job.task.splits.train.labels)
     else:
         rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
     return (
