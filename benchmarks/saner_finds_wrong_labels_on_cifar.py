@@ -42,7 +42,7 @@ def runs_of(config: Config) -> list[Run]:
     for noise, rate in NOISE.items():
         for seed in range(config.seeds):
             for method in METHODS:
-                run = make_run(config, noise, method, SuspectsConfig.rho, seed)
+                run = make_run(config, noise, method, SuspectsConfig().perturbation.rho, seed)
                 folder = results_of(run).parent
                 own = folder.with_name(f"suspects-{config.epochs}-{folder.name}")
                 options = dataclasses.replace(
@@ -65,7 +65,7 @@ def main(config: Config) -> None:
         scores[f"cleanlab of {method}"] = beside_cleanlab(evidence)
         for name, values in scores.items():
             for key, value in (values or {}).items():
-                cell = table.setdefault(options.noise, {}).setdefault(name, {})
+                cell = table.setdefault(options.noise.noise, {}).setdefault(name, {})
                 cell.setdefault(key, []).append(value)
     headline = tell(table, METHODS, config.seeds)
     result = {"preset": config.preset, "config": common_options(runs), "noise": table}

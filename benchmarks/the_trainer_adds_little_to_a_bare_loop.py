@@ -73,17 +73,24 @@ def random_images(number: int) -> Dataset:
 def main(config: Config) -> None:
     """Time both loops in turn and write."""
     dataset = random_images(config.images)
-    options = TrainConfig(
+    epochs = config.rounds + 1
+    options = TrainConfig.of(
         model=config.model,
         method="sgd",
         schedule="constant",
         batch_size=config.batch_size,
-        epochs=config.rounds + 1,
+        epochs=epochs,
     )
-    model = build_model(options, dataset)
+    model = build_model(options.model, dataset)
     forward = forward_of(model)
-    pixels = pixel_functions(options, dataset, 0)
-    optimizer = build_optimizer("sgd", options, config.images // config.batch_size)
+    pixels = pixel_functions(options.inputs, dataset, 0)
+    optimizer = build_optimizer(
+        "sgd",
+        options.perturbation,
+        options.optimizer,
+        epochs=epochs,
+        steps_per_epoch=config.images // config.batch_size,
+    )
     params, statistics = initial_variables(model, dataset, 0)
     examples = Examples(dataset.train_images, dataset.train_labels, dataset.train_labels)
     few = Examples(examples.images[:8], examples.labels[:8], examples.true_labels[:8])
@@ -94,10 +101,10 @@ def main(config: Config) -> None:
         optimizer,
         make_device_mesh(1),
         Budget(
-            options.epochs,
+            epochs,
             config.batch_size,
-            evaluate_every_epochs=options.epochs,
-            checkpoint_every_epochs=options.epochs,
+            evaluate_every_epochs=epochs,
+            checkpoint_every_epochs=epochs,
         ),
     )
 

@@ -150,7 +150,7 @@ def test_the_commands_that_documents_show_are_understood(document, line, argumen
         return
     # N is a placeholder for a number.
     config = options_of(["2" if argument == "N" else argument for argument in arguments])
-    if type(config) is TrainConfig and config.resume is None:
+    if type(config) is TrainConfig and config.output.resume is None:
         check_train(config)
     elif type(config) is CompareConfig:
         check_compare(config)

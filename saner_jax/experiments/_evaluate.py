@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saner_jax.experiments._config import TrainConfig
+from saner_jax.experiments._parts import DeviceOptions
 from saner_jax.experiments._run import checkpoints_of
 from saner_jax.experiments._run import reopen_training as reopen
 from saner_jax.training import CheckpointError, make_predict, shares
@@ -23,7 +23,7 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: for a folder that holds no run, or no such checkpoint that can be used.
     """
-    job = reopen(folder, TrainConfig(devices=1))
+    job = reopen(folder, DeviceOptions(devices=1))
     if which == "best" and not len(job.task.splits.validation.labels):
         raise ValueError(
             f"{folder}: this run held out no examples, so it kept no best checkpoint; train with"
