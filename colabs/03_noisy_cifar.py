@@ -36,7 +36,6 @@ KEEP_ON_DRIVE = False  # in Colab: True keeps the run on your Google Drive
 
 # %%
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -51,6 +50,7 @@ from saner_jax.experiments import (
     prepare_training,
     reopen_training,
     run_training,
+    with_options,
 )
 from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
 
@@ -88,15 +88,15 @@ if SMOKE:
 elif backend == "cpu":
     preset = PRESETS["cifar10n-worse-cpu"]
 else:
-    preset = replace(PRESETS["saner-cifar10"], validation_fraction=0.1)
+    preset = with_options(PRESETS["saner-cifar10"], validation_fraction=0.1)
     if backend == "tpu":
-        preset = replace(preset, precision="bfloat16")
-config = replace(
+        preset = with_options(preset, precision="bfloat16")
+config = with_options(
     preset,
     method=METHOD,
     noise=NOISE,
     rate=RATE,
-    epochs=EPOCHS or preset.epochs,
+    epochs=EPOCHS or preset.budget.epochs,
     checkpoint_every_epochs=1,
     data_dir=DATA_DIR,
     noise_dir=NOISE_DIR,

@@ -17,7 +17,13 @@ import saner_jax
 from saner_jax.cli import COMMANDS, main
 from saner_jax.cli import _commands as own_commands
 from saner_jax.cli._arguments import parse
-from saner_jax.experiments import CompareConfig, TrainConfig, check_compare, check_train
+from saner_jax.experiments import (
+    CompareConfig,
+    TrainConfig,
+    check_compare,
+    check_train,
+    option_types,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -161,7 +167,7 @@ def test_every_option_told_of_is_one(options_of):
         ["data", "prepare"],
         ["data", "show"],
     ]
-    options = {name for line in lines for name in vars(options_of(line))}
+    options = {name for line in lines for name in option_types(type(options_of(line)))}
     for document in DOCUMENTS:
         for told in re.findall(r"`--([a-z-]+)[^`]*`", (ROOT / document).read_text()):
             known = told.replace("-", "_") in {*options, "preset", "help"}

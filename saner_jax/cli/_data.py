@@ -38,7 +38,9 @@ class ShowConfig:
     """Show a dataset, its label noise, and a picture of flipped examples if asked for."""
 
     data: OmitArgPrefixes[DataOptions] = DataOptions()
+    """The examples."""
     noise: OmitArgPrefixes[NoiseOptions] = NoiseOptions()
+    """The wrong labels among the training labels."""
     seed: WholeNumber = 0
     """Seed of the noise."""
     picture: Path | None = None

@@ -29,12 +29,19 @@ class RunConfig:
     """The options that training and comparing share, by topic."""
 
     data: OmitArgPrefixes[DataOptions] = DataOptions()
+    """The examples."""
     noise: OmitArgPrefixes[NoiseOptions] = NoiseOptions()
+    """The wrong labels among the training labels."""
     model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """The model."""
     inputs: OmitArgPrefixes[PixelOptions] = PixelOptions()
+    """The inputs of the model."""
     perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions()
+    """The perturbation of SAM and the damping of SANER."""
     optimizer: OmitArgPrefixes[OptimizerOptions] = OptimizerOptions()
+    """The base optimizer and its learning rate."""
     budget: OmitArgPrefixes[BudgetOptions] = BudgetOptions()
+    """The length of training."""
 
     @classmethod
     def of(cls, **options: Any) -> Self:
@@ -70,9 +77,13 @@ class TrainConfig(RunConfig):
     """On several devices, perturb and normalize on each by its own share of the batch; otherwise
     there is one perturbation from the whole batch, the same on any number of devices."""
     held_out: OmitArgPrefixes[HeldOutOptions] = HeldOutOptions()
+    """The training examples that are held out, with their noisy labels."""
     intervals: OmitArgPrefixes[IntervalOptions] = IntervalOptions()
+    """How often a run evaluates, saves, and returns from the device."""
     devices: OmitArgPrefixes[DeviceOptions] = DeviceOptions()
+    """Devices and processes; they may change from one part of a run to the next."""
     output: OmitArgPrefixes[TrainOutputOptions] = TrainOutputOptions()
+    """Where the results go."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,7 @@ class CompareConfig(RunConfig):
     first_seed: WholeNumber = 0
     """Seed of the first run; the others follow by one."""
     output: OmitArgPrefixes[OutputOptions] = OutputOptions()
+    """Where the results go."""
 
     @property
     def all_seeds(self) -> range:

@@ -46,7 +46,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class NoiseOptions:
-    """The wrong labels. Test labels are never changed."""
+    """The wrong labels among the training labels."""
 
     noise: Noise = "symmetric"
     """How training labels are flipped: symmetric (to any other class), symmetric_inclusive (to any
@@ -83,7 +83,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class PixelOptions:
-    """The model's inputs."""
+    """The inputs of the model."""
 
     pixels: Pixels = "centered"
     """Inputs of the model: pixels / 255, centered (the training images' mean per channel is
@@ -186,7 +186,7 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """The results."""
+    """Where the results go."""
 
     output_folder: Path | None = None
     """New folder for the run; runs/<command>-<date>-<time> if not given. An existing folder is
@@ -195,7 +195,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class TrainOutputOptions(OutputOptions):
-    """The results, and the run to continue."""
+    """Where the results go, and the run to continue."""
 
     tensorboard: bool = False
     """Also write TensorBoard events; needs tensorboardX."""

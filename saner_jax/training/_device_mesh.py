@@ -147,7 +147,7 @@ def make_device_mesh(devices: int, *, is_per_device: bool = False) -> DeviceMesh
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Join the other processes of a run. Call it before JAX uses any device.
+    """Join the other processes of a run, before JAX uses any device.
 
     Args:
         coordinator: address and port of process 0, or "auto" where JAX finds it (TPU pods, Slurm).
