@@ -20,6 +20,7 @@ from _cifar import Run, common_options, make_run, results_of, train_all
 from _record import write_result
 from saner_finds_the_wrong_labels import tell
 
+from saner_jax.experiments import with_options
 from saner_jax.label_errors import SuspectsConfig, beside_cleanlab, rank
 from saner_jax.label_errors import measure_ranking as measure
 from saner_jax.training import read_evidence
@@ -45,7 +46,7 @@ def runs_of(config: Config) -> list[Run]:
                 run = make_run(config, noise, method, SuspectsConfig().perturbation.rho, seed)
                 folder = results_of(run).parent
                 own = folder.with_name(f"suspects-{config.epochs}-{folder.name}")
-                options = dataclasses.replace(
+                options = with_options(
                     run.options, rate=rate, output_folder=own, evaluate_every_epochs=1
                 )
                 runs.append(Run(method, options))
