@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from _record import ROOT, mean_and_spread
 
-from saner_jax.experiments import TrainConfig, train_to_end, with_options
+from saner_jax.experiments import TrainConfig, option_values, train_to_end, with_options
 from saner_jax.experiments import prepare_training as prepare
 from saner_jax.experiments import reopen_training as reopen
 from saner_jax.training import Stopped
@@ -184,7 +184,7 @@ def gather(runs: Iterable[Run], kinds: tuple[str, ...] = ("final", "curves")) ->
 
 def common_options(runs: Iterable[Run]) -> dict[str, Any]:
     """Tell the options that all runs share."""
-    shared = [dataclasses.asdict(run.options) for run in runs]
+    shared = [option_values(run.options) for run in runs]
     differ = {key for key in shared[0] if any(one[key] != shared[0][key] for one in shared)}
     paths = {"data_dir", "noise_dir", "output_folder"}
     return {key: value for key, value in shared[0].items() if key not in differ | paths}

@@ -20,6 +20,7 @@ from saner_jax.models import (
     WideResNet,
     build,
     convolve,
+    is_dense,
     normalize,
 )
 from saner_jax.models._vit import _attend
