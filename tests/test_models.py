@@ -490,7 +490,7 @@ def test_a_convolution_inside_a_loop_is_found():
     class Looping(nn.Module):
         @nn.compact
         def __call__(self, images, train=False):
-            kernel = self.param("kernel", nn.initializers.ones, (3, 3, 1, 1))
+            kernel = self.param("kernel", nn.initializers.ones, (1, 1, 3, 3))
             convolve = lambda x, _: (jax.lax.conv(x, kernel, (1, 1), "SAME"), None)
             images = jax.lax.scan(convolve, images.transpose(0, 3, 1, 2), length=2)[0]
             return images.reshape(len(images), -1)
