@@ -1,9 +1,9 @@
 """Every method costs the gradients it takes and nothing more.
 
-FLOPs and bytes that XLA counts in one step, and its time, relative to SGD's, for every recipe, for
-SAM-ON and for LookSAM, whose steps the host chooses. ResNet-8 with group normalization on images of
-CIFAR's size; steps are timed in turn, one of each per round, so that a busy machine disturbs them
-alike. A period of LookSAM counts as a whole.
+FLOPs and bytes that XLA counts in one step, and its time, relative to SGD's, for every recipe that
+takes two gradients, for SAM-ON and for LookSAM, whose steps the host chooses. ResNet-8 with group
+normalization on images of CIFAR's size; steps are timed in turn, one of each per round, so that a
+busy machine disturbs them alike. A period of LookSAM counts as a whole.
 
     python benchmarks/methods_cost_their_gradients.py
 """
@@ -22,6 +22,9 @@ from _steps import Step, compile_step, counts_of, with_look, without_look
 import saner_jax
 
 RHO, PERIOD = 0.1, 5
+# Recipes whose steps do not all take two gradients. LookSAM is measured over its period. AE-SAM
+# takes one gradient or two, as its data decide, and the caller of NCSAM takes a third.
+NOT_TWO = ("look_sam", "ae_sam", "ncsam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,7 @@ def methods() -> dict[str, optax.GradientTransformationExtraArgs]:
     sam_on = saner_jax.sam(RHO, perturb_mask=saner_jax.normalization_only)
     return {
         "sgd": optax.with_extra_args_support(optax.identity()),
-        **{name: recipe(RHO) for name, recipe in saner_jax.RECIPES.items()},
+        **{name: make(RHO) for name, make in saner_jax.RECIPES.items() if name not in NOT_TWO},
         "sam, normalization_only": sam_on,
         "look_sam": saner_jax.look_sam(RHO, period=PERIOD),
     }
@@ -52,7 +55,7 @@ def main(config: Config) -> None:
     compile_one = lambda recipe: compile_step("resnet8", recipe, config.batch_size, norm="group")
     periods: dict[str, list[Step]] = {}
     for name, recipe in methods().items():
-        if name in saner_jax.SELECTIVE_RECIPES:
+        if name == "look_sam":
             skipped = compile_one(without_look(recipe))
             periods[name] = [compile_one(with_look(recipe)), *[skipped] * (PERIOD - 1)]
         else:
@@ -75,7 +78,8 @@ def main(config: Config) -> None:
         }
         for name, times in seconds.items()
     }
-    two = [cell["flops"] for name, cell in table.items() if name in saner_jax.RECIPES]
+    two_gradients = saner_jax.RECIPES.keys() - NOT_TWO
+    two = [cell["flops"] for name, cell in table.items() if name in two_gradients]
     headline = (
         f"{len(two)} recipes: {min(two):.3f} to {max(two):.3f} times SGD's FLOPs; "
         + ", ".join(f"{name}: {table[name]['flops']:.3f}" for name in list(table)[-2:])

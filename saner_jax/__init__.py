@@ -40,7 +40,6 @@ from saner_jax.combine import (
 from saner_jax.objectives import penalized_loss, split_gradient
 from saner_jax.recipes import (
     RECIPES,
-    SELECTIVE_RECIPES,
     ae_sam,
     asam,
     asaner,
@@ -90,7 +89,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RECIPES",
-    "SELECTIVE_RECIPES",
     "AverageState",
     "PerGroupState",
     "Policy",

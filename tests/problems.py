@@ -41,13 +41,33 @@ def bowl(dtype: Any = jnp.float32) -> Problem:
     return Problem(jnp.asarray([3.0, -4.0], dtype), loss, jax.grad(loss))
 
 
+def noise_of(grads: Any) -> Any:
+    """Return a tree to pass as ``noise_grads``, which ncsam needs and all other recipes ignore.
+
+    Its direction differs from that of the gradients, and its coordinates have the same signs.
+    """
+    return jax.tree.map(lambda g: g * abs(g), grads)
+
+
+def counting(grad_fn: Any) -> Any:
+    """Return a gradient function and a list that gets one item each time a program runs it."""
+    calls = []
+
+    def counted(params):
+        jax.debug.callback(lambda: calls.append(1))
+        return grad_fn(params)
+
+    return counted, calls
+
+
 def run(tx: optax.GradientTransformation, problem: Problem, num_steps: int, **extra: Any) -> Any:
     """Train for some steps, each one compiled program; return parameters and state."""
 
     @jax.jit
     def step(params, state):
         grads = problem.grad_fn(params)
-        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn, **extra)
+        given = {"grad_fn": problem.grad_fn, "noise_grads": noise_of(grads), **extra}
+        updates, state = tx.update(grads, state, params, **given)
         return optax.apply_updates(params, updates), state
 
     params, state = problem.params, tx.init(problem.params)
@@ -62,7 +82,8 @@ def run_in_pieces(sharp: Any, base_steps: Any, problem: Problem) -> Any:
     In one program, XLA may fuse a product of the transformation and a sum of the
     base, which rounds once. Only the transformation's result must agree bit for bit.
     """
-    update = jax.jit(lambda g, s, p: sharp.update(g, s, p, grad_fn=problem.grad_fn))
+    given = lambda g: {"grad_fn": problem.grad_fn, "noise_grads": noise_of(g)}
+    update = jax.jit(lambda g, s, p: sharp.update(g, s, p, **given(g)))
     ends = {}
     for base, (step, base_state) in base_steps.items():
         params, state = problem.params, sharp.init(problem.params)

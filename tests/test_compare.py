@@ -3,6 +3,7 @@ import io
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -134,9 +135,30 @@ def test_options_reach_the_optimizer():
     np.testing.assert_allclose(updates, 0.0, atol=1e-6)
 
 
+def test_ae_sam_is_told_how_many_steps_there_are():
+    slopes = np.random.default_rng(0).gamma(2.0, size=(40, 1)).astype(np.float32)
+
+    def skipped(tx):
+        """Return which steps keep the origin gradient; the perturbed one is 0."""
+        params, kept = jnp.zeros(1), []
+        update = jax.jit(lambda g, s: tx.update(g, s, params, grad_fn=jnp.zeros_like))
+        state = tx.init(params)
+        for slope in slopes:
+            updates, state = update(slope, state)
+            kept.append(bool(updates[0] != 0))
+        return kept
+
+    config = CompareConfig.of(weight_decay=0.0, momentum=0.0, schedule="constant")
+    parts = config.perturbation, config.optimizer
+    ours = skipped(build_optimizer("ae_sam", *parts, epochs=4, steps_per_epoch=10).tx)
+    assert ours == skipped(RECIPES["ae_sam"](config.perturbation.rho, num_steps=40))
+    assert ours != skipped(RECIPES["ae_sam"](config.perturbation.rho, num_steps=10))
+
+
 @pytest.mark.slow
 def test_every_method_of_the_library_runs(tmp_path):
-    others = [name for name in RECIPES if name not in ("sam", "saner")]  # they run by default
+    by_default, refused = {"sam", "saner"}, {"ncsam"}
+    others = [name for name in RECIPES if name not in by_default | refused]
     results = results_of(tmp_path, "--methods", *others, "--noise", "pair")
     assert list(results["methods"]) == others
     losses = [np.mean(entry["curves"]["loss"]) for entry in results["methods"].values()]

@@ -27,7 +27,6 @@ from saner_jax.experiments import (
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-RECIPES = {**saner_jax.RECIPES, **saner_jax.SELECTIVE_RECIPES}
 PUBLIC = [
     name
     for name, thing in vars(saner_jax).items()
@@ -78,7 +77,7 @@ def test_the_readme_lists_every_recipe_with_its_signature():
                 if p.kind is not p.KEYWORD_ONLY
             ),
         )
-        for name, recipe in RECIPES.items()
+        for name, recipe in saner_jax.RECIPES.items()
     ]
     assert rows == expected
 

@@ -1,4 +1,4 @@
-"""Every recipe obeys every law: how it fits into Optax and JAX."""
+"""Every recipe fits into Optax and JAX, but for the exceptions that the table of rows states."""
 
 import functools
 import inspect
@@ -9,50 +9,59 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
-from problems import Problem, all_finite, assert_bitwise_equal, bowl, ripples, run
-from recipe_rows import AS_SAM, STATIC, each_recipe
+from problems import (
+    Problem,
+    all_finite,
+    assert_bitwise_equal,
+    bowl,
+    counting,
+    noise_of,
+    ripples,
+    run,
+)
+from recipe_rows import AS_SAM, REQUIRED, STATIC, each_recipe, exceptions_among, make
 
 import saner_jax
 from saner_jax import RECIPES
 
-recipes = each_recipe(RECIPES)
+
+def one_step(tx, grad_fn, params, state):
+    """Parameters and state after one step."""
+    grads = grad_fn(params)
+    updates, state = tx.update(grads, state, params, grad_fn=grad_fn, noise_grads=noise_of(grads))
+    return optax.apply_updates(params, updates), state
 
 
 def three_scanned_steps(tx, problem):
     """Three steps as a function of (parameters, state), by one scan."""
-
-    def step(carry, _):
-        params, state = carry
-        grads = problem.grad_fn(params)
-        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
-        return (optax.apply_updates(params, updates), state), None
-
+    step = lambda carry, _: (one_step(tx, problem.grad_fn, *carry), None)
     return lambda start: jax.lax.scan(step, start, length=3)[0]
 
 
-@recipes
+@each_recipe
 def test_signature_starts_with_rho_and_ends_with_mask_and_metrics(name):
     parameters = list(inspect.signature(RECIPES[name]).parameters.values())
     assert parameters[0].name == "rho"
     assert parameters[0].default is inspect.Parameter.empty
-    assert all(p.default is not inspect.Parameter.empty for p in parameters[1:])
+    required = {p.name for p in parameters[1:] if p.default is inspect.Parameter.empty}
+    assert required == REQUIRED.get(name, {}).keys()
     assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == ["perturb_mask", "metrics"]
-    assert ("alpha" in (AS_SAM[name] or ()) and name != "gsam") == name.endswith("saner")
+    # The alphas of GSAM and LookSAM have another meaning.
+    others = ("gsam", "look_sam")
+    assert ("alpha" in AS_SAM[name] and name not in others) == name.endswith("saner")
 
 
-@recipes
+@each_recipe
 @pytest.mark.parametrize("metrics", [False, True])
 def test_traced_once_over_repeated_steps(name, metrics):
-    tx = optax.chain(RECIPES[name](0.1, metrics=metrics), optax.sgd(0.1))
+    tx = optax.chain(make(name, 0.1, metrics=metrics), optax.sgd(0.1))
     num_traces = 0
 
     @jax.jit
     def step(params, state, batch):
         nonlocal num_traces
         num_traces += 1
-        grad_fn = jax.grad(lambda w: jnp.sum((w - batch) ** 2))
-        updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
-        return optax.apply_updates(params, updates), state
+        return one_step(tx, jax.grad(lambda w: jnp.sum((w - batch) ** 2)), params, state)
 
     params = jnp.ones(3)
     state = tx.init(params)
@@ -62,12 +71,12 @@ def test_traced_once_over_repeated_steps(name, metrics):
     assert all_finite((params, state))
 
 
-@recipes
+@each_recipe
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("metrics", [False, True])
 def test_state_keeps_structure_shapes_and_dtypes_and_so_can_be_scanned(name, dtype, metrics):
     problem = ripples(dtype)
-    tx = optax.chain(RECIPES[name](0.1, metrics=metrics), optax.sgd(0.05, momentum=0.9))
+    tx = optax.chain(make(name, 0.1, metrics=metrics), optax.sgd(0.05, momentum=0.9))
 
     start = (problem.params, tx.init(problem.params))
     end = jax.eval_shape(three_scanned_steps(tx, problem), start)
@@ -75,10 +84,10 @@ def test_state_keeps_structure_shapes_and_dtypes_and_so_can_be_scanned(name, dty
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_runs_inside_a_scan_as_outside(name):
     problem = bowl()
-    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
+    tx = optax.chain(make(name, 0.1), optax.sgd(0.05, momentum=0.9))
 
     start = (problem.params, tx.init(problem.params))
     scanned, _ = jax.jit(three_scanned_steps(tx, problem))(start)
@@ -87,16 +96,11 @@ def test_runs_inside_a_scan_as_outside(name):
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_parameters_and_state_can_be_donated_from_the_first_step_on(name):
     problem = ripples()
-    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
-
-    def step(params, state):
-        grads = problem.grad_fn(params)
-        updates, state = tx.update(grads, state, params, grad_fn=problem.grad_fn)
-        return optax.apply_updates(params, updates), state
-
+    tx = optax.chain(make(name, 0.1), optax.sgd(0.05, momentum=0.9))
+    step = functools.partial(one_step, tx, problem.grad_fn)
     params = jax.tree.map(jnp.copy, problem.params)
     state = tx.init(params)
     donated = jax.tree.leaves((params, state))
@@ -105,20 +109,20 @@ def test_parameters_and_state_can_be_donated_from_the_first_step_on(name):
     assert all_finite(end)
 
 
-@recipes
+@each_recipe
 def test_map_params_reaches_the_trees_in_the_state_and_nothing_else(name):
     params = ripples().params
-    tx = RECIPES[name](0.1, metrics=True)
+    tx = make(name, 0.1, metrics=True)
     specs = jax.tree.map(lambda w: f"spec {w.shape}", params)
     mapped = optax.tree.map_params(
         tx, lambda _, spec: spec, tx.init(params), specs, transform_non_params=lambda _: None
     )
-    num_trees = 1 if name.startswith(("friendly", "vasso", "sparse")) else 0
+    num_trees = 1 if name.startswith(("friendly", "vasso", "sparse", "look")) else 0
     assert jax.tree.leaves(mapped) == num_trees * jax.tree.leaves(specs)
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_unknown_extra_arguments_are_accepted_and_passed_on(name):
     problem = bowl()
     seen = []
@@ -128,7 +132,7 @@ def test_unknown_extra_arguments_are_accepted_and_passed_on(name):
         return updates, state
 
     tx = optax.chain(
-        RECIPES[name](0.1),
+        make(name, 0.1),
         optax.GradientTransformationExtraArgs(lambda params: (), spy),
         optax.sgd(0.1),
     )
@@ -139,27 +143,26 @@ def test_unknown_extra_arguments_are_accepted_and_passed_on(name):
     assert len(seen) == 2  # one trace each
 
 
-@recipes
+@each_recipe
 def test_missing_grad_fn_and_params_are_explained(name):
     problem = bowl()
-    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.1))
+    tx = optax.chain(make(name, 0.1), optax.sgd(0.1))
     state = tx.init(problem.params)
     with pytest.raises(TypeError, match=r"keyword grad_fn, a function params -> gradients"):
-        tx.update(problem.params, state, problem.params)
+        tx.update(problem.params, state, problem.params, noise_grads=problem.params)
     with pytest.raises(ValueError, match=r"needs params"):
-        tx.update(problem.params, state, grad_fn=problem.grad_fn)
+        tx.update(problem.params, state, grad_fn=problem.grad_fn, noise_grads=problem.params)
 
 
-@recipes
-def test_calls_grad_fn_once_and_counts_one_step(name):
+@each_recipe
+def test_runs_grad_fn_once_and_counts_one_step(name):
     problem = bowl()
-    calls = []
-    grad_fn = lambda w: calls.append(w) or problem.grad_fn(w)
-    tx = optax.chain(RECIPES[name](0.1), optax.scale_by_schedule(lambda count: 1.0))
-    state = tx.init(problem.params)
-    _, state = jax.jit(lambda g, s, p: tx.update(g, s, p, grad_fn=grad_fn))(
-        problem.params, state, problem.params
-    )
+    grad_fn, calls = counting(problem.grad_fn)
+    tx = optax.chain(make(name, 0.1), optax.scale_by_schedule(lambda count: 1.0))
+    given = {"grad_fn": grad_fn, "noise_grads": problem.params}
+    update = jax.jit(lambda g, s, p: tx.update(g, s, p, **given))
+    _, state = update(problem.params, tx.init(problem.params), problem.params)
+    jax.effects_barrier()
     assert len(calls) == 1
     counts = optax.tree.get_all_with_path(state, "count")
     assert len(counts) >= 2
@@ -167,21 +170,21 @@ def test_calls_grad_fn_once_and_counts_one_step(name):
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_works_in_named_chain_inject_hyperparams_and_apply_if_finite(name):
     problem = bowl()
     sgd = lambda: optax.sgd(0.05, momentum=0.9)
-    plain, _ = run(optax.chain(RECIPES[name](0.1), sgd()), problem, 3)
+    plain, _ = run(optax.chain(make(name, 0.1), sgd()), problem, 3)
 
-    named, _ = run(optax.named_chain(("sharp", RECIPES[name](0.1)), ("sgd", sgd())), problem, 3)
+    named, _ = run(optax.named_chain(("sharp", make(name, 0.1)), ("sgd", sgd())), problem, 3)
     np.testing.assert_allclose(named, plain, rtol=1e-6)
 
-    guarded = optax.apply_if_finite(optax.chain(RECIPES[name](0.1), sgd()), 2)
+    guarded = optax.apply_if_finite(optax.chain(make(name, 0.1), sgd()), 2)
     np.testing.assert_allclose(run(guarded, problem, 3)[0], plain, rtol=1e-6)
 
     static = STATIC & inspect.signature(RECIPES[name]).parameters.keys()
     injected = optax.inject_hyperparams(RECIPES[name], static_args=static)(
-        rho=optax.constant_schedule(0.1)
+        rho=optax.constant_schedule(0.1), **REQUIRED.get(name, {})
     )
     end, state = run(optax.chain(injected, sgd()), problem, 3)
     np.testing.assert_allclose(end, plain, rtol=1e-6)
@@ -204,34 +207,33 @@ def test_masks_that_are_functions_are_static_arguments_of_injected_hyperparamete
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 @pytest.mark.usefixtures("standard_promotion")
 def test_works_inside_schedule_free(name):
     problem = bowl()
-    inner = optax.chain(RECIPES[name](0.05), optax.sgd(0.1))
+    inner = optax.chain(make(name, 0.05), optax.sgd(0.1))
     end, _ = run(optax.contrib.schedule_free(inner, learning_rate=0.1), problem, 20)
     assert problem.loss(end) < 0.5 * problem.loss(problem.params)
 
 
-@recipes
+@each_recipe
 @pytest.mark.parametrize(
     "params",
     [{}, {"a": {}, "b": []}, np.ones(3, np.float32), [None, np.ones(2, np.float32)]],
     ids=["empty", "nested empty", "bare", "None"],
 )
 def test_any_tree_will_do(name, params):
-    tx = optax.chain(RECIPES[name](0.1, metrics=True), optax.sgd(0.1))
+    tx = optax.chain(make(name, 0.1, metrics=True), optax.sgd(0.1))
 
     def step(params):
         double = lambda p: jax.tree.map(lambda w: 2.0 * w, p)
-        updates, _ = tx.update(double(params), tx.init(params), params, grad_fn=double)
-        return optax.apply_updates(params, updates)
+        return one_step(tx, double, params, tx.init(params))[0]
 
     assert jax.eval_shape(step, params) == jax.eval_shape(lambda: params)
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_odd_leaves_stay_finite(name):
     params = {
         "scalar": jnp.ones(()),
@@ -240,34 +242,31 @@ def test_odd_leaves_stay_finite(name):
         "nothing": None,
     }
     problem = Problem(params, None, lambda p: jax.tree.map(lambda w: 2.0 * w, p))
-    end, state = run(optax.chain(RECIPES[name](0.1, metrics=True), optax.sgd(0.1)), problem, 1)
+    end, state = run(optax.chain(make(name, 0.1, metrics=True), optax.sgd(0.1)), problem, 1)
     assert all_finite((end, state))
 
 
 @pytest.mark.slow
-@each_recipe(name for name in RECIPES if name != "zsharp")  # which filters tensor by tensor
+@each_recipe
 def test_nesting_does_not_matter(name):
     flat = jnp.asarray([1.0, -2.0, 0.5, 3.0])
     split = {"kernel": flat[:2].reshape(2, 1), "more": {"kernel": flat[2:].reshape(1, 2)}}
     join = lambda p: jnp.concatenate([p["kernel"].ravel(), p["more"]["kernel"].ravel()])
     loss = lambda w: jnp.sum(jnp.asarray([0.1, 0.5, 2.0, 1.0]) * jnp.sin(w))
-    tx = optax.chain(RECIPES[name](0.2), optax.sgd(0.1))
+    tx = optax.chain(make(name, 0.2), optax.sgd(0.1))
     one, _ = run(tx, Problem(flat, None, jax.grad(loss)), 4)
     other, _ = run(tx, Problem(split, None, jax.grad(lambda p: loss(join(p)))), 4)
-    np.testing.assert_allclose(jax.jit(join)(other), one, rtol=1e-6)
+    # A coordinate near 0 is rounded at the size of what it was before, about 1.
+    np.testing.assert_allclose(jax.jit(join)(other), one, rtol=1e-6, atol=2e-7)
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_vmap_over_seeds_equals_one_seed_after_another(name):
-    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05, momentum=0.9))
+    tx = optax.chain(make(name, 0.1), optax.sgd(0.05, momentum=0.9))
     loss = lambda w: jnp.sum(jnp.sin(3.0 * w))
 
-    def step(params, state):
-        grad_fn = jax.grad(loss)
-        updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
-        return optax.apply_updates(params, updates), state
-
+    step = functools.partial(one_step, tx, jax.grad(loss))
     starts = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     together, states = starts, jax.vmap(tx.init)(starts)
     all_at_once, one_at_a_time = jax.jit(jax.vmap(step)), jax.jit(step)
@@ -281,16 +280,14 @@ def test_vmap_over_seeds_equals_one_seed_after_another(name):
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_pmap_with_averaged_gradients_equals_the_whole_batch(name):
-    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.05))
+    tx = optax.chain(make(name, 0.1), optax.sgd(0.05))
     batch = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     loss = lambda w, x: jnp.mean(jnp.sin(x * w[None]))
 
     def step(reduce, w, x):
-        grad_fn = lambda w: reduce(jax.grad(loss)(w, x))
-        updates, _ = tx.update(grad_fn(w), tx.init(w), w, grad_fn=grad_fn)
-        return optax.apply_updates(w, updates)
+        return one_step(tx, lambda w: reduce(jax.grad(loss)(w, x)), w, tx.init(w))[0]
 
     mean = lambda grads: jax.lax.pmean(grads, "devices")
     params = np.asarray([1.0, 2.0, 3.0], np.float32)
@@ -303,35 +300,34 @@ def test_pmap_with_averaged_gradients_equals_the_whole_batch(name):
 
 
 @pytest.mark.slow
-@recipes
+@each_recipe
 def test_the_step_can_be_differentiated_twice(name):
-    tx = optax.chain(RECIPES[name](0.1), optax.sgd(0.1))
+    tx = optax.chain(make(name, 0.1), optax.sgd(0.1))
     loss = lambda w: jnp.sum(w**2 + jnp.sin(w) ** 2)
 
     @jax.jit
     @jax.value_and_grad
     def slope_after_a_step(w):
-        def after_a_step(w):
-            updates, _ = tx.update(jax.grad(loss)(w), tx.init(w), w, grad_fn=jax.grad(loss))
-            return loss(optax.apply_updates(w, updates))
-
+        after_a_step = lambda w: loss(one_step(tx, jax.grad(loss), w, tx.init(w))[0])
         return jnp.sum(jax.grad(after_a_step)(w))
 
     assert all_finite(slope_after_a_step(jnp.asarray([0.5, -0.3])))
     assert all_finite(slope_after_a_step(jnp.zeros(2)))  # the minimum, where no slope is
 
 
-@recipes
+@each_recipe
 def test_two_phases_equal_one_bitwise(name):
     # Operation by operation: inside one program XLA may fuse w + e into its first use.
     problem = bowl()
-    sharp = RECIPES[name](0.1, metrics=True)
+    sharp = make(name, 0.1, metrics=True)
     params, state = problem.params, sharp.init(problem.params)
     for _ in range(2):
         grads = problem.grad_fn(params)
-        one = sharp.update(grads, state, params, grad_fn=problem.grad_fn)
-        perturbed_grads = problem.grad_fn(saner_jax.perturbed_params(sharp, grads, state, params))
-        two = sharp.update(grads, state, params, grad_fn=lambda _, g=perturbed_grads: g)
+        update = functools.partial(sharp.update, grads, state, params, noise_grads=noise_of(grads))
+        one = update(grad_fn=problem.grad_fn)
+        at = saner_jax.perturbed_params(sharp, grads, state, params, noise_grads=noise_of(grads))
+        perturbed_grads = problem.grad_fn(at)
+        two = update(grad_fn=lambda _, g=perturbed_grads: g)
         assert_bitwise_equal(one, two)
         params, state = params - 0.1 * two[0], two[1]
 
@@ -339,7 +335,7 @@ def test_two_phases_equal_one_bitwise(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["saner", "friendly_saner"])
 def test_two_compiled_phases_equal_one_bitwise_where_parameters_enter_products(name):
-    sharp = RECIPES[name](0.1)
+    sharp = make(name, 0.1)
     x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
     grad_fn = jax.jit(jax.grad(lambda w: jnp.mean(jnp.sin(x @ w) ** 2)))
     params = jnp.ones((3, 2))
@@ -361,3 +357,9 @@ def test_a_transformation_is_an_optax_pair_that_trees_can_rebuild():
     assert len(tx) == 2
     rebuilt = jax.tree.map(lambda function: function, tx)
     assert rebuilt == tx
+
+
+@exceptions_among(globals())
+def test_an_exception_breaks_its_law(law, name):
+    with pytest.raises(AssertionError):
+        law(name)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from recipe_rows import each_recipe
+from problems import noise_of
+from recipe_rows import each_recipe, make
 
 import saner_jax
 from saner_jax import all_but_normalization, last_layer, normalization_only, sam
@@ -96,8 +97,8 @@ def test_nnx_states_have_the_same_masks():
 
 
 @pytest.mark.slow
-@each_recipe(saner_jax.RECIPES)
-def test_every_recipe_perturbs_normalization_alone_at_full_length(name):
+@each_recipe
+def test_every_recipe_perturbs_normalization_alone(name):
     rng = np.random.default_rng(0)
     params = {
         "Conv_0": {"kernel": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)},
@@ -111,14 +112,12 @@ def test_every_recipe_perturbs_normalization_alone_at_full_length(name):
         return jnp.mean(jnp.sin(hidden * norm["scale"][None] + norm["bias"][None]))
 
     grad_fn = jax.jit(jax.grad(loss))
-    tx = saner_jax.RECIPES[name](0.25, perturb_mask=normalization_only)
-    perturbed = saner_jax.perturbed_params(tx, grad_fn(params), tx.init(params), params)
+    tx = make(name, 0.25, perturb_mask=normalization_only)
+    grads, state = grad_fn(params), tx.init(params)
+    given = {"grad_fn": grad_fn, "noise_grads": noise_of(grads)}
+    perturbed = saner_jax.perturbed_params(tx, grads, state, params, **given)
     np.testing.assert_array_equal(perturbed["Conv_0"]["kernel"], params["Conv_0"]["kernel"])
-    moved = jax.tree.map(jnp.subtract, perturbed, params)
-    norm = np.sqrt(sum(np.sum(np.square(m)) for m in jax.tree.leaves(moved)))
-    if name == "sparse_sam":  # its own mask is applied after the norm
-        assert 0.0 < norm <= 0.25 * (1 + 1e-5)
-    elif not name.startswith("asa"):  # its radius is relative
-        assert norm == pytest.approx(0.25, rel=1e-5)
-    updates, _ = tx.update(grad_fn(params), tx.init(params), params, grad_fn=grad_fn)
+    moved = jax.tree.map(jnp.subtract, perturbed, params)["LayerNorm_0"]
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(moved))
+    updates, _ = tx.update(grads, state, params, **given)
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(updates))

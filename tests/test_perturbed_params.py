@@ -7,34 +7,31 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from problems import assert_bitwise_equal, bowl, ripples
-from recipe_rows import STATIC, each_recipe
+from problems import assert_bitwise_equal, bowl, noise_of, ripples
+from recipe_rows import REQUIRED, SKIPPING, STATIC, each_recipe, make
 
 import saner_jax
 from saner_jax import RECIPES, climb, every_steps, look_if, perturbed_params, sam, scale_to_radius
 
 RHO = 0.2
-# Recipes outside the table, with the keywords that they need.
+# Transformations outside the table of recipes.
 OTHERS = {
-    "look_sam": lambda rho: saner_jax.look_sam(rho),
-    "ae_sam": lambda rho: saner_jax.ae_sam(rho, num_steps=10),
-    "ncsam": lambda rho: saner_jax.ncsam(rho, kappa=0.5),
-    "climb": lambda rho: saner_jax.sharpness_aware(climb(scale_to_radius(rho), 3)),
-    "masked": lambda rho: saner_jax.saner(rho, perturb_mask={"kernel": True, "nested": False}),
-    "masked climb": lambda rho: saner_jax.sharpness_aware(
-        climb(scale_to_radius(rho), 2), perturb_mask={"kernel": True, "nested": False}
+    "climb": saner_jax.sharpness_aware(climb(scale_to_radius(RHO), 3)),
+    "masked": saner_jax.saner(RHO, perturb_mask={"kernel": True, "nested": False}),
+    "masked climb": saner_jax.sharpness_aware(
+        climb(scale_to_radius(RHO), 2), perturb_mask={"kernel": True, "nested": False}
     ),
 }
-everything = each_recipe([*RECIPES, *OTHERS])
+everything = pytest.mark.parametrize("name", [*RECIPES, *OTHERS])
 
 
 def build(name):
-    return {**RECIPES, **OTHERS}[name](RHO)
+    return OTHERS[name] if name in OTHERS else make(name, RHO)
 
 
-def needs(name):
-    """Return the keywords that an update and its first phase need."""
-    return {"noise_grads": ripples().params} if name == "ncsam" else {}
+def takes_it(name):
+    """Return the keyword that makes a recipe take its second pass, where it has a choice."""
+    return {"looked": True} if name in SKIPPING else {}
 
 
 def where_it_looks(tx, grads, state, params, grad_fn, **extra):
@@ -49,8 +46,9 @@ def agrees(tx, wrap=lambda f: f, **extra):
     """Return the state after two steps, in which averages and counts have changed."""
     problem = ripples()
     params, state = problem.params, tx.init(problem.params)
-    first = wrap(lambda g, s, p: perturbed_params(tx, g, s, p, grad_fn=problem.grad_fn, **extra))
-    whole = wrap(lambda g, s, p: where_it_looks(tx, g, s, p, problem.grad_fn, **extra))
+    given = lambda g: {"grad_fn": problem.grad_fn, "noise_grads": noise_of(g), **extra}
+    first = wrap(lambda g, s, p: perturbed_params(tx, g, s, p, **given(g)))
+    whole = wrap(lambda g, s, p: where_it_looks(tx, g, s, p, **given(g)))
     for _ in range(2):
         grads = problem.grad_fn(params)
         found = first(grads, state, params)
@@ -62,24 +60,23 @@ def agrees(tx, wrap=lambda f: f, **extra):
 @everything
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_it_is_where_the_update_looks(name, wrap):
-    looks = {"looked": True} if name in ("look_sam", "ae_sam") else {}
-    agrees(build(name), wrap, **needs(name), **looks)
+    agrees(build(name), wrap, **takes_it(name))
 
 
 @everything
 def test_a_chain_hands_the_question_on(name):
-    looks = {"looked": True} if name in ("look_sam", "ae_sam") else {}
     base = optax.sgd(0.1, momentum=0.9)
-    agrees(optax.chain(build(name), base), jax.jit, **needs(name), **looks)
-    agrees(optax.named_chain(("sharp", build(name)), ("base", base)), **needs(name), **looks)
+    agrees(optax.chain(build(name), base), jax.jit, **takes_it(name))
+    agrees(optax.named_chain(("sharp", build(name)), ("base", base)), **takes_it(name))
 
 
-@each_recipe(RECIPES)
+@each_recipe
 def test_injected_hyperparameters_hand_the_question_on(name):
     static = STATIC & inspect.signature(RECIPES[name]).parameters.keys()
-    tx = optax.inject_hyperparams(RECIPES[name], static_args=static)(rho=RHO)
-    agrees(tx)
-    agrees(optax.chain(tx, optax.sgd(0.1, momentum=0.9)), jax.jit)
+    recipe = optax.inject_hyperparams(RECIPES[name], static_args=static)
+    tx = recipe(rho=RHO, **REQUIRED.get(name, {}))
+    agrees(tx, **takes_it(name))
+    agrees(optax.chain(tx, optax.sgd(0.1, momentum=0.9)), jax.jit, **takes_it(name))
 
 
 def test_a_base_that_needs_more_than_the_first_phase_has_is_not_asked():
@@ -121,17 +118,19 @@ def flops(function, *args):
 
 
 def flops_of_first(tx):
-    at = lambda g, s, p: perturbed_params(tx, g, s, p, grad_fn=wave_grad)
+    given = {"grad_fn": wave_grad, "noise_grads": W}
+    at = lambda g, s, p: perturbed_params(tx, g, s, p, **given)
     return flops(at, W, tx.init(W), W)
 
 
-@each_recipe(RECIPES)
+@each_recipe
 def test_it_costs_the_ascent_alone(name):
-    recipe = RECIPES[name](RHO)
-    chain = optax.chain(RECIPES[name](RHO, metrics=True), optax.sgd(0.1, momentum=0.9))
+    recipe = make(name, RHO)
+    chain = optax.chain(make(name, RHO, metrics=True), optax.sgd(0.1, momentum=0.9))
     first = flops_of_first(recipe)
     assert flops_of_first(chain) == first
-    whole = flops(lambda g, s, p: recipe.update(g, s, p, grad_fn=wave_grad), W, recipe.init(W), W)
+    given = {"grad_fn": wave_grad, "noise_grads": W, **takes_it(name)}
+    whole = flops(lambda g, s, p: recipe.update(g, s, p, **given), W, recipe.init(W), W)
     assert first <= whole - flops(wave_grad, W)
 
 
@@ -187,7 +186,7 @@ def test_groups_have_a_point_each_and_are_asked_one_by_one():
 
 def test_an_ascent_that_looks_further_needs_the_gradient():
     with pytest.raises(TypeError, match=r"climb: update needs the keyword grad_fn"):
-        first(OTHERS["climb"](0.1))
+        first(OTHERS["climb"])
 
 
 def test_it_may_be_mapped_scanned_and_differentiated():

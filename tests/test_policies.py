@@ -5,12 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from problems import assert_bitwise_equal, bowl, ripples, run
+from problems import bowl, counting, ripples, run
+from recipe_rows import make
 
-import saner_jax
 from saner_jax import (
-    RECIPES,
-    SELECTIVE_RECIPES,
     ae_sam,
     at_random,
     every_steps,
@@ -32,23 +30,12 @@ def decisions(policy, gradients):
     return seen
 
 
-def counting(grad_fn):
-    """Count how often a compiled program really runs a gradient function."""
-    calls = []
-
-    def counted(params):
-        jax.debug.callback(lambda: calls.append(1))
-        return grad_fn(params)
-
-    return counted, calls
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam", "saner", "vasso_saner", "wsam"])
 def test_always_looking_is_the_recipe(name):
-    tx = look_if(RECIPES[name](0.3), every_steps(1))
+    tx = look_if(make(name, 0.3), every_steps(1))
     one, _ = run(optax.chain(tx, optax.sgd(0.1)), ripples(), 3)
-    other, _ = run(optax.chain(RECIPES[name](0.3), optax.sgd(0.1)), ripples(), 3)
+    other, _ = run(optax.chain(make(name, 0.3), optax.sgd(0.1)), ripples(), 3)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, other)
 
 
@@ -56,7 +43,7 @@ def test_always_looking_is_the_recipe(name):
 @pytest.mark.parametrize("name", ["sam", "saner", "gsam", "stable_sam"])
 def test_a_skipped_step_is_the_base_optimizer_s(name):
     problem = ripples()
-    tx = look_if(RECIPES[name](0.3), every_steps(2))
+    tx = look_if(make(name, 0.3), every_steps(2))
     grads = problem.grad_fn(problem.params)
     kept, _ = tx.update(
         grads, tx.init(problem.params), problem.params, grad_fn=problem.grad_fn, looked=False
@@ -183,32 +170,6 @@ def test_a_non_finite_gradient_neither_looks_nor_moves_the_moments():
     looked, after = policy.decide(bad, state)
     assert not looked
     assert (after.mean, after.variance) == (state.mean, state.variance)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SELECTIVE_RECIPES)
-@pytest.mark.parametrize("metrics", [False, True])
-def test_selective_recipes_are_recipes(name, metrics):
-    given = {"num_steps": 10} if name == "ae_sam" else {}
-    problem = ripples()
-    tx = optax.chain(SELECTIVE_RECIPES[name](0.2, metrics=metrics, **given), optax.sgd(0.05))
-    state = tx.init(problem.params)
-    step = lambda s, p: tx.update(problem.grad_fn(p), s, p, grad_fn=problem.grad_fn)[1]
-    assert jax.eval_shape(step, state, problem.params) == jax.eval_shape(lambda: state)
-    end, _ = run(tx, problem, 8)
-    assert problem.loss(end) < problem.loss(problem.params)
-    still, _ = run(
-        optax.chain(SELECTIVE_RECIPES[name](0.0, metrics=metrics, **given), optax.sgd(0.05)),
-        problem,
-        1,
-    )
-    plain, _ = run(optax.with_extra_args_support(optax.sgd(0.05)), problem, 1)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), still, plain)
-    masked = SELECTIVE_RECIPES[name](0.2, perturb_mask={"kernel": True, "nested": False}, **given)
-    perturbed = saner_jax.perturbed_params(
-        masked, problem.grad_fn(problem.params), masked.init(problem.params), problem.params
-    )
-    assert_bitwise_equal(perturbed["nested"], problem.params["nested"])
 
 
 def test_half_precision_gradients_may_meet_a_wider_second_pass():

@@ -303,7 +303,7 @@ def build_optimizer(
     """Build the optimizer of one method: the recipe, then the base with its decay and schedule.
 
     Args:
-        method: "sgd" (the base alone), or a key of `saner_jax.RECIPES`.
+        method: "sgd" (the base alone), or a key of `saner_jax.RECIPES` except "ncsam".
         perturbation: the options of the recipe.
         optimizer: the options of the base.
         epochs: passes over the training set, at least 1.
@@ -351,6 +351,8 @@ def build_optimizer(
             steps_per_epoch=steps_per_epoch,
         )
         strengths = {"alpha": alpha}
+    if method == "ae_sam":
+        strengths = {"num_steps": epochs * steps_per_epoch}
     rho, mask = perturbation.rho, MASKS[perturbation.perturb_mask]
     recipe = RECIPES[method](rho, perturb_mask=mask, metrics=metrics, **strengths)
     return Optimizer(optax.chain(average(recipe), base), learning_rate, rho, alpha)

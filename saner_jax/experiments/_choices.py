@@ -53,6 +53,9 @@ Method = Literal[
     "vasso_saner",
     "sam_only",
     "sam_without",
+    "look_sam",
+    "ae_sam",
+    "ncsam",
 ]
 Base = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "constant"]

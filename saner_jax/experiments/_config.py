@@ -68,9 +68,10 @@ class TrainConfig(RunConfig):
     """Train one model with one method on noisy labels, keeping checkpoints to resume from."""
 
     method: Method = "saner"
-    """sgd (the base optimizer alone), or any recipe of saner_jax: sam, asam, gsam, friendly_sam,
+    """sgd (the base optimizer alone), or a recipe of saner_jax: sam, asam, gsam, friendly_sam,
     vasso, wsam, stable_sam, zsharp, sparse_sam, saner, asaner, gsaner, friendly_saner,
-    vasso_saner, sam_only, sam_without."""
+    vasso_saner, sam_only, sam_without, look_sam or ae_sam; ncsam is refused, because it needs
+    another gradient."""
     seed: Seed = 0
     """Seed of the noise, the initial parameters, the order and the augmentation."""
     per_device_perturbation: bool = False
@@ -141,6 +142,7 @@ def check_compare(config: CompareConfig) -> None:
         raise ValueError(f"first_seed must leave all seeds below 2**32, got {config.first_seed!r}")
     if not config.methods or len(set(config.methods)) < len(config.methods):
         raise ValueError("methods must name at least one method, and none of them twice")
+    _check_methods("methods", config.methods, config)
 
 
 def check_train(config: TrainConfig) -> None:
@@ -169,9 +171,25 @@ def check_train(config: TrainConfig) -> None:
         )
     if devices.coordinator is None and (devices.num_processes, devices.process_id) != (None, None):
         raise ValueError("num_processes and process_id need coordinator")
+    _check_methods("method", (config.method,), config)
 
 
 def _check_warmup(config: RunConfig) -> None:
     warmup_epochs, epochs = config.optimizer.warmup_epochs, config.budget.epochs
     if warmup_epochs >= epochs:
         raise ValueError(f"warmup_epochs must be below epochs, got {warmup_epochs!r} of {epochs}")
+
+
+def _check_methods(name: str, methods: tuple[Method, ...], config: RunConfig) -> None:
+    """Refuse methods that the trainer cannot run."""
+    if "ncsam" in methods:
+        raise ValueError(
+            f"{name} must be among those whose gradients the trainer computes, got 'ncsam', which "
+            "also needs those on simulated wrong labels; call saner_jax.ncsam in your own loop"
+        )
+    skipping = [method for method in methods if method in ("look_sam", "ae_sam")]
+    if skipping and config.perturbation.statistics_from == "perturbed":
+        raise ValueError(
+            f"statistics_from must be origin with {skipping[0]}, which skips the perturbed pass on "
+            "some steps, got 'perturbed'"
+        )

@@ -54,15 +54,14 @@ RECIPES = {
     "vasso_saner": vasso_saner,
     "sam_only": sam_only,
     "sam_without": sam_without,
+    "look_sam": look_sam,
+    "ae_sam": ae_sam,
+    "ncsam": ncsam,
 }
-"""Every recipe by name; those ending in "saner" have SANER's ``alpha``."""
-
-SELECTIVE_RECIPES = {"look_sam": look_sam, "ae_sam": ae_sam}
-"""Those that skip the second pass on some steps."""
+"""Every recipe by name. A recipe has SANER's ``alpha`` if its name ends in "saner"."""
 
 __all__ = [
     "RECIPES",
-    "SELECTIVE_RECIPES",
     "ae_sam",
     "asam",
     "asaner",

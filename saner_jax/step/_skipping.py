@@ -239,15 +239,16 @@ def where_steep(
 
     def init(params: optax.Params) -> SteepnessState:
         del params
-        zero = jnp.zeros(())
-        return SteepnessState(jnp.zeros((), jnp.int32), zero, zero)
+        # An array for each moment: JAX does not donate one array twice.
+        zero = lambda: jnp.zeros((), jnp.float32)
+        return SteepnessState(jnp.zeros((), jnp.int32), zero(), zero())
 
     def decide(grads: optax.Updates, state: SteepnessState) -> tuple[jax.Array, SteepnessState]:
         square = global_dot(grads, grads).astype(jnp.float32)
         is_usable = jnp.isfinite(square)
         mean = averaged(state.count, state.mean, square, decay)
         variance = averaged(state.count, state.variance, (square - mean) ** 2, decay)
-        share = jnp.minimum(state.count / num_steps, 1.0)
+        share = jnp.minimum(jnp.asarray(state.count, jnp.float32) / num_steps, 1.0)
         bound = mean + (first + share * (last - first)) * jnp.sqrt(variance)
         keep = lambda new, old: jnp.where(is_usable, new, old)
         count = optax.safe_increment(state.count)
