@@ -17,14 +17,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from _record import ROOT, mean_and_spread
 
-from saner_jax.experiments import TrainConfig, train_to_end
+from saner_jax.experiments import TrainConfig, option_values, train_to_end, with_options
 from saner_jax.experiments import prepare_training as prepare
 from saner_jax.experiments import reopen_training as reopen
 from saner_jax.training import Stopped
 
 # Small enough for two CPU cores: two to five minutes a run on one. No augmentation, since a net of
 # this size then memorizes little.
-CPU = TrainConfig(
+CPU = TrainConfig.of(
     dataset="cifar10",
     model="resnet8",
     width=0.5,
@@ -37,7 +37,7 @@ CPU = TrainConfig(
     checkpoint_every_epochs=2,
 )
 # SANER's set-up in full.
-GPU = TrainConfig(
+GPU = TrainConfig.of(
     dataset="cifar10",
     model="resnet18",
     precision="bfloat16",
@@ -110,7 +110,7 @@ def make_run(
         for key in ("noise_dir", "epochs", "num_train")
         if (value := getattr(config, key)) is not None
     }
-    options = dataclasses.replace(
+    options = with_options(
         PRESETS[config.preset],
         data_dir=config.data_dir,
         noise=noise,
@@ -127,7 +127,7 @@ def make_run(
 
 def results_of(run: Run) -> Path:
     """Return the file that a complete run has."""
-    return Path(run.options.output_folder or ".", "results.json")
+    return Path(run.options.output.output_folder or ".", "results.json")
 
 
 def train_all(config: Config, runs: Iterable[Run]) -> None:
@@ -169,8 +169,8 @@ def gather(runs: Iterable[Run], kinds: tuple[str, ...] = ("final", "curves")) ->
     for row, options in runs:
         results = json.loads(results_of(Run(row, options)).read_text())
         entry = results["methods"][options.method]
-        cell = table.setdefault(options.noise, {}).setdefault(
-            row, {"rho": options.rho, "seeds": [], "label_hashes": [], "rates": []}
+        cell = table.setdefault(options.noise.noise, {}).setdefault(
+            row, {"rho": options.perturbation.rho, "seeds": [], "label_hashes": [], "rates": []}
         )
         cell["seeds"].append(options.seed)
         cell["label_hashes"].append(results["noise"][0]["label_hash"])
@@ -184,7 +184,7 @@ def gather(runs: Iterable[Run], kinds: tuple[str, ...] = ("final", "curves")) ->
 
 def common_options(runs: Iterable[Run]) -> dict[str, Any]:
     """Tell the options that all runs share."""
-    shared = [dataclasses.asdict(run.options) for run in runs]
+    shared = [option_values(run.options) for run in runs]
     differ = {key for key in shared[0] if any(one[key] != shared[0][key] for one in shared)}
     paths = {"data_dir", "noise_dir", "output_folder"}
     return {key: value for key, value in shared[0].items() if key not in differ | paths}

@@ -34,7 +34,7 @@ class Config:
 def seconds_and_accuracy(config: Config, seeds: int, first_seed: int) -> tuple[float, list[float]]:
     """Train SANER on some seeds."""
     with tempfile.TemporaryDirectory() as folder:
-        options = CompareConfig(
+        options = CompareConfig.of(
             methods=("saner",),
             seeds=seeds,
             first_seed=first_seed,

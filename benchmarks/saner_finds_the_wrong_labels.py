@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from saner_jax.data import Dataset
-from saner_jax.experiments import load_data, train_to_end
+from saner_jax.experiments import DataOptions, load_data, train_to_end
 from saner_jax.label_errors import SuspectsConfig, beside_cleanlab, pooled, rank
 from saner_jax.label_errors import measure_ranking as measure
 from saner_jax.label_errors import prepare_suspects as prepare
@@ -56,7 +56,7 @@ def evidence_of(config: Config, noise: str, seed: int, method: str, **options: A
     with tempfile.TemporaryDirectory() as folder:
         given = {"noise": kind, "rate": rate, "method": method, "seed": seed, **options}
         given |= {"epochs": config.epochs, "checkpoint_every_epochs": config.epochs}
-        job = prepare(SuspectsConfig(output_folder=Path(folder, "run"), **given))
+        job = prepare(SuspectsConfig.of(output_folder=Path(folder, "run"), **given))
         for run in job.to_train:
             train_to_end(run, lambda *_: None, lambda *_: None)
         return pooled([read_evidence(folder) for folder in job.folders])
@@ -82,7 +82,7 @@ def tell(table: dict[str, Any], names: Sequence[str], seeds: int) -> str:
 
 def main(config: Config) -> None:
     """Sweep, rank, measure and write."""
-    dataset = load_data(SuspectsConfig())
+    dataset = load_data(DataOptions())
     score = lambda evidence: measure(evidence, rank(evidence)) or {}
     sweep: dict[str, Any] = {}
     rows: dict[str, dict[str, list[dict[str, float]]]] = {}

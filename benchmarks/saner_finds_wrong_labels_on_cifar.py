@@ -20,6 +20,7 @@ from _cifar import Run, common_options, make_run, results_of, train_all
 from _record import write_result
 from saner_finds_the_wrong_labels import tell
 
+from saner_jax.experiments import with_options
 from saner_jax.label_errors import SuspectsConfig, beside_cleanlab, rank
 from saner_jax.label_errors import measure_ranking as measure
 from saner_jax.training import read_evidence
@@ -42,10 +43,10 @@ def runs_of(config: Config) -> list[Run]:
     for noise, rate in NOISE.items():
         for seed in range(config.seeds):
             for method in METHODS:
-                run = make_run(config, noise, method, SuspectsConfig.rho, seed)
+                run = make_run(config, noise, method, SuspectsConfig().perturbation.rho, seed)
                 folder = results_of(run).parent
                 own = folder.with_name(f"suspects-{config.epochs}-{folder.name}")
-                options = dataclasses.replace(
+                options = with_options(
                     run.options, rate=rate, output_folder=own, evaluate_every_epochs=1
                 )
                 runs.append(Run(method, options))
@@ -65,7 +66,7 @@ def main(config: Config) -> None:
         scores[f"cleanlab of {method}"] = beside_cleanlab(evidence)
         for name, values in scores.items():
             for key, value in (values or {}).items():
-                cell = table.setdefault(options.noise, {}).setdefault(name, {})
+                cell = table.setdefault(options.noise.noise, {}).setdefault(name, {})
                 cell.setdefault(key, []).append(value)
     headline = tell(table, METHODS, config.seeds)
     result = {"preset": config.preset, "config": common_options(runs), "noise": table}

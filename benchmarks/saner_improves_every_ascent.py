@@ -46,7 +46,7 @@ def final_values(methods: tuple[Method, ...], rho: float, **options: Any) -> dic
     """Train some methods at one radius; values by method and name, one per seed."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "run")
-        config = CompareConfig(methods=methods, rho=rho, output_folder=output, **options)
+        config = CompareConfig.of(methods=methods, rho=rho, output_folder=output, **options)
         results = run_comparison(prepare_comparison(config))
     return {method: entry["final"] for method, entry in results["methods"].items()}
 

@@ -30,7 +30,7 @@ class Config:
 def main(config: Config) -> None:
     """Compare and write."""
     with tempfile.TemporaryDirectory() as folder:
-        options = CompareConfig(epochs=config.epochs, output_folder=Path(folder, "run"))
+        options = CompareConfig.of(epochs=config.epochs, output_folder=Path(folder, "run"))
         results = run_comparison(prepare_comparison(options))
     final = {method: entry["final"] for method, entry in results["methods"].items()}
     last = {method: np.asarray(values["test_accuracy_last"]) for method, values in final.items()}

@@ -31,15 +31,17 @@ from saner_jax.experiments import (
 )
 from saner_jax.models import forward_of
 from saner_jax.training import (
+    Budget,
     Checkpoints,
     Examples,
+    Splits,
     Task,
     batch_order,
     fit,
+    init_history,
+    init_progress,
     init_state,
-    make_layout,
-    no_history,
-    start,
+    make_device_mesh,
 )
 
 
@@ -71,37 +73,39 @@ def random_images(number: int) -> Dataset:
 def main(config: Config) -> None:
     """Time both loops in turn and write."""
     dataset = random_images(config.images)
-    options = TrainConfig(
+    epochs = config.rounds + 1
+    options = TrainConfig.of(
         model=config.model,
         method="sgd",
         schedule="constant",
         batch_size=config.batch_size,
-        epochs=config.rounds + 1,
+        epochs=epochs,
     )
-    model = build_model(options, dataset)
+    model = build_model(options.model, dataset)
     forward = forward_of(model)
-    normalize, prepare = pixel_functions(options, dataset, 0)
-    optimizer = build_optimizer("sgd", options, config.images // config.batch_size)
+    pixels = pixel_functions(options.inputs, dataset, 0)
+    optimizer = build_optimizer(
+        "sgd",
+        options.perturbation,
+        options.optimizer,
+        epochs=epochs,
+        steps_per_epoch=config.images // config.batch_size,
+    )
     params, statistics = initial_variables(model, dataset, 0)
     examples = Examples(dataset.train_images, dataset.train_labels, dataset.train_labels)
     few = Examples(examples.images[:8], examples.labels[:8], examples.true_labels[:8])
     task = Task(
-        train=examples,
-        validation=few,
-        test=few,
-        forward=forward,
-        normalize=normalize,
-        prepare=prepare,
-        optimizer=optimizer,
-        layout=make_layout(1),
-        is_per_device=False,
-        seed=0,
-        epochs=options.epochs,
-        batch_size=config.batch_size,
-        steps_per_dispatch=1,
-        evaluate_every_epochs=options.epochs,
-        checkpoint_every_epochs=options.epochs,
-        statistics_from="origin",
+        Splits(examples, few, few),
+        forward,
+        pixels,
+        optimizer,
+        make_device_mesh(1),
+        Budget(
+            epochs,
+            config.batch_size,
+            evaluate_every_epochs=epochs,
+            checkpoint_every_epochs=epochs,
+        ),
     )
 
     @jax.jit
@@ -109,7 +113,7 @@ def main(config: Config) -> None:
         params, statistics, opt_state = carry
 
         def loss(params: Any) -> Any:
-            logits, new = forward(params, statistics, normalize(images[rows]), train=True)
+            logits, new = forward(params, statistics, pixels.normalize(images[rows]), train=True)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows])
             return losses.mean(), new
 
@@ -134,9 +138,9 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fit(
             task,
-            start(
+            init_progress(
                 init_state(jax.tree.map(jnp.array, params), optimizer.tx, statistics),
-                no_history(config.images + 8, 10),
+                init_history(config.images + 8, 10),
             ),
             last=Checkpoints(Path(folder, "last"), {}, keep=1),
             best=Checkpoints(Path(folder, "best"), {}, keep=1),

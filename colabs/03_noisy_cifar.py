@@ -36,7 +36,6 @@ KEEP_ON_DRIVE = False  # in Colab: True keeps the run on your Google Drive
 
 # %%
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -45,11 +44,13 @@ import matplotlib.pyplot as plt
 from saner_jax import cli
 from saner_jax.experiments import (
     PRESETS,
+    DeviceOptions,
     TrainConfig,
     evaluate_run,
     prepare_training,
     reopen_training,
     run_training,
+    with_options,
 )
 from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
 
@@ -83,19 +84,19 @@ print(f"{backend}: {num_devices} of {found} devices ({jax.devices()[0]})")
 
 if SMOKE:
     small = {"hidden_widths": (32,), "epochs": 3, "batch_size": 128}
-    preset = TrainConfig(**small, pixels="standardized", validation_fraction=0.1)  # on digits
+    preset = TrainConfig.of(**small, pixels="standardized", validation_fraction=0.1)  # on digits
 elif backend == "cpu":
     preset = PRESETS["cifar10n-worse-cpu"]
 else:
-    preset = replace(PRESETS["saner-cifar10"], validation_fraction=0.1)
+    preset = with_options(PRESETS["saner-cifar10"], validation_fraction=0.1)
     if backend == "tpu":
-        preset = replace(preset, precision="bfloat16")
-config = replace(
+        preset = with_options(preset, precision="bfloat16")
+config = with_options(
     preset,
     method=METHOD,
     noise=NOISE,
     rate=RATE,
-    epochs=EPOCHS or preset.epochs,
+    epochs=EPOCHS or preset.budget.epochs,
     checkpoint_every_epochs=1,
     data_dir=DATA_DIR,
     noise_dir=NOISE_DIR,
@@ -106,7 +107,7 @@ config
 
 # %%
 is_prepared = any(DATA_DIR.glob("cifar10/*/dataset_info.json"))
-if config.dataset == "cifar10" and not is_prepared:
+if config.data.dataset == "cifar10" and not is_prepared:
     assert cli.main(["data", "prepare", "--dataset", "cifar10", "--data-dir", str(DATA_DIR)]) == 0
 
 # %% [markdown]
@@ -116,10 +117,10 @@ if config.dataset == "cifar10" and not is_prepared:
 
 # %%
 if (FOLDER / "config.json").exists():
-    job = reopen_training(FOLDER, TrainConfig(devices=num_devices))
+    job = reopen_training(FOLDER, DeviceOptions(devices=num_devices))
 else:
     job = prepare_training(config)
-with progress(job.config.epochs) as reporter:
+with progress(job.config.budget.epochs) as reporter:
     reporter.say(headline(job))
     results = run_training(job, reporter=reporter)
 write_picture(FOLDER / "curves.png", lambda: draw_curves(results))

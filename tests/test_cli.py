@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saner_jax.cli import COMMANDS, main
-from saner_jax.experiments import CompareConfig
+from saner_jax.experiments import CompareConfig, option_types
 
 
 def python(*arguments, cwd):
@@ -34,7 +34,7 @@ def test_the_help_names_every_command(capsys):
 def test_the_help_of_compare_explains_every_option(capsys):
     assert main(["compare", "--epochs", "3", "--help"]) == 0
     text = capsys.readouterr().out
-    for name in CompareConfig.__dataclass_fields__:
+    for name in option_types(CompareConfig):
         assert re.search(rf"--{name.replace('_', '-')}[ ,]", text)
     assert "Radius of the perturbation" in text
 

@@ -159,7 +159,7 @@ def test_watch_saner_forget(run_notebook):
 def test_noisy_cifar_goes_on_where_it_stopped(run_notebook, capfd):
     whole = run_notebook("03_noisy_cifar")
     job, folder = whole["job"], whole["FOLDER"]
-    assert job.task.layout.num_devices == whole["found"] == 8
+    assert job.task.mesh.num_devices == whole["found"] == 8
     assert whole["results"]["complete"]
     last = whole["evaluations"]["last"]
     assert last["test"]["accuracy"] > 0.5 > 0.2 > last["train"]["memorized"]

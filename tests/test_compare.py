@@ -119,10 +119,12 @@ def test_a_radius_of_zero_makes_every_method_sgd(tmp_path):
 
 @pytest.mark.slow
 def test_options_reach_the_optimizer():
-    config = CompareConfig(
+    config = CompareConfig.of(
         alpha=1.0, alpha_warmup_fraction=0.0, learning_rate=0.5, momentum=0.0, weight_decay=0.1
     )
-    tx = build_optimizer("saner", config, steps_per_epoch=10).tx
+    tx = build_optimizer(
+        "saner", config.perturbation, config.optimizer, epochs=60, steps_per_epoch=10
+    ).tx
     params = jnp.array([1.0, 1.0])
     grads, shrunk = jnp.array([2.0, 2.0]), jnp.array([1.0, 3.0])
     update = lambda state: tx.update(grads, state, params, grad_fn=lambda _: shrunk)
@@ -146,10 +148,11 @@ def test_ae_sam_is_told_how_many_steps_there_are():
             kept.append(bool(updates[0] != 0))
         return kept
 
-    config = CompareConfig(epochs=4, weight_decay=0.0, momentum=0.0, schedule="constant")
-    ours = skipped(build_optimizer("ae_sam", config, steps_per_epoch=10).tx)
-    assert ours == skipped(RECIPES["ae_sam"](config.rho, num_steps=40))
-    assert ours != skipped(RECIPES["ae_sam"](config.rho, num_steps=10))
+    config = CompareConfig.of(weight_decay=0.0, momentum=0.0, schedule="constant")
+    parts = config.perturbation, config.optimizer
+    ours = skipped(build_optimizer("ae_sam", *parts, epochs=4, steps_per_epoch=10).tx)
+    assert ours == skipped(RECIPES["ae_sam"](config.perturbation.rho, num_steps=40))
+    assert ours != skipped(RECIPES["ae_sam"](config.perturbation.rho, num_steps=10))
 
 
 @pytest.mark.slow
@@ -219,7 +222,7 @@ def test_a_default_folder_steps_aside_for_one_of_the_same_second(tmp_path, monke
 
 def test_an_existing_folder_is_refused_before_the_data_are_loaded(tmp_path):
     with pytest.raises(ValueError, match="exists"):
-        compare.prepare_comparison(CompareConfig(dataset="absent.npz", output_folder=tmp_path))
+        compare.prepare_comparison(CompareConfig.of(dataset="absent.npz", output_folder=tmp_path))
 
 
 def test_a_failed_write_keeps_the_former_file(tmp_path):

@@ -17,7 +17,13 @@ import saner_jax
 from saner_jax.cli import COMMANDS, main
 from saner_jax.cli import _commands as own_commands
 from saner_jax.cli._arguments import parse
-from saner_jax.experiments import CompareConfig, TrainConfig, check_compare, check_train
+from saner_jax.experiments import (
+    CompareConfig,
+    TrainConfig,
+    check_compare,
+    check_train,
+    option_types,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -149,7 +155,7 @@ def test_the_commands_that_documents_show_are_understood(document, line, argumen
         return
     # N is a placeholder for a number.
     config = options_of(["2" if argument == "N" else argument for argument in arguments])
-    if type(config) is TrainConfig and config.resume is None:
+    if type(config) is TrainConfig and config.output.resume is None:
         check_train(config)
     elif type(config) is CompareConfig:
         check_compare(config)
@@ -160,7 +166,7 @@ def test_every_option_told_of_is_one(options_of):
         ["data", "prepare"],
         ["data", "show"],
     ]
-    options = {name for line in lines for name in vars(options_of(line))}
+    options = {name for line in lines for name in option_types(type(options_of(line)))}
     for document in DOCUMENTS:
         for told in re.findall(r"`--([a-z-]+)[^`]*`", (ROOT / document).read_text()):
             known = told.replace("-", "_") in {*options, "preset", "help"}

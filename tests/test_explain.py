@@ -53,7 +53,7 @@ def test_explain_writes_its_pictures_and_numbers(tmp_path, capsys):
     ("options", "words"),
     [
         ("--seeds 0", "seeds must be a whole number of at least 1, got 0"),
-        ("--seeds 4294967297", "seeds must be at most 2**32, got 4294967297"),
+        ("--seeds 4294967297", "seeds must be at most 4294967296, got 4294967297"),
         ("--output-folder .", "output_folder '.' exists"),
         ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),
     ],

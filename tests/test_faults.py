@@ -276,7 +276,7 @@ def test_many_epochs_of_the_trainer_take_no_more_memory_than_few(record_property
         seen.append((resident(), len(jax.live_arrays())))
 
     job = prepare(
-        TrainConfig(
+        TrainConfig.of(
             num_train=200,
             hidden_widths=(8,),
             batch_size=32,

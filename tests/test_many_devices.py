@@ -21,16 +21,19 @@ from saner_jax import per_device, saner
 from saner_jax.cli import main
 from saner_jax.models import build, forward_of
 from saner_jax.training import (
+    Budget,
     Checkpoints,
     Examples,
     Optimizer,
+    PixelFunctions,
+    Splits,
     Task,
     cross_entropy,
     init_state,
+    init_totals,
+    make_device_mesh,
     make_dispatch,
-    make_layout,
     make_train_step,
-    start,
 )
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -97,7 +100,7 @@ def test_a_step_per_device_is_the_mean_of_the_devices_steps():
     labels = rng.integers(0, 3, 16).astype(np.int32)
     variables = dict(jax.jit(model.init)(jax.random.key(0), images[:1]))
     params, forward = variables.pop("params"), forward_of(model)
-    layout = make_layout(4)
+    mesh = make_device_mesh(4)
 
     def state_and_step(recipe, axis_name):
         tx = optax.chain(recipe, optax.sgd(0.1))
@@ -106,7 +109,7 @@ def test_a_step_per_device_is_the_mean_of_the_devices_steps():
 
     state, step = state_and_step(per_device(saner(0.3, metrics=True), "data"), "data")
     parallel = jax.shard_map(
-        step, mesh=layout.mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
+        step, mesh=mesh.mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
     )
     together = jax.block_until_ready(jax.jit(parallel)(state, images, labels))
     state, step = state_and_step(saner(0.3, metrics=True), None)
@@ -168,35 +171,27 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_one_process_goes_on(
 
 @pytest.mark.slow
 def test_a_dispatch_has_the_collectives_of_its_steps():
-    layout, forward = make_layout(8), lambda w, s, x, train: (x.reshape(len(x), -1) @ w, s)
+    forward = lambda w, s, x, train: (x.reshape(len(x), -1) @ w, s)
     images = np.zeros((64, 2, 2, 1), np.uint8)
     examples = Examples(images, np.zeros(64, np.int32), np.zeros(64, np.int32))
+    floats = lambda x, step=None: x.astype(jnp.float32)
     counts = {}
     for is_per_device in (False, True):
-        recipe = per_device(saner(0.1), "data") if is_per_device else saner(0.1)
+        mesh = make_device_mesh(8, is_per_device=is_per_device)
+        recipe = per_device(saner(0.1), mesh.axis_name) if is_per_device else saner(0.1)
         tx = optax.chain(recipe, optax.sgd(0.1))
         task = Task(
-            train=examples,
-            validation=examples,
-            test=examples,
-            forward=forward,
-            normalize=lambda x: x.astype(jnp.float32),
-            prepare=lambda x, step: x.astype(jnp.float32),
-            optimizer=Optimizer(tx, lambda step: 0.1, 0.1, lambda step: 0.5),
-            layout=layout,
-            is_per_device=is_per_device,
-            seed=0,
-            epochs=1,
-            batch_size=32,
-            steps_per_dispatch=1,
-            evaluate_every_epochs=1,
-            checkpoint_every_epochs=1,
-            statistics_from="origin",
+            Splits(examples, examples, examples),
+            forward,
+            PixelFunctions(floats, floats),
+            Optimizer(tx, lambda step: 0.1, 0.1, lambda step: 0.5),
+            mesh,
+            Budget(epochs=1, batch_size=32),
         )
-        progress = layout.everywhere(start(init_state(jnp.zeros((4, 10)), tx)))
-        arrays = layout.everywhere((examples.images, examples.labels))
-        rows = layout.spread(np.arange(32, dtype=np.int32)[None], axis=1)
-        text = make_dispatch(task).lower(progress, *arrays, rows).compile().as_text()
+        state = init_state(jnp.zeros((4, 10)), tx)
+        arrays = mesh.replicate((state, init_totals(state), examples.images, examples.labels))
+        rows = mesh.shard(np.arange(32, dtype=np.int32)[None], axis=1)
+        text = make_dispatch(task).lower(*arrays, rows).compile().as_text()
         counts[is_per_device] = {
             name: text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all")
         }

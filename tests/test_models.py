@@ -20,6 +20,7 @@ from saner_jax.models import (
     WideResNet,
     build,
     convolve,
+    is_dense,
     normalize,
 )
 from saner_jax.models._vit import _attend
@@ -478,6 +479,23 @@ def test_models_refuse_what_they_cannot_compute():
         jax.eval_shape(TINY["resnet"].clone(norm="weight").init, KEY, images_of(1))
     with pytest.raises(TypeError, match="patches"):
         build("vit_tiny", 10, patches=2)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_only_the_mlp_is_dense(name):
+    assert is_dense(build(name, 10), (32, 32, 3)) == (name == "mlp")
+
+
+def test_a_convolution_inside_a_loop_is_found():
+    class Looping(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            kernel = self.param("kernel", nn.initializers.ones, (1, 1, 3, 3))
+            convolve = lambda x, _: (jax.lax.conv(x, kernel, (1, 1), "SAME"), None)
+            images = jax.lax.scan(convolve, images.transpose(0, 3, 1, 2), length=2)[0]
+            return images.reshape(len(images), -1)
+
+    assert not is_dense(Looping(), (6, 6, 1))
 
 
 def test_a_name_may_be_refined():

@@ -144,11 +144,11 @@ def test_a_picture_that_cannot_be_drawn_costs_nothing_but_a_sentence(tmp_path, m
 @pytest.mark.slow
 def test_python_callers_are_told_nothing_unless_they_ask(tmp_path, capsys):
     options = {"epochs": 1, "hidden_widths": (8,)}
-    job = prepare_training(TrainConfig(**options, output_folder=tmp_path / "run"))
+    job = prepare_training(TrainConfig.of(**options, output_folder=tmp_path / "run"))
     shown = []
     run_training(job, reporter=Reporter(show=lambda *words: shown.append(words[:2])))
     run_comparison(
-        prepare_comparison(CompareConfig(**options, seeds=1, output_folder=tmp_path / "all"))
+        prepare_comparison(CompareConfig.of(**options, seeds=1, output_folder=tmp_path / "all"))
     )
     assert shown == [(job.config.method, 1)]
     assert capsys.readouterr() == ("", "")

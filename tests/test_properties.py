@@ -3,7 +3,6 @@
 `make nightly` tries many more examples.
 """
 
-import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -24,7 +23,13 @@ from recipe_rows import AS_SAM, SKIPPING, make
 import saner_jax
 from saner_jax import RECIPES
 from saner_jax.data.noise import format_labels, from_file, symmetric
-from saner_jax.experiments import CompareConfig, TrainConfig, check_compare, check_train
+from saner_jax.experiments import (
+    CompareConfig,
+    TrainConfig,
+    check_compare,
+    check_train,
+    option_types,
+)
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -219,7 +224,7 @@ ODD = st.one_of(
 
 def odd(config_type):
     """Draw options with up to three arbitrary values; the reader turns lists into tuples."""
-    names = [field.name for field in dataclasses.fields(config_type)]
+    names = list(option_types(config_type))
     several = st.lists(st.integers(-1, 9) | st.text(max_size=3) | st.floats(), max_size=3).map(
         tuple
     )
@@ -229,7 +234,7 @@ def odd(config_type):
         )
     )
     changes = st.lists(field, max_size=3)
-    return changes.map(lambda found: dataclasses.replace(config_type(), **dict(found)))
+    return changes.map(lambda found: config_type.of(**dict(found)))
 
 
 @few
@@ -246,11 +251,11 @@ def test_options_are_taken_or_refused_in_one_sentence(config_type, check, data):
         hypothesis.event("refused")
     else:
         hypothesis.event("taken")
-        assert 0 <= config.rate <= 1
-        assert math.isfinite(config.rho)
-        assert isinstance(config.epochs, int)
+        assert 0 <= config.noise.rate <= 1
+        assert math.isfinite(config.perturbation.rho)
+        assert isinstance(config.budget.epochs, int)
         return
-    assert sentence.split()[0] in {field.name for field in dataclasses.fields(config_type)}
+    assert sentence.split()[0] in option_types(config_type)
     assert "\n" not in sentence
 
 

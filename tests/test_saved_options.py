@@ -9,12 +9,24 @@ import pytest
 
 import saner_jax
 from saner_jax.data.noise import NOISE_TYPES
-from saner_jax.experiments import Method, Model, Noise, PerturbMask, TrainConfig, check_train
+from saner_jax.experiments import (
+    CompareConfig,
+    Method,
+    Model,
+    Noise,
+    PerturbMask,
+    TrainConfig,
+    check_train,
+    option_types,
+    option_values,
+    with_options,
+)
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
+from saner_jax.label_errors import SuspectsConfig
 from saner_jax.models import MODELS
 from saner_jax.step import MASKS
 
-GIVEN = TrainConfig(
+GIVEN = TrainConfig.of(
     data_dir=Path("data"),
     noise_dir=Path("n"),
     hidden_widths=(8, 4),
@@ -32,9 +44,10 @@ def through_json(options):
 def test_options_come_back_with_their_types(options):
     back = options_from_json(TrainConfig, through_json(options))
     assert back == options
-    for field in dataclasses.fields(options):
-        old, new = getattr(options, field.name), getattr(back, field.name)
-        assert type(old) is type(new), field.name
+    old, new = option_values(options), option_values(back)
+    assert {name: type(value) for name, value in new.items()} == {
+        name: type(value) for name, value in old.items()
+    }
 
 
 def test_a_new_path_comes_back_as_a_path():
@@ -74,6 +87,22 @@ def test_a_missing_option_is_named():
     del values["rho"]
     with pytest.raises(ValueError, match="it lacks the option rho"):
         options_from_json(TrainConfig, values)
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, CompareConfig, SuspectsConfig])
+def test_no_two_options_share_a_name(kind):
+    names = []
+    for field in dataclasses.fields(kind):
+        value = getattr(kind(), field.name)
+        is_part = dataclasses.is_dataclass(value)
+        names += [one.name for one in dataclasses.fields(value)] if is_part else [field.name]
+    assert len(set(names)) == len(names)
+    assert set(names) == option_types(kind).keys()
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match="TrainConfig has no option 'rh0'"):
+        with_options(TrainConfig(), rh0=1)
 
 
 def test_the_choices_are_those_of_the_catalogues():

@@ -18,7 +18,14 @@ from saner_jax.data.noise import format_labels, from_file, symmetric
 from saner_jax.experiments import held_out_fold
 from saner_jax.label_errors import measure_ranking as measure
 from saner_jax.label_errors import pooled, rank
-from saner_jax.training import Evidence, concluded, heard, no_history, read_evidence, write_evidence
+from saner_jax.training import (
+    Evidence,
+    add_evaluation,
+    init_history,
+    read_evidence,
+    to_evidence,
+    write_evidence,
+)
 
 
 def evidence(num_examples=200, num_classes=4, rate=0.3, seed=0):
@@ -26,10 +33,10 @@ def evidence(num_examples=200, num_classes=4, rate=0.3, seed=0):
     rng = np.random.default_rng(seed)
     true_labels = rng.integers(0, num_classes, num_examples)
     noisy = symmetric(true_labels, rate, num_classes=num_classes, seed=seed)
-    history = no_history(num_examples, num_classes)
+    history = init_history(num_examples, num_classes)
     for _ in range(5):
         logits = rng.normal(size=(num_examples, num_classes)) + 2 * np.eye(num_classes)[true_labels]
-        history = heard(history, logits, noisy.labels)
+        history = add_evaluation(history, logits, noisy.labels)
     means = (getattr(history, name) / 5 for name in ("probabilities", "margin", "loss", "agreed"))
     held_out = rng.random(num_examples) < 0.5
     return Evidence(np.arange(num_examples), noisy.labels, noisy.true_labels, held_out, *means)
@@ -38,9 +45,9 @@ def evidence(num_examples=200, num_classes=4, rate=0.3, seed=0):
 def test_what_is_heard_is_what_the_logits_say():
     rng = np.random.default_rng(0)
     logits, labels = 9 * rng.normal(size=(2, 30, 5)), rng.integers(0, 5, 30)
-    history = no_history(30, 5)
+    history = init_history(30, 5)
     for one in logits:
-        history = heard(history, one.astype(np.float32), labels)
+        history = add_evaluation(history, one.astype(np.float32), labels)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     loss, margin, agreed = np.zeros(30), np.zeros(30), np.zeros(30, int)
     for e, row in ((e, row) for e in range(2) for row in range(30)):
@@ -56,7 +63,7 @@ def test_what_is_heard_is_what_the_logits_say():
 
 
 def test_logits_that_overflow_are_heard():
-    history = heard(no_history(2, 2), [[1e30, -1e30], [0.0, 1e30]], [1, 1])
+    history = add_evaluation(init_history(2, 2), [[1e30, -1e30], [0.0, 1e30]], [1, 1])
     assert history.loss.tolist() == [2e30, 0]
     assert history.probabilities.tolist() == [[1, 0], [0, 1]]
 
@@ -397,8 +404,8 @@ def test_a_refused_command_leaves_no_folder(found, tmp_path, capsys):
 @pytest.mark.parametrize("row", [[np.nan, 0.0], [np.inf, 0.0], [0.0, -np.inf], [np.inf, np.inf]])
 def test_what_is_not_finite_is_most_suspicious(row):
     with np.errstate(invalid="ignore"):
-        history = heard(no_history(3, 2), [[3.0, 0.0], row, [0.0, 3.0]], [0, 1, 1])
+        history = add_evaluation(init_history(3, 2), [[3.0, 0.0], row, [0.0, 3.0]], [0, 1, 1])
     assert not np.isfinite(history.loss[1])
     labels = np.array([0, 1, 1], np.int32)
     options = {"labels": labels, "true_labels": labels, "held": np.array([], int)}
-    assert rank(concluded(history, index=np.arange(3), **options)).order[0] == 1
+    assert rank(to_evidence(history, index=np.arange(3), **options)).order[0] == 1

@@ -48,7 +48,7 @@ def parse(
     Example:
         >>> from saner_jax.experiments import CompareConfig
         >>> config = parse(CompareConfig, ["--epochs", "3", "--rho", "x"], prog="saner-jax compare")
-        >>> config.epochs, config.rho
+        >>> config.budget.epochs, config.perturbation.rho
         (3, 'x')
     """
     import tyro

@@ -31,9 +31,9 @@ class Command(NamedTuple):
 def _train(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.experiments import (
-        DEVICE_OPTIONS,
         PRESETS,
         TrainConfig,
+        TrainOutputOptions,
         prepare_training,
         reopen_training,
         run_training,
@@ -46,17 +46,18 @@ def _train(arguments: Sequence[str]) -> int:
     default = TrainConfig() if preset is None else PRESETS[preset]
     config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
     with _refusals():
-        if config.resume is None:
+        folder = config.output.resume
+        if folder is None:
             job = prepare_training(config)
         else:
-            here = {name: getattr(config, name) for name in ("resume", *DEVICE_OPTIONS)}
-            if config != TrainConfig(**here):
+            resumed = TrainOutputOptions(resume=folder)
+            if config != TrainConfig(devices=config.devices, output=resumed):
                 raise ValueError(
                     "resume goes on with the run's own options; give no others but those of devices"
                 )
-            job = reopen_training(config.resume, config)
-        is_main = job.task.layout.is_main
-        with progress(job.config.epochs, quiet=not is_main) as reporter:
+            job = reopen_training(folder, config.devices)
+        is_main = job.task.mesh.is_main
+        with progress(job.config.budget.epochs, quiet=not is_main) as reporter:
             reporter.say(headline(job))
             results = run_training(job, _line("train", arguments), reporter)
     if is_main:
@@ -67,7 +68,8 @@ def _train(arguments: Sequence[str]) -> int:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.experiments import EvaluateConfig, check_evaluate, evaluate_run
+    from saner_jax.cli._options import EvaluateConfig, check_evaluate
+    from saner_jax.experiments import evaluate_run
     from saner_jax.reports import show_evaluation
 
     def act(config: EvaluateConfig) -> None:
@@ -84,7 +86,7 @@ def _compare(arguments: Sequence[str]) -> int:
     config = parse(CompareConfig, arguments, prog="saner-jax compare")
     with _refusals():
         job = prepare_comparison(config)
-    with progress(config.epochs) as reporter:
+    with progress(config.budget.epochs) as reporter:
         reporter.say(headline(job))
         results = run_comparison(job, _line("compare", arguments), reporter)
     write_picture(job.folder / "curves.png", lambda: draw_curves(results))
@@ -102,7 +104,7 @@ def _suspects(arguments: Sequence[str]) -> int:
 
     def act(config: SuspectsConfig) -> None:
         job = prepare_suspects(config)
-        with progress(config.epochs) if job.to_train else nullcontext(SILENT) as reporter:
+        with progress(config.budget.epochs) if job.to_train else nullcontext(SILENT) as reporter:
             found = find_suspects(job, line, reporter)
         write_picture(job.folder / "suspects.png", lambda: draw_suspects(job, found))
         show_suspects(job.folder, found.results)
@@ -124,7 +126,7 @@ def _relabel(arguments: Sequence[str]) -> int:
 
 def _report(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.experiments import ReportConfig
+    from saner_jax.cli._options import ReportConfig
     from saner_jax.reports import say, write_report
 
     def act(config: ReportConfig) -> None:
@@ -136,11 +138,22 @@ def _report(arguments: Sequence[str]) -> int:
 
 def _explain(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.experiments import ExplainConfig
+    from saner_jax.cli._options import ExplainConfig
+    from saner_jax.experiments import check_options
     from saner_jax.reports import explain
 
     line = _line("explain", arguments)
-    return _act("explain", ExplainConfig, lambda config: explain(config, line), arguments)
+
+    def act(config: ExplainConfig) -> None:
+        check_options(config)
+        explain(
+            seeds=config.seeds,
+            epochs=config.epochs,
+            output_folder=config.output_folder,
+            command=line,
+        )
+
+    return _act("explain", ExplainConfig, act, arguments)
 
 
 def _data(arguments: Sequence[str]) -> int:

@@ -4,10 +4,19 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from tyro.conf import OmitArgPrefixes
 
 from saner_jax.data import Dataset, prepare_cifar, tfds_folder
 from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments import RunConfig, check_run, draw_noise, load_data
+from saner_jax.experiments import (
+    Count,
+    DataOptions,
+    NoiseOptions,
+    WholeNumber,
+    check_options,
+    draw_noise,
+    load_data,
+)
 from saner_jax.reports import image_grid, say
 from saner_jax.runs import write_bytes
 
@@ -25,14 +34,18 @@ class PrepareConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ShowConfig(RunConfig):
+class ShowConfig:
     """Show a dataset, its label noise, and a picture of flipped examples if asked for."""
 
-    seed: int = 0
+    data: OmitArgPrefixes[DataOptions] = DataOptions()
+    """The examples."""
+    noise: OmitArgPrefixes[NoiseOptions] = NoiseOptions()
+    """The wrong labels among the training labels."""
+    seed: WholeNumber = 0
     """Seed of the noise."""
     picture: Path | None = None
     """PNG file for a grid of flipped examples with their true and given labels."""
-    picture_rows: int = 5
+    picture_rows: Count = 5
     """Rows of the grid, of eight examples each."""
 
 
@@ -64,21 +77,21 @@ def show_data(config: ShowConfig) -> None:
         ValueError: for an option out of range, or a dataset or noise that cannot be had.
         OSError: when the picture cannot be written.
     """
-    check_run(config)
-    dataset = load_data(config)
-    noisy = draw_noise(config, dataset, config.seed)
-    for line in describe(config, dataset, noisy):
+    check_options(config)
+    dataset = load_data(config.data)
+    noisy = draw_noise(config.noise, dataset, config.seed)
+    for line in describe(config.noise.noise, dataset, noisy):
         say(line)
     if config.picture is not None:
         write_bytes(config.picture, flipped_grid(dataset, noisy, rows=config.picture_rows))
         say(f"Flipped examples are shown in {config.picture}")
 
 
-def describe(config: RunConfig, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
+def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
     """Say in a few lines what a dataset holds and what was done to its labels.
 
     Args:
-        config: what named them.
+        noise: the name of the noise.
         dataset: as from `load_data`.
         noisy: as from `draw_noise`.
 
@@ -86,10 +99,9 @@ def describe(config: RunConfig, dataset: Dataset, noisy: NoisyLabels) -> list[st
         The lines.
 
     Example:
-        >>> from saner_jax.experiments import draw_noise, load_data
-        >>> config = RunConfig(rate=0.0)
-        >>> dataset = load_data(config)
-        >>> print(describe(config, dataset, draw_noise(config, dataset, 0))[0])
+        >>> dataset = load_data(DataOptions())
+        >>> noisy = draw_noise(NoiseOptions(rate=0.0), dataset, seed=0)
+        >>> print(describe("symmetric", dataset, noisy)[0])
         digits: 1,437 training and 360 test images of 8 x 8 x 1, 10 classes
     """
     height, width, channels = dataset.train_images.shape[1:]
@@ -97,11 +109,11 @@ def describe(config: RunConfig, dataset: Dataset, noisy: NoisyLabels) -> list[st
     counts = np.bincount(dataset.train_labels, minlength=num_classes)
     flips = noisy.transition_realized * (1 - np.eye(num_classes))
     lines = [
-        f"{config.dataset}: {len(dataset.train_labels):,} training and"
+        f"{dataset.name}: {len(dataset.train_labels):,} training and"
         f" {len(dataset.test_labels):,} test images of {height} x {width} x {channels},"
         f" {num_classes} classes",
         f"training images per class: {counts.min():,} to {counts.max():,}",
-        f"noise {config.noise}: {int(noisy.is_flipped.sum()):,} labels flipped,"
+        f"noise {noise}: {int(noisy.is_flipped.sum()):,} labels flipped,"
         f" {noisy.rate:.2%} of all; label hash {noisy.label_hash}",
     ]
     for flat in np.argsort(flips, axis=None)[::-1][:5]:

@@ -21,6 +21,7 @@ class Dataset(NamedTuple):
             official binary files.
         train_files: the file of each training example, relative to the dataset's folder; empty
             if the examples are not files.
+        name: what `load` was given.
     """
 
     train_images: NDArray[np.uint8]
@@ -30,6 +31,7 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     train_index: NDArray[np.int64]
     train_files: tuple[str, ...] = ()
+    name: str = ""
 
 
 def channel_statistics(

@@ -44,19 +44,21 @@ def load(
         >>> digits.train_images.shape, digits.test_images.shape, len(digits.class_names)
         ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
-    if name == "digits":
-        return _digits()
-    if name in CIFAR:
-        return read_cifar(str(name), data_dir)
     path = Path(name)
-    if path.suffix == ".npz":
-        return read_npz(path)
-    if path.is_dir():
-        return read_image_folder(path, image_size=image_size)
-    raise ValueError(
-        f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz file or of a'
-        f" folder of images, got {str(name)!r}"
-    )
+    if name == "digits":
+        dataset = _digits()
+    elif name in CIFAR:
+        dataset = read_cifar(str(name), data_dir)
+    elif path.suffix == ".npz":
+        dataset = read_npz(path)
+    elif path.is_dir():
+        dataset = read_image_folder(path, image_size=image_size)
+    else:
+        raise ValueError(
+            f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz file or'
+            f" of a folder of images, got {str(name)!r}"
+        )
+    return dataset._replace(name=str(name))
 
 
 def _digits() -> Dataset:

@@ -1,7 +1,7 @@
-"""From options to what a run trains on and with: data, noisy labels, model, optimizer.
+"""Build the parts of a run from its options: data, noisy labels, model and optimizer.
 
-Everything here follows from the options and the seed alone, so that methods can be paired and a
-run can resume.
+All results depend on the options and the seed alone. Runs of several methods are therefore paired,
+and a run can resume.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,30 @@ from numpy.typing import NDArray
 
 from saner_jax.data import Dataset, augment, channel_statistics, load
 from saner_jax.data.noise import NOISE_TYPES, NoisyLabels, from_file, human, instance
-from saner_jax.experiments._config import RunConfig
+from saner_jax.experiments._parts import (
+    DataOptions,
+    HeldOutOptions,
+    ModelOptions,
+    NoiseOptions,
+    OptimizerOptions,
+    PerturbationOptions,
+    PixelOptions,
+)
 from saner_jax.models import build
 from saner_jax.recipes import RECIPES
 from saner_jax.step import MASKS, alpha_warmup, per_device
-from saner_jax.training import Optimizer, Prepare
+from saner_jax.training import Optimizer, PixelFunctions
 
 # Streams of random numbers apart from those of `default_rng(seed)`, which noise uses, and from the
 # orders of epochs, whose spawn keys have one number.
 _SUBSET, _VALIDATION = (0, 0), (0, 1)
 
 
-def load_data(config: RunConfig) -> Dataset:
+def load_data(options: DataOptions) -> Dataset:
     """Load the dataset that the options name, and keep `num_train` images of it.
 
     Args:
-        config: the options.
+        options: of the data.
 
     Returns:
         The dataset.
@@ -39,19 +47,19 @@ def load_data(config: RunConfig) -> Dataset:
         ValueError: for a dataset that cannot be read or has fewer images than asked for.
 
     Example:
-        >>> len(load_data(RunConfig(num_train=100)).train_labels)
+        >>> len(load_data(DataOptions(num_train=100)).train_labels)
         100
     """
-    dataset = load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
-    if config.num_train is None:
+    dataset = load(options.dataset, data_dir=options.data_dir, image_size=options.image_size)
+    if options.num_train is None:
         return dataset
     total = len(dataset.train_labels)
-    if config.num_train > total:
+    if options.num_train > total:
         raise ValueError(
             f"num_train must be at most {total}, the number of training images of"
-            f" {config.dataset}, got {config.num_train}"
+            f" {options.dataset}, got {options.num_train}"
         )
-    rows = _even_sample(dataset.train_labels, config.num_train)
+    rows = _even_sample(dataset.train_labels, options.num_train)
     return dataset._replace(
         train_images=dataset.train_images[rows],
         train_labels=dataset.train_labels[rows],
@@ -60,48 +68,47 @@ def load_data(config: RunConfig) -> Dataset:
     )
 
 
-def draw_noise(config: RunConfig, dataset: Dataset, seed: int) -> NoisyLabels:
+def draw_noise(options: NoiseOptions, dataset: Dataset, seed: int) -> NoisyLabels:
     """Flip training labels as the options ask.
 
     Args:
-        config: the options.
+        options: of the noise.
         dataset: as from `load_data`.
-        seed: of the run; human noise takes none.
+        seed: the seed of the run. Human noise and label files do not depend on it.
 
     Returns:
         The labels with their record.
 
     Raises:
-        ValueError: for noise that does not fit the dataset, and human labels that cannot be read.
+        ValueError: for noise that does not fit the dataset, and for labels that cannot be read.
 
     Example:
-        >>> config = RunConfig(rate=0.2)
-        >>> round(draw_noise(config, load_data(config), seed=0).rate, 2)
+        >>> round(draw_noise(NoiseOptions(rate=0.2), load_data(DataOptions()), seed=0).rate, 2)
         0.2
     """
     labels, num_classes = dataset.train_labels, len(dataset.class_names)
-    if config.noise.startswith("human:"):
-        if config.noise_dir is None:
-            raise ValueError(f"noise_dir must name the folder of CIFAR-N for {config.noise}")
-        if config.dataset not in ("cifar10", "cifar100"):
-            raise ValueError(f"noise {config.noise} is for cifar10 and cifar100 alone")
-        kind = config.noise.removeprefix("human:")
+    if options.noise.startswith("human:"):
+        if options.noise_dir is None:
+            raise ValueError(f"noise_dir must name the folder of CIFAR-N for {options.noise}")
+        if dataset.name not in ("cifar10", "cifar100"):
+            raise ValueError(f"noise {options.noise} is for cifar10 and cifar100 alone")
+        kind = options.noise.removeprefix("human:")
         return human(
             labels,
             kind,
-            dataset=config.dataset,
-            folder=config.noise_dir,
+            dataset=dataset.name,
+            folder=options.noise_dir,
             ids=dataset.train_index,
         )
-    if config.noise == "file":
-        if config.labels_file is None:
+    if options.noise == "file":
+        if options.labels_file is None:
             raise ValueError("labels_file must name the file of labels for noise file")
         ids = dataset.train_index
-        return from_file(labels, config.labels_file, num_classes=num_classes, ids=ids)
-    if config.noise == "instance":
+        return from_file(labels, options.labels_file, num_classes=num_classes, ids=ids)
+    if options.noise == "instance":
         images = dataset.train_images
-        return instance(labels, images, config.rate, num_classes=num_classes, seed=seed)
-    return NOISE_TYPES[config.noise](labels, config.rate, num_classes=num_classes, seed=seed)
+        return instance(labels, images, options.rate, num_classes=num_classes, seed=seed)
+    return NOISE_TYPES[options.noise](labels, options.rate, num_classes=num_classes, seed=seed)
 
 
 def held_out(num_examples: int, fraction: float, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -149,44 +156,85 @@ def held_out_fold(
     return np.sort(np.concatenate(rest)), np.sort(folds[fold])
 
 
-def build_model(config: RunConfig, dataset: Dataset) -> Any:
+def split_rows(
+    options: HeldOutOptions, num_examples: int, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Split the rows of the training examples into those to train on and those held out.
+
+    Args:
+        options: a share, or one of several folds.
+        num_examples: the number of rows.
+        seed: the seed of the run.
+
+    Returns:
+        Two ascending arrays of row numbers, which together hold each row once.
+
+    Raises:
+        ValueError: for more folds than rows.
+
+    Example:
+        >>> train, held = split_rows(HeldOutOptions(num_folds=3), 10, seed=0)
+        >>> len(train), len(held)
+        (6, 4)
+    """
+    if options.num_folds > num_examples:
+        raise ValueError(
+            f"num_folds must be at most {num_examples}, the number of training images, got"
+            f" {options.num_folds}"
+        )
+    if options.num_folds:
+        return held_out_fold(num_examples, options.num_folds, options.fold, seed)
+    return held_out(num_examples, options.validation_fraction, seed)
+
+
+def build_model(options: ModelOptions, dataset: Dataset) -> Any:
     """Build the model that the options name, for the dataset's classes.
 
     Args:
-        config: the options.
+        options: of the model.
         dataset: as from `load_data`.
 
     Returns:
         A Flax Linen module.
 
     Raises:
-        ValueError: for options that do not fit the model, images that it cannot take, and a
-            `perturb_mask` that selects none of its parameters.
+        ValueError: for options that do not fit the model, and for images that it cannot take.
     """
     num_classes = len(dataset.class_names)
-    options = {"hidden_widths": tuple(config.hidden_widths)} if config.model == "mlp" else {}
+    own = {"hidden_widths": tuple(options.hidden_widths)} if options.model == "mlp" else {}
     model = build(
-        config.model,
+        options.model,
         num_classes,
-        norm=config.norm,
-        width=config.width,
-        dtype=jnp.dtype(config.precision),
-        **options,
+        norm=options.norm,
+        width=options.width,
+        dtype=jnp.dtype(options.precision),
+        **own,
     )
-    blank = jax.ShapeDtypeStruct((1, *dataset.train_images.shape[1:]), jnp.float32)
     try:
-        params = jax.eval_shape(model.init, jax.random.key(0), blank)["params"]
+        _shapes(model, dataset)
     except Exception as error:
         reason = " ".join(str(error).split())
+        shape = dataset.train_images.shape[1:]
         raise ValueError(
-            f"model {config.model} cannot take images of {blank.shape[1:]}: {reason}"
+            f"model {options.model} cannot take images of {shape}: {reason}"
         ) from error
-    mask = MASKS[config.perturb_mask]
-    if mask is not None and not any(jax.tree.leaves(mask(params))):
-        raise ValueError(
-            f"perturb_mask {config.perturb_mask} selects nothing in model {config.model}"
-        )
     return model
+
+
+def check_perturb_mask(options: PerturbationOptions, model: Any, dataset: Dataset) -> None:
+    """Refuse a `perturb_mask` that selects none of the model's parameters.
+
+    Args:
+        options: of the perturbation.
+        model: as from `build_model`.
+        dataset: as from `load_data`.
+
+    Raises:
+        ValueError: if nothing is selected.
+    """
+    mask = MASKS[options.perturb_mask]
+    if mask is not None and not any(jax.tree.leaves(mask(_shapes(model, dataset)))):
+        raise ValueError(f"perturb_mask {options.perturb_mask} selects nothing in this model")
 
 
 def initial_variables(model: Any, dataset: Dataset, seed: int) -> tuple[Any, Any]:
@@ -206,23 +254,22 @@ def initial_variables(model: Any, dataset: Dataset, seed: int) -> tuple[Any, Any
 
 
 def pixel_functions(
-    config: RunConfig, dataset: Dataset, seed: jax.typing.ArrayLike
-) -> tuple[Callable[[jax.Array], jax.Array], Prepare]:
-    """Make the functions that turn uint8 images into what the model sees.
+    options: PixelOptions, dataset: Dataset, seed: jax.typing.ArrayLike
+) -> PixelFunctions:
+    """Build the functions from uint8 images to the inputs of the model.
 
     Args:
-        config: the options.
+        options: of the inputs.
         dataset: whose training images give mean and standard deviation per channel.
         seed: of the run, for the augmentation.
 
     Returns:
-        A function for evaluation, and one for training, which also takes the number of the step
-        and augments by it.
+        The functions for evaluation and for training, which augments by the number of the step.
     """
     # Of an image's rank, for those who run with JAX's rank promotion off.
     mean, deviation = (row[None, None, None] for row in channel_statistics(dataset.train_images))
     scale = np.full_like(mean, 255)
-    if config.pixels == "standardized":
+    if options.pixels == "standardized":
         # A channel of one value has nothing to scale.
         scale = np.where(deviation < 1e-6, scale, deviation)
 
@@ -234,53 +281,62 @@ def pixel_functions(
         images = augment(
             key,
             images,
-            crop_padding=config.crop_padding,
-            flip=config.flip,
-            cutout_size=config.cutout_size,
+            crop_padding=options.crop_padding,
+            flip=options.flip,
+            cutout_size=options.cutout_size,
         )
         return normalize(images)
 
-    return normalize, prepare
+    return PixelFunctions(normalize, prepare)
 
 
 def build_optimizer(
     method: str,
-    config: RunConfig,
-    steps_per_epoch: int,
+    perturbation: PerturbationOptions,
+    optimizer: OptimizerOptions,
     *,
+    epochs: int,
+    steps_per_epoch: int,
     metrics: bool = False,
     axis_name: str | None = None,
 ) -> Optimizer:
-    """Build one method's optimizer: the recipe, then the base with its decay and schedule.
+    """Build the optimizer of one method: the recipe, then the base with its decay and schedule.
 
     Args:
-        method: "sgd" (the base alone), or a key of `saner_jax.RECIPES` but "ncsam".
-        config: the options.
+        method: "sgd" (the base alone), or a key of `saner_jax.RECIPES` except "ncsam".
+        perturbation: the options of the recipe.
+        optimizer: the options of the base.
+        epochs: passes over the training set, at least 1.
         steps_per_epoch: updates per epoch, at least 1.
         metrics: whether the recipe keeps `StepMetrics`.
-        axis_name: of the devices each of which perturbs for itself, see `saner_jax.per_device`;
-            None: one perturbation.
+        axis_name: the axis of the devices if each perturbs by its own examples, see
+            `saner_jax.per_device`; None if there is one perturbation.
 
     Returns:
-        The transformation with its schedules; all but that of "sgd" need `params` and `grad_fn`.
+        The transformation with its schedules. All but that of "sgd" need `params` and `grad_fn`.
 
     Raises:
         KeyError: for another method.
 
     Example:
         >>> optimizer = build_optimizer(
-        ...     "sgd", RunConfig(learning_rate=0.5, weight_decay=0.0), steps_per_epoch=22)
+        ...     "sgd",
+        ...     PerturbationOptions(),
+        ...     OptimizerOptions(learning_rate=0.5, weight_decay=0.0),
+        ...     epochs=60,
+        ...     steps_per_epoch=22,
+        ... )
         >>> params = jnp.zeros(1)
         >>> optimizer.tx.update(jnp.ones(1), optimizer.tx.init(params), params)[0].tolist()
         [-0.5]
     """
-    learning_rate = _learning_rate(config, steps_per_epoch)
-    if config.base == "adamw":
-        base = optax.adamw(learning_rate, b1=config.momentum, weight_decay=config.weight_decay)
+    learning_rate = _learning_rate(optimizer, epochs, steps_per_epoch)
+    decay, momentum = optimizer.weight_decay, optimizer.momentum
+    if optimizer.base == "adamw":
+        base = optax.adamw(learning_rate, b1=momentum, weight_decay=decay)
     else:
         base = optax.chain(
-            optax.add_decayed_weights(config.weight_decay),
-            optax.sgd(learning_rate, momentum=config.momentum),
+            optax.add_decayed_weights(decay), optax.sgd(learning_rate, momentum=momentum)
         )
     alpha, strengths = optax.constant_schedule(0.0), {}
     average = lambda recipe: recipe if axis_name is None else per_device(recipe, axis_name)
@@ -290,38 +346,45 @@ def build_optimizer(
     # GSAM has an alpha of its own, with another meaning.
     if method.endswith("saner"):
         alpha = alpha_warmup(
-            config.alpha,
-            warmup_epochs=config.alpha_warmup_fraction * config.epochs,
+            perturbation.alpha,
+            warmup_epochs=perturbation.alpha_warmup_fraction * epochs,
             steps_per_epoch=steps_per_epoch,
         )
         strengths = {"alpha": alpha}
     if method == "ae_sam":
-        strengths = {"num_steps": config.epochs * steps_per_epoch}
-    recipe = RECIPES[method](
-        config.rho, perturb_mask=MASKS[config.perturb_mask], metrics=metrics, **strengths
-    )
-    return Optimizer(optax.chain(average(recipe), base), learning_rate, config.rho, alpha)
+        strengths = {"num_steps": epochs * steps_per_epoch}
+    rho, mask = perturbation.rho, MASKS[perturbation.perturb_mask]
+    recipe = RECIPES[method](rho, perturb_mask=mask, metrics=metrics, **strengths)
+    return Optimizer(optax.chain(average(recipe), base), learning_rate, rho, alpha)
 
 
-def _learning_rate(config: RunConfig, steps_per_epoch: int) -> optax.Schedule:
-    peak, total = config.learning_rate, config.epochs * steps_per_epoch
-    warmup = round(config.warmup_epochs * steps_per_epoch)
+def _learning_rate(
+    optimizer: OptimizerOptions, epochs: int, steps_per_epoch: int
+) -> optax.Schedule:
+    peak, total = optimizer.learning_rate, epochs * steps_per_epoch
+    warmup = round(optimizer.warmup_epochs * steps_per_epoch)
     after: dict[str, Callable[[], optax.Schedule]] = {
         "constant": lambda: optax.constant_schedule(peak),
         "cosine": lambda: optax.cosine_decay_schedule(peak, max(total - warmup, 1)),
         "multistep": lambda: optax.piecewise_constant_schedule(
             # As lr_scheduler.MultiStepLR in the papers' code: whole epochs, counted from the start.
             peak,
-            {int(share * config.epochs) * steps_per_epoch - warmup: 0.1 for share in (0.5, 0.75)},
+            {int(share * epochs) * steps_per_epoch - warmup: 0.1 for share in (0.5, 0.75)},
         ),
     }
-    schedule = after[config.schedule]()
+    schedule = after[optimizer.schedule]()
     if warmup:
         schedule = optax.join_schedules(
             [optax.linear_schedule(0.0, peak, warmup), schedule], [warmup]
         )
     # Cast, since schedules compare their integer count with floats.
     return lambda count: schedule(jnp.asarray(count, jnp.float32))
+
+
+def _shapes(model: Any, dataset: Dataset) -> Any:
+    """Return the shapes of a model's parameters, without computing them."""
+    blank = jax.ShapeDtypeStruct((1, *dataset.train_images.shape[1:]), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), blank)["params"]
 
 
 def _shuffled(num_examples: int, seed: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from saner_jax import runs
-from saner_jax.experiments._build import build_model, draw_noise, load_data
+from saner_jax.experiments._build import build_model, check_perturb_mask, draw_noise, load_data
 from saner_jax.experiments._choices import Method
 from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.experiments._many_seeds import (
@@ -24,8 +24,10 @@ from saner_jax.experiments._many_seeds import (
     initial_params,
     train_all_seeds,
 )
+from saner_jax.experiments._parts import IntervalOptions, TrainOutputOptions
 from saner_jax.experiments._run import prepare_training, train_to_end
 from saner_jax.experiments._saved_options import options_to_json
+from saner_jax.models import is_dense
 from saner_jax.training import SILENT, Diverged, Reporter, shares
 
 
@@ -47,25 +49,25 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
         >>> import tempfile
         >>> from pathlib import Path
         >>> folder = Path(tempfile.mkdtemp(), "run")
-        >>> job = prepare_comparison(CompareConfig(seeds=2, output_folder=folder))
+        >>> job = prepare_comparison(CompareConfig.of(seeds=2, output_folder=folder))
         >>> [int(noisy.is_flipped.sum()) for noisy in job.noisy]
         [574, 574]
     """
     check_compare(config)
-    if config.output_folder is not None and os.path.lexists(config.output_folder):
-        raise ValueError(
-            f"output_folder {str(config.output_folder)!r} exists, and is not written into"
-        )
-    dataset = load_data(config)
+    folder, batch_size = config.output.output_folder, config.budget.batch_size
+    if folder is not None and os.path.lexists(folder):
+        raise ValueError(f"output_folder {str(folder)!r} exists, and is not written into")
+    dataset = load_data(config.data)
     num_train = len(dataset.train_labels)
-    if config.batch_size > num_train:
+    if batch_size > num_train:
         raise ValueError(
             f"batch_size must be at most {num_train}, the number of training images of"
-            f" {config.dataset}, got {config.batch_size}"
+            f" {config.data.dataset}, got {batch_size}"
         )
-    build_model(config, dataset)  # refuses what does not fit
-    noisy = tuple(draw_noise(config, dataset, seed) for seed in config.all_seeds)
-    return ComparisonJob(config, runs.make_folder(config.output_folder, "compare"), dataset, noisy)
+    model = build_model(config.model, dataset)
+    check_perturb_mask(config.perturbation, model, dataset)
+    noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)
+    return ComparisonJob(config, runs.make_folder(folder, "compare"), dataset, noisy)
 
 
 def run_comparison(
@@ -107,7 +109,8 @@ def run_comparison(
     runs.write_json(folder / "results.json", results)
     try:
         # Dense layers gain from training all seeds at once, convolutions lose by it.
-        at_once = config.model == "mlp"
+        model = build_model(config.model, job.dataset)
+        at_once = is_dense(model, job.dataset.train_images.shape[1:])
         params = initial_params(job) if at_once else None
         on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
         for method in config.methods:
@@ -138,10 +141,11 @@ def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) 
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
     for seed in config.all_seeds:
         options = TrainConfig(
-            **{**shared, "output_folder": job.folder / f"{method}-seed-{seed}"},
+            **shared,
             method=method,
             seed=seed,
-            checkpoint_every_epochs=config.epochs,
+            intervals=IntervalOptions(checkpoint_every_epochs=config.budget.epochs),
+            output=TrainOutputOptions(job.folder / f"{method}-seed-{seed}"),
         )
         one = prepare_training(options, job.dataset)
         try:

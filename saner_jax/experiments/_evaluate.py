@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saner_jax.experiments._config import TrainConfig
+from saner_jax.experiments._parts import DeviceOptions
 from saner_jax.experiments._run import checkpoints_of
 from saner_jax.experiments._run import reopen_training as reopen
 from saner_jax.training import CheckpointError, make_predict, shares
@@ -23,8 +23,8 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: for a folder that holds no run, or no such checkpoint that can be used.
     """
-    job = reopen(folder, TrainConfig(devices=1))
-    if which == "best" and not len(job.task.validation.labels):
+    job = reopen(folder, DeviceOptions(devices=1))
+    if which == "best" and not len(job.task.splits.validation.labels):
         raise ValueError(
             f"{folder}: this run held out no examples, so it kept no best checkpoint; train with"
             " --validation-fraction 0.1, or evaluate the last one"
@@ -35,7 +35,7 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
         step, progress, _ = checkpoints.restore_newest(job.progress, sentences.append)
     except CheckpointError as error:
         raise ValueError("; ".join([*sentences, str(error)])) from error
-    parts = {"train": job.task.train, "validation": job.task.validation, "test": job.task.test}
+    parts = job.task.splits._asdict()
     predict = make_predict(job.task)
     measured: dict[str, dict[str, float]] = {
         name: {

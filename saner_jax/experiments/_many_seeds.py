@@ -76,7 +76,7 @@ def initial_params(job: ComparisonJob) -> Any:
     """
     blank = jnp.zeros((1, *job.dataset.train_images.shape[1:]))
     keys = jax.vmap(jax.random.key)(np.asarray(job.config.all_seeds, np.uint32))
-    init = build_model(job.config, job.dataset).init
+    init = build_model(job.config.model, job.dataset).init
     return jax.device_get(jax.jit(jax.vmap(lambda key: init(key, blank)))(keys))["params"]
 
 
@@ -100,18 +100,24 @@ def train_all_seeds(
         `seconds` of training and evaluating, `compile_seconds`, `curves` (name to one list of
         epochs per seed) and `final` (name to one value per seed).
     """
-    config, dataset = job.config, job.dataset
+    config, dataset, budget = job.config, job.dataset, job.config.budget
     num_train = len(dataset.train_labels)
 
     def order_of(epoch: int) -> np.ndarray:
         orders = (
-            batch_order(num_train, config.batch_size, seed=seed, epoch=epoch)
+            batch_order(num_train, budget.batch_size, seed=seed, epoch=epoch)
             for seed in config.all_seeds
         )
         return np.stack(list(orders))
 
-    tx = build_optimizer(method, config, num_train // config.batch_size).tx
-    forward = forward_of(build_model(config, dataset))
+    tx = build_optimizer(
+        method,
+        config.perturbation,
+        config.optimizer,
+        epochs=budget.epochs,
+        steps_per_epoch=num_train // budget.batch_size,
+    ).tx
+    forward = forward_of(build_model(config.model, dataset))
     step = make_train_step(forward, cross_entropy, tx)
 
     def epoch_of_one_seed(
@@ -122,7 +128,7 @@ def train_all_seeds(
         data: tuple[jax.Array, ...],
     ) -> tuple[TrainState, EpochRecord]:
         images, true_labels, test_images, test_labels = data
-        normalize, prepare = pixel_functions(config, dataset, seed)
+        normalize, prepare = pixel_functions(config.inputs, dataset, seed)
         state, record = run_steps(step, state, images, labels, order, prepare)
 
         def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:
@@ -149,7 +155,7 @@ def train_all_seeds(
     jax.block_until_ready(state)
     compiled = time.perf_counter()
     records = []
-    for epoch in range(config.epochs):
+    for epoch in range(budget.epochs):
         state, record = run_one(state, order_of(epoch), labels, seeds, data)
         records.append(jax.device_get(record))
         on_epoch(method, epoch + 1, records[-1])

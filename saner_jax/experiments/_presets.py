@@ -5,12 +5,11 @@ name ends in; any option given beside a preset overrides it. What a paper leaves
 value noted there. All train on every example (no validation split), as the papers did.
 """
 
-from dataclasses import replace
-
 from saner_jax.experiments._config import TrainConfig
+from saner_jax.experiments._flat import with_options
 
 # Random crops of images padded by 4 and random mirrors: what all the papers here use.
-_CIFAR = TrainConfig(
+_CIFAR = TrainConfig.of(
     dataset="cifar10",
     model="resnet18",
     pixels="standardized",
@@ -26,7 +25,7 @@ _CIFAR = TrainConfig(
 
 # lhchau/saner @07fd303: sam.yaml, sgd.yaml; alpha to 0.5 over 50 of 200 epochs, rho 0.1, tenths of
 # the learning rate at half and three quarters.
-_SANER = replace(
+_SANER = with_options(
     _CIFAR,
     method="saner",
     schedule="multistep",
@@ -39,11 +38,11 @@ _SANER = replace(
 
 PRESETS: dict[str, TrainConfig] = {
     "saner-cifar10": _SANER,
-    "saner-cifar100": replace(_SANER, dataset="cifar100"),
+    "saner-cifar100": with_options(_SANER, dataset="cifar100"),
     # Baek et al., ICLR 2024, arXiv 2405.03676: ResNet-18 with layer normalization, 30 % noise,
     # learning rate 0.01 and rho 0.01; the schedule is not told, here none. Their 1-SAM perturbs
     # per example; this is the batch's SAM, to compare with.
-    "baek-cifar10": replace(
+    "baek-cifar10": with_options(
         _CIFAR,
         method="sam",
         norm="layer",
@@ -55,7 +54,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # Mueller et al., NeurIPS 2023, arXiv 2306.04226: WRN-28-10 on CIFAR-100 without noise; their
     # label smoothing of 0.1 is not offered. rho is that of the normalization layers alone.
-    "sam-on-cifar100": replace(
+    "sam-on-cifar100": with_options(
         _CIFAR,
         dataset="cifar100",
         method="sam",
@@ -67,10 +66,10 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # UCSC-REAL/cifar-10-100n: ResNet-34, 100 epochs, learning rate 0.1 and 0.01 from epoch 60 on;
     # here a cosine. Cross-entropy is `--method sgd`.
-    "cifar10n-worse": replace(
+    "cifar10n-worse": with_options(
         _CIFAR, method="saner", model="resnet34", noise="human:worse", epochs=100
     ),
-    "cifar100n-fine": replace(
+    "cifar100n-fine": with_options(
         _CIFAR,
         dataset="cifar100",
         method="saner",
@@ -80,7 +79,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # Small enough for two CPU cores: 5,000 images, a net of eight layers, no augmentation. The
     # radius is the best of the sweep in benchmarks/saner_forgets_noise_on_cifar.py.
-    "cifar10n-worse-cpu": TrainConfig(
+    "cifar10n-worse-cpu": TrainConfig.of(
         dataset="cifar10",
         noise="human:worse",
         model="resnet8",

@@ -5,12 +5,12 @@ that stopped, `run_training` trains to the end and keeps the run folder up to da
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import importlib.util
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,47 +25,46 @@ from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
     build_model,
     build_optimizer,
+    check_perturb_mask,
     draw_noise,
-    held_out,
-    held_out_fold,
     initial_variables,
     load_data,
     pixel_functions,
+    split_rows,
 )
-from saner_jax.experiments._config import DEVICE_OPTIONS, PROCESS_OPTIONS, TrainConfig, check_train
+from saner_jax.experiments._config import TrainConfig, check_train
+from saner_jax.experiments._flat import option_types, option_values
+from saner_jax.experiments._parts import DeviceOptions, TrainOutputOptions
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
-from saner_jax.models import forward_of
+from saner_jax.models import forward_of, is_dense
 from saner_jax.runs import only_writer
 from saner_jax.training import (
-    AXIS,
     SILENT,
+    Budget,
     Checkpoints,
     Examples,
     Progress,
     Reporter,
     Row,
+    Splits,
     Stopped,
     Task,
-    concluded,
     fit,
+    init_history,
+    init_progress,
     init_state,
     join,
-    make_layout,
-    no_history,
-    start,
+    make_device_mesh,
+    to_evidence,
     write_evidence,
 )
 
-# Where a run lies does not change what it computes.
-_PLACES = (
-    "data_dir",
-    "noise_dir",
-    "labels_file",
-    "output_folder",
-    "resume",
-    "tensorboard",
-    *DEVICE_OPTIONS,
-)
+# Options that do not change the result of a run.
+_PLACES = {
+    *("data_dir", "noise_dir", "labels_file"),
+    *option_types(TrainOutputOptions),
+    *option_types(DeviceOptions),
+}
 
 
 class TrainingJob(NamedTuple):
@@ -105,38 +104,41 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
             output folder that exists or cannot be made; nothing is left behind.
     """
     check_train(config)
-    join(*(getattr(config, name) for name in PROCESS_OPTIONS))
-    if config.output_folder is not None and os.path.lexists(config.output_folder):
+    output = config.output
+    _join(config.devices)
+    if output.output_folder is not None and os.path.lexists(output.output_folder):
         raise ValueError(
-            f"output_folder {str(config.output_folder)!r} exists, and is not written into;"
+            f"output_folder {str(output.output_folder)!r} exists, and is not written into;"
             " --resume goes on with a run"
         )
-    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+    if output.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise ValueError(
             'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
         )
     parts = _parts(config, dataset)
-    layout, name = parts[3].layout, ""
-    if layout.is_main:
-        folder = runs.make_folder(config.output_folder, "train")
-        kept = options_to_json(config) | dict.fromkeys(PROCESS_OPTIONS)
+    mesh, name = parts[3].mesh, ""
+    if mesh.is_main:
+        folder = runs.make_folder(output.output_folder, "train")
+        # The processes are those of this call alone.
+        alone = replace(config, devices=DeviceOptions(config.devices.devices))
+        kept = options_to_json(alone)
         try:
             runs.write_json(folder / "config.json", kept)
         except OSError:
-            # Without its options a folder is no run.
+            # A folder without its options cannot be resumed.
             folder.rmdir()
             raise
         name = str(folder)
-    return TrainingJob(config, Path(layout.tell(name)), *parts)
+    return TrainingJob(config, Path(mesh.broadcast(name)), *parts)
 
 
-def reopen_training(folder: Path, here: TrainConfig | None = None) -> TrainingJob:
-    """Take up the run of a folder, with the options it was started with.
+def reopen_training(folder: Path, devices: DeviceOptions | None = None) -> TrainingJob:
+    """Reopen the run of a folder, with the options it was started with.
 
     Args:
         folder: a run folder of `saner-jax train`.
-        here: whose options of devices and processes are those of this part of the run, where they
-            are given.
+        devices: the devices and processes of this part of the run. What it leaves as None is as in
+            the run's own options.
 
     Returns:
         The job for `run_training`, at its first step; that goes on from the newest checkpoint.
@@ -146,10 +148,11 @@ def reopen_training(folder: Path, here: TrainConfig | None = None) -> TrainingJo
             are no longer what the options ask for.
     """
     config = read_options(folder)
-    given = {name: getattr(here, name, None) for name in DEVICE_OPTIONS}
-    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v is not None})
+    given = {} if devices is None else option_values(devices)
+    given = {name: value for name, value in given.items() if value is not None}
+    config = replace(config, devices=replace(config.devices, **given))
     check_train(config)
-    join(*(getattr(config, name) for name in PROCESS_OPTIONS))
+    _join(config.devices)
     return TrainingJob(config, folder, *_parts(config))
 
 
@@ -228,7 +231,7 @@ def train_to_end(
     Raises:
         As `run_training`.
     """
-    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.layout.is_main
+    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.mesh.is_main
     with contextlib.ExitStack() as stack:
         if is_main:
             stack.enter_context(only_writer(job.folder))
@@ -239,7 +242,7 @@ def train_to_end(
             best_row = record["best"]
             say(f"{job.folder}: goes on from step {step}")
         rows = runs.rewind(path, int(progress.state.step)) if is_main else []
-        opened = runs.open_log(path, tensorboard=config.tensorboard)
+        opened = runs.open_log(path, tensorboard=config.output.tensorboard)
         log = stack.enter_context(opened) if is_main else None
 
         def on_epoch(row: Row) -> None:
@@ -254,8 +257,7 @@ def train_to_end(
         )
         results = _results(job, rows, best_row, command)
         if is_main:
-            assert progress.history
-            evidence = concluded(
+            evidence = to_evidence(
                 progress.history,
                 index=job.dataset.train_index,
                 labels=job.noisy.labels,
@@ -277,11 +279,11 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     Returns:
         Those to resume from, and that of the best epoch.
     """
-    options = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in _PLACES}
+    options = {k: v for k, v in option_values(job.config).items() if k not in _PLACES}
     images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
-    if job.task.is_per_device and to_resume:
-        identity["number of devices"] = job.task.layout.num_devices
+    if job.task.mesh.is_per_device and to_resume:
+        identity["number of devices"] = job.task.mesh.num_devices
     identity = json.loads(json.dumps(runs.plain(identity)))
     folder = job.folder / "checkpoints"
     return (
@@ -290,91 +292,89 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     )
 
 
+def _join(devices: DeviceOptions) -> None:
+    join(devices.coordinator, devices.num_processes, devices.process_id)
+
+
 def _parts(
     config: TrainConfig, dataset: Dataset | None = None
 ) -> tuple[Dataset, NoisyLabels, NDArray[np.intp], Task, Progress]:
-    dataset = load_data(config) if dataset is None else dataset
-    noisy = draw_noise(config, dataset, config.seed)
-    num_examples = len(noisy.labels)
-    if config.num_folds > num_examples:
-        raise ValueError(
-            f"num_folds must be at most {num_examples}, the number of training images of"
-            f" {config.dataset}, got {config.num_folds}"
-        )
-    if config.num_folds:
-        rows, held = held_out_fold(num_examples, config.num_folds, config.fold, config.seed)
-    else:
-        rows, held = held_out(num_examples, config.validation_fraction, config.seed)
-    if config.batch_size > len(rows):
-        raise ValueError(
-            f"batch_size must be at most {len(rows)}, the number of images of {config.dataset}"
-            f" to train on, got {config.batch_size}"
-        )
-    layout = make_layout(config.devices or 1)
-    if config.batch_size % layout.num_devices:
-        raise ValueError(
-            f"batch_size must be a multiple of {layout.num_devices}, the number of devices, got"
-            f" {config.batch_size}"
-        )
-    is_per_device = config.per_device_perturbation
-    model = build_model(config, dataset)
-    steps_per_epoch = len(rows) // config.batch_size
+    dataset = load_data(config.data) if dataset is None else dataset
+    noisy = draw_noise(config.noise, dataset, config.seed)
+    rows, held = split_rows(config.held_out, len(noisy.labels), config.seed)
+    mesh = make_device_mesh(
+        config.devices.devices or 1, is_per_device=config.per_device_perturbation
+    )
+    budget = _budget(config, len(rows), mesh.num_devices)
+    model = build_model(config.model, dataset)
+    check_perturb_mask(config.perturbation, model, dataset)
+    steps_per_epoch = len(rows) // budget.batch_size
     optimizer = build_optimizer(
         config.method,
-        config,
-        steps_per_epoch,
+        config.perturbation,
+        config.optimizer,
+        epochs=budget.epochs,
+        steps_per_epoch=steps_per_epoch,
         metrics=True,
-        axis_name=AXIS if is_per_device else None,
+        axis_name=mesh.axis_name,
     )
-    normalize, augmented = pixel_functions(config, dataset, config.seed)
+    # On CPU, only dense layers gain from a loop inside the program.
+    in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_images.shape[1:])
+    chunk = config.intervals.steps_per_dispatch or (steps_per_epoch if in_loops else 1)
     examples = lambda rows: Examples(
         dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
     )
+    test = Examples(dataset.test_images, dataset.test_labels, dataset.test_labels)
     task = Task(
-        train=examples(rows),
-        validation=examples(held),
-        test=Examples(dataset.test_images, dataset.test_labels, dataset.test_labels),
-        forward=forward_of(model),
-        normalize=normalize,
-        prepare=augmented,
-        optimizer=optimizer,
-        layout=layout,
-        is_per_device=is_per_device,
-        seed=config.seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        steps_per_dispatch=_steps_per_dispatch(config, steps_per_epoch),
-        evaluate_every_epochs=config.evaluate_every_epochs,
-        checkpoint_every_epochs=config.checkpoint_every_epochs,
-        statistics_from=config.statistics_from,
+        Splits(examples(rows), examples(held), test),
+        forward_of(model),
+        pixel_functions(config.inputs, dataset, config.seed),
+        optimizer,
+        mesh,
+        budget._replace(steps_per_dispatch=min(chunk, steps_per_epoch)),
+        config.seed,
+        statistics_from=config.perturbation.statistics_from,
     )
     params, statistics = initial_variables(model, dataset, config.seed)
     state = init_state(params, optimizer.tx, statistics)
-    history = no_history(len(noisy.labels), len(dataset.class_names))
-    return dataset, noisy, held, task, start(state, history)
+    history = init_history(len(noisy.labels), len(dataset.class_names))
+    return dataset, noisy, held, task, init_progress(state, history)
 
 
-def _steps_per_dispatch(config: TrainConfig, steps_per_epoch: int) -> int:
-    if config.steps_per_dispatch is not None:
-        return min(config.steps_per_dispatch, steps_per_epoch)
-    # XLA's CPU backend is 33 to 100 times slower at convolutions inside a loop.
-    in_loops = config.model == "mlp" or jax.default_backend() != "cpu"
-    return steps_per_epoch if in_loops else 1
+def _budget(config: TrainConfig, num_examples: int, num_devices: int) -> Budget:
+    epochs, batch_size = config.budget.epochs, config.budget.batch_size
+    if batch_size > num_examples:
+        raise ValueError(
+            f"batch_size must be at most {num_examples}, the number of images of"
+            f" {config.data.dataset} to train on, got {batch_size}"
+        )
+    if batch_size % num_devices:
+        raise ValueError(
+            f"batch_size must be a multiple of {num_devices}, the number of devices, got"
+            f" {batch_size}"
+        )
+    intervals = config.intervals
+    return Budget(
+        epochs,
+        batch_size,
+        evaluate_every_epochs=intervals.evaluate_every_epochs,
+        checkpoint_every_epochs=intervals.checkpoint_every_epochs,
+    )
 
 
 def _results(
     job: TrainingJob, rows: list[Row], best: Row | None, command: str | None
 ) -> dict[str, Any]:
-    config = job.config
+    config, splits = job.config, job.task.splits
     entry: dict[str, Any] = {
         "diverged": [False],
-        "seconds": sum(len(job.task.train.labels) / row["images_per_second"] for row in rows),
+        "seconds": sum(len(splits.train.labels) / row["images_per_second"] for row in rows),
         **runs.summary_of(rows),
     }
     if best and entry["final"]:
         entry["final"]["test_accuracy_chosen"] = [best["test_accuracy"]]
     return {
-        "complete": bool(rows) and rows[-1]["epoch"] == config.epochs,
+        "complete": bool(rows) and rows[-1]["epoch"] == config.budget.epochs,
         "command": command,
         "config": {**options_to_json(config), "output_folder": str(job.folder)},
         "provenance": runs.provenance(),
@@ -386,8 +386,8 @@ def _results(
                 "flipped": job.noisy.is_flipped.sum(),
             }
         ],
-        "num_train": len(job.task.train.labels),
-        "num_test": len(job.task.test.labels),
+        "num_train": len(splits.train.labels),
+        "num_test": len(splits.test.labels),
         "chosen_epoch": best["epoch"] if best else None,
         "methods": {config.method: entry},
     }

@@ -1,10 +1,10 @@
 """Options as JSON and back, by the types of their fields."""
 
-import dataclasses
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from saner_jax.experiments._flat import option_types, option_values, with_options
 from saner_jax.runs import plain
 
 Options = TypeVar("Options")
@@ -25,10 +25,10 @@ def options_to_json(options: Any) -> dict[str, Any]:
 
     Example:
         >>> from saner_jax.experiments import TrainConfig
-        >>> options_to_json(TrainConfig(data_dir=Path("data")))["data_dir"]
+        >>> options_to_json(TrainConfig.of(data_dir=Path("data")))["data_dir"]
         'data'
     """
-    return {"version": VERSION, **plain(dataclasses.asdict(options))}
+    return {"version": VERSION, **plain(option_values(options))}
 
 
 def options_from_json(kind: type[Options], values: Any) -> Options:
@@ -47,7 +47,7 @@ def options_from_json(kind: type[Options], values: Any) -> Options:
 
     Example:
         >>> from saner_jax.experiments import TrainConfig
-        >>> options = TrainConfig(data_dir=Path("data"), hidden_widths=(8,))
+        >>> options = TrainConfig.of(data_dir=Path("data"), hidden_widths=(8,))
         >>> options_from_json(TrainConfig, options_to_json(options)) == options
         True
     """
@@ -58,14 +58,17 @@ def options_from_json(kind: type[Options], values: Any) -> Options:
             f"the version of its options must be {VERSION}, got {values.get('version')!r}; another"
             " version of saner-jax wrote them"
         )
-    hints = get_type_hints(kind)
+    hints = option_types(kind)
     given = {name: value for name, value in values.items() if name != "version"}
     for name in given.keys() ^ hints.keys():
         raise ValueError(f"it lacks the option {name}" if name in hints else f"{name} is no option")
-    return kind(**{name: _read(hints[name], value, name) for name, value in given.items()})
+    read = {name: _read(hints[name], value, name) for name, value in given.items()}
+    return with_options(kind(), **read)
 
 
 def _read(kind: Any, value: Any, name: str) -> Any:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     origin, inside = get_origin(kind), get_args(kind)
     if origin in (UnionType, Union):
         if value is None:

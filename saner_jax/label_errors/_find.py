@@ -12,20 +12,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
+from tyro.conf import OmitArgPrefixes, Positional
 
 from saner_jax import runs
-from saner_jax._core._numbers import check_count
 from saner_jax.data import Dataset
 from saner_jax.experiments import (
-    Pixels,
+    Count,
+    PerturbationOptions,
+    PixelOptions,
     TrainConfig,
     TrainingJob,
+    check_option,
     check_train,
     load_data,
+    option_values,
     prepare_training,
     read_options,
     train_to_end,
+    with_options,
 )
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
@@ -41,17 +45,15 @@ _OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
 class SuspectsConfig(TrainConfig):
     """Rank training examples by how likely their label is wrong, from runs or from new ones."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    runs: Positional[tuple[Path, ...]] = ()
     """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
     trained with the options below, or as many as num_folds, each judging the part held out."""
-    rho: float = 0.3
-    """Radius of the perturbation; larger than for the best accuracy, since on digits larger radii
-    found more of the wrong labels."""
-    pixels: Pixels = "standardized"
-    """What the model sees: pixels / 255, centered (the training images' mean per channel is
-    subtracted) or standardized (and divided by their standard deviation). Training and comparing
-    center alone; the rankings in the README were measured with this."""
-    pictured: int = 40
+    perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions(rho=0.3)
+    """The perturbation of SAM and the damping of SANER. The radius is larger than for the best
+    accuracy, because larger radii found more of the wrong labels of digits."""
+    inputs: OmitArgPrefixes[PixelOptions] = PixelOptions(pixels="standardized")
+    """The model's inputs. They are standardized, as in the measurements of the README."""
+    pictured: Count = 40
     """Suspects to show on the sheet."""
 
 
@@ -101,20 +103,21 @@ def check_suspects(config: SuspectsConfig) -> None:
         ValueError: for the first option out of range, in one sentence that names it.
 
     Example:
-        >>> check_suspects(SuspectsConfig(runs=(Path("runs/a"),), epochs=3))
+        >>> check_suspects(SuspectsConfig.of(runs=(Path("runs/a"),), epochs=3))
         Traceback (most recent call last):
             ...
         ValueError: epochs is for new runs, and runs are given
     """
-    check_count("pictured", config.pictured)
+    check_option("pictured", Count, config.pictured)
+    defaults = option_values(SuspectsConfig())
+    changed = [name for name, value in option_values(config).items() if value != defaults[name]]
     for name in ("fold", "resume", "process_id", "num_processes", "coordinator"):
-        if getattr(config, name) != getattr(SuspectsConfig, name):
+        if name in changed:
             raise ValueError(f"{name} is for saner-jax train alone")
     if config.runs:
-        own = ("runs", "output_folder", "pictured")
-        for field in dataclasses.fields(config):
-            if field.name not in own and getattr(config, field.name) != field.default:
-                raise ValueError(f"{field.name} is for new runs, and runs are given")
+        for name in changed:
+            if name not in ("runs", "output_folder", "pictured"):
+                raise ValueError(f"{name} is for new runs, and runs are given")
     else:
         check_train(config)
 
@@ -137,7 +140,7 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
     if config.runs:
         evidence = pooled([read_evidence(folder) for folder in config.runs])
         options = read_options(config.runs[0])
-        dataset = load_data(options)
+        dataset = load_data(options.data)
         if not np.array_equal(evidence.index, dataset.train_index):
             raise ValueError(
                 f"{config.runs[0]}: its data are no longer those that it was trained on"
@@ -147,9 +150,9 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
     folder = _place(config)
     try:
         jobs: list[TrainingJob] = []
-        for fold in range(config.num_folds or 1):
-            name = f"fold-{fold}" if config.num_folds else "run"
-            options = TrainConfig(**{**shared, "fold": fold, "output_folder": folder / name})
+        for fold in range(config.held_out.num_folds or 1):
+            name = f"fold-{fold}" if config.held_out.num_folds else "run"
+            options = with_options(TrainConfig(**shared), fold=fold, output_folder=folder / name)
             jobs.append(prepare_training(options, jobs[0].dataset if jobs else None))
     except ValueError:
         shutil.rmtree(folder)
@@ -197,7 +200,7 @@ def find_suspects(
         "command": command,
         "runs": [str(folder) for folder in job.folders],
         "method": job.options.method,
-        "rho": job.options.rho,
+        "rho": job.options.perturbation.rho,
         "judged_by": "models not trained on them" if evidence.is_held_out.all() else "all models",
         "num_examples": len(evidence.labels),
         "measured": measure_ranking(evidence, ranking),
@@ -227,8 +230,9 @@ def beside_cleanlab(evidence: Evidence) -> dict[str, float] | None:
 
 def _place(config: SuspectsConfig) -> Path:
     """Return the folder to write into: that of an only run, or a new one."""
-    if len(config.runs) != 1 or config.output_folder is not None:
-        return runs.make_folder(config.output_folder, "suspects")
+    output_folder = config.output.output_folder
+    if len(config.runs) != 1 or output_folder is not None:
+        return runs.make_folder(output_folder, "suspects")
     for name in _OUTPUTS:
         if os.path.lexists(config.runs[0] / name):
             raise ValueError(f"{config.runs[0] / name} exists, and is not written over")

@@ -1,7 +1,7 @@
 """Flax Linen models for images of shape `(n, h, w, channels)`."""
 
 from saner_jax.models._catalogue import MODELS, build
-from saner_jax.models._forward import Forward, forward_of
+from saner_jax.models._forward import Forward, forward_of, is_dense
 from saner_jax.models._layers import (
     convolve,
     read_out,
@@ -31,6 +31,7 @@ __all__ = [
     "checked_norm",
     "convolve",
     "forward_of",
+    "is_dense",
     "normalize",
     "read_out",
     "with_penultimate",

@@ -56,14 +56,14 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
     """
     config = job.config
     if isinstance(job, TrainingJob):
-        rates, num_train = [job.noisy.rate], len(job.task.train.labels)
+        rates, num_train = [job.noisy.rate], len(job.task.splits.train.labels)
     else:
         rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
     return (
-        f"{config.dataset}: {num_train:,} training images with"
-        f" {np.mean(rates):.1%} {config.noise} label noise,"
+        f"{config.data.dataset}: {num_train:,} training images with"
+        f" {np.mean(rates):.1%} {config.noise.noise} label noise,"
         f" {len(job.dataset.test_labels):,} test images;"
-        f" {config.epochs} epochs, {len(rates)} seed(s) at once; run folder {job.folder}"
+        f" {config.budget.epochs} epochs, {len(rates)} seed(s) at once; run folder {job.folder}"
     )
 
 

@@ -5,7 +5,7 @@ linear model over it; the way of SGD, SAM and SANER down a loss of two parameter
 net memorizes while it is trained.
 """
 
-import dataclasses
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +19,10 @@ from saner_jax.data import load
 from saner_jax.data.noise import symmetric
 from saner_jax.experiments import (
     CompareConfig,
-    ExplainConfig,
-    check_explain,
+    check_compare,
     prepare_comparison,
     run_comparison,
+    with_options,
 )
 from saner_jax.reports._console import headline, progress, say, show_table, write_picture
 from saner_jax.reports._figures import COLORS, draw_curves, png_of
@@ -62,7 +62,9 @@ def recipes(rho: float) -> dict[str, optax.GradientTransformation]:
     }
 
 
-def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]:
+def explain(
+    *, seeds: int, epochs: int, output_folder: Path | None = None, command: str | None = None
+) -> dict[str, Any]:
     """Train, draw and write.
 
     Writes explain.json (the numbers drawn, of the ends of all paths, and where they come from),
@@ -70,7 +72,9 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
     told on standard error, and the others are written all the same.
 
     Args:
-        config: the options.
+        seeds: seeds of the small net, from 0 on.
+        epochs: its passes over the training set.
+        output_folder: a new folder; None is runs/explain-<date>-<time>.
         command: the command line, for the record.
 
     Returns:
@@ -80,9 +84,9 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
         ValueError: for an option out of range, or an output folder that exists.
         OSError: when the folder cannot be written.
     """
-    check_explain(config)
-    options = CompareConfig(seeds=config.seeds, epochs=config.epochs)
-    folder = runs.make_folder(config.output_folder, "explain")
+    options = CompareConfig.of(seeds=seeds, epochs=epochs)
+    check_compare(options)
+    folder = runs.make_folder(output_folder, "explain")
     digits = two_digits()
     paths = logit_paths(digits)
     toy = two_gaussians()
@@ -92,8 +96,8 @@ def explain(config: ExplainConfig, command: str | None = None) -> dict[str, Any]
         ).params
         for method, recipe in recipes(_TOY_RHO).items()
     }
-    job = prepare_comparison(dataclasses.replace(options, output_folder=folder / "compare"))
-    with progress(options.epochs) as reporter:
+    job = prepare_comparison(with_options(options, output_folder=folder / "compare"))
+    with progress(epochs) as reporter:
         reporter.say(headline(job))
         results = run_comparison(job, command, reporter)
     record = {

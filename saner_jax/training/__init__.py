@@ -1,29 +1,20 @@
 """The engine: steps, epochs, scores, evidence and checkpoints of a training run."""
 
 from saner_jax.training._checkpoints import CheckpointError, Checkpoints
-from saner_jax.training._device_mesh import AXIS, Layout, join, make_layout
+from saner_jax.training._device_mesh import AXIS, DeviceMesh, join, make_device_mesh
+from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
 from saner_jax.training._errors import Diverged, Stopped
 from saner_jax.training._evidence import (
     Evidence,
     History,
-    concluded,
-    heard,
-    no_history,
+    add_evaluation,
+    init_history,
     read_evidence,
+    to_evidence,
     write_evidence,
 )
-from saner_jax.training._loop import (
-    Examples,
-    Optimizer,
-    Progress,
-    Row,
-    Task,
-    Totals,
-    fit,
-    make_dispatch,
-    make_predict,
-    start,
-)
+from saner_jax.training._loop import Progress, Row, fit, init_progress
+from saner_jax.training._predict import make_predict
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._scoring import Counts, Shares, cross_entropy, evaluate, shares
 from saner_jax.training._step import (
@@ -38,48 +29,60 @@ from saner_jax.training._step import (
     make_train_step,
     run_steps,
 )
+from saner_jax.training._task import (
+    Budget,
+    Examples,
+    Optimizer,
+    PixelFunctions,
+    Splits,
+    Task,
+)
 
 __all__ = [
     "AXIS",
     "SILENT",
     "STATISTICS",
+    "Budget",
     "CheckpointError",
     "Checkpoints",
     "Counts",
+    "DeviceMesh",
     "Diverged",
     "Evidence",
     "Examples",
     "History",
-    "Layout",
     "Loss",
     "Optimizer",
+    "PixelFunctions",
     "Prepare",
     "Progress",
     "Reporter",
     "Row",
     "Shares",
+    "Splits",
     "StepRecord",
     "Stopped",
     "Task",
     "Totals",
     "TrainState",
     "TrainStep",
+    "add_evaluation",
     "batch_order",
-    "concluded",
     "cross_entropy",
     "evaluate",
     "fit",
-    "heard",
+    "init_history",
+    "init_progress",
     "init_state",
+    "init_totals",
     "join",
+    "make_device_mesh",
     "make_dispatch",
-    "make_layout",
     "make_predict",
     "make_train_step",
-    "no_history",
     "read_evidence",
     "run_steps",
     "shares",
-    "start",
+    "to_evidence",
     "write_evidence",
 ]

@@ -1,7 +1,7 @@
-"""On which devices, and in how many processes, a training run lies.
+"""The devices and processes of a training run.
 
-Every process holds all examples, as every device does: they are small beside what a model needs.
-Batches are spread over the devices, parameters are everywhere.
+Every device of every process holds all examples and parameters. Batches are sharded over the
+devices.
 """
 
 from typing import Any, NamedTuple
@@ -12,41 +12,50 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
-"""Name of the mesh axis over which batches are spread."""
+"""Name of the mesh axis over which batches are sharded."""
 
 _LONGEST_TEXT = 4096
 
 
-class Layout(NamedTuple):
-    """Hold the devices of a run: those of all its processes, in one mesh of one axis.
+class DeviceMesh(NamedTuple):
+    """The devices of a run, of all its processes, in one mesh of one axis.
 
     Attributes:
-        mesh: its axis is called `AXIS`.
+        mesh: the mesh; its axis is called `AXIS`.
+        is_per_device: whether every device perturbs and normalizes by its own share of a batch.
     """
 
     mesh: Mesh
+    is_per_device: bool = False
+
+    @property
+    def axis_name(self) -> str | None:
+        """The axis that a step reduces over by itself; None if the step sees the whole batch."""
+        return AXIS if self.is_per_device else None
 
     @property
     def num_devices(self) -> int:
-        """How many devices share a batch."""
+        """The number of devices that share a batch."""
         return self.mesh.size
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process writes the run's files."""
         return jax.process_index() == 0
 
     @property
-    def waits(self) -> bool:
-        """Whether steps must be waited for one by one.
+    def blocks_every_program(self) -> bool:
+        """Whether the host must wait for every program before it starts the next.
 
         Programs with collectives that queue on simulated CPU devices deadlock with jax 0.10
         (jax-ml/jax#25861).
         """
         return self.num_devices > 1 and self.mesh.devices.flat[0].platform == "cpu"
 
-    def everywhere(self, tree: Any) -> Any:
-        """Put a copy of every array on every device; all processes must pass the same.
+    def replicate(self, tree: Any) -> Any:
+        """Copy every array to every device.
+
+        All processes must pass the same.
 
         Args:
             tree: any pytree of arrays.
@@ -56,8 +65,8 @@ class Layout(NamedTuple):
         """
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
-    def spread(self, array: Any, axis: int = 0) -> jax.Array:
-        """Spread an array over the devices along an axis, or, where it does not divide, copy it.
+    def shard(self, array: Any, axis: int = 0) -> jax.Array:
+        """Shard an array over the devices; replicate it if its size is not a multiple of them.
 
         Args:
             array: any array, the same in all processes.
@@ -67,15 +76,17 @@ class Layout(NamedTuple):
             The array, sharded along the axis or replicated.
         """
         if array.shape[axis] % self.num_devices:
-            return self.everywhere(array)
+            return self.replicate(array)
         spec = PartitionSpec(*[None] * axis, AXIS)
         return jax.device_put(array, NamedSharding(self.mesh, spec))
 
-    def agree(self, number: int) -> int:
-        """Return the largest number that a process has; all processes must ask.
+    def largest(self, number: int) -> int:
+        """Return the largest number over the processes.
+
+        All processes must call this.
 
         Args:
-            number: this process's, an int32.
+            number: the number of this process, an int32.
 
         Returns:
             The largest of all.
@@ -84,38 +95,41 @@ class Layout(NamedTuple):
             return number
         return int(multihost_utils.process_allgather(np.int32(number)).max())
 
-    def tell(self, text: str) -> str:
-        """Return the main process's text; all processes must ask.
+    def broadcast(self, text: str) -> str:
+        """Return the text of process 0.
+
+        All processes must call this.
 
         Args:
-            text: this process's; what is longer than 4096 bytes of UTF-8 is cut.
+            text: the text of this process. UTF-8 beyond 4096 bytes is cut.
 
         Returns:
-            That of process 0.
+            The text of process 0.
         """
         if jax.process_count() == 1:
             return text
         buffer = np.zeros(_LONGEST_TEXT, np.uint8)
         content = text.encode()[:_LONGEST_TEXT]
         buffer[: len(content)] = np.frombuffer(content, np.uint8)
-        told = np.asarray(multihost_utils.broadcast_one_to_all(buffer))
-        return told.tobytes().rstrip(b"\0").decode()
+        received = np.asarray(multihost_utils.broadcast_one_to_all(buffer))
+        return received.tobytes().rstrip(b"\0").decode()
 
 
-def make_layout(devices: int) -> Layout:
-    """Take some devices of every process.
+def make_device_mesh(devices: int, *, is_per_device: bool = False) -> DeviceMesh:
+    """Put the first devices of every process into a mesh.
 
     Args:
-        devices: how many of each process.
+        devices: how many of each process, at least 1.
+        is_per_device: see `DeviceMesh`.
 
     Returns:
-        The layout.
+        The mesh.
 
     Raises:
-        ValueError: when this process has fewer.
+        ValueError: if this process has fewer devices.
 
     Example:
-        >>> make_layout(1).num_devices
+        >>> make_device_mesh(1).num_devices
         1
     """
     if devices > jax.local_device_count():
@@ -129,20 +143,20 @@ def make_layout(devices: int) -> Layout:
         for device in [d for d in jax.devices() if d.process_index == index][:devices]
     ]
     mesh = jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
-    return Layout(mesh)
+    return DeviceMesh(mesh, is_per_device)
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Join the other processes of a run, before any device is used.
+    """Join the other processes of a run, before JAX uses any device.
 
     Args:
-        coordinator: address and port of process 0; "auto" where JAX can tell (TPU pods, Slurm);
-            None for a run of one process.
-        num_processes: how many there are; None where JAX can tell.
-        process_id: which one this is, from 0.
+        coordinator: address and port of process 0, or "auto" where JAX finds it (TPU pods, Slurm).
+            None: the run has one process, and nothing is done.
+        num_processes: the number of processes. None: JAX finds it.
+        process_id: the number of this process, from 0. None: JAX finds it.
 
     Raises:
-        ValueError: when they cannot be joined.
+        ValueError: if the processes cannot be joined.
     """
     if coordinator is None:
         return

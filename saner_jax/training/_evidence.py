@@ -61,7 +61,7 @@ class Evidence(NamedTuple):
     agreement: NDArray[np.float64]
 
 
-def no_history(num_examples: int, num_classes: int) -> History:
+def init_history(num_examples: int, num_classes: int) -> History:
     """Return the history before the first evaluation.
 
     Args:
@@ -72,7 +72,7 @@ def no_history(num_examples: int, num_classes: int) -> History:
         Zeros.
 
     Example:
-        >>> no_history(2, 3).probabilities.shape
+        >>> init_history(2, 3).probabilities.shape
         (2, 3)
     """
     each = np.zeros(num_examples)
@@ -80,7 +80,7 @@ def no_history(num_examples: int, num_classes: int) -> History:
     return History(np.zeros((num_examples, num_classes)), each, each, each.astype(np.int64), zero)
 
 
-def heard(history: History, logits: Any, labels: Any) -> History:
+def add_evaluation(history: History, logits: Any, labels: Any) -> History:
     """Add one evaluation.
 
     Args:
@@ -92,7 +92,7 @@ def heard(history: History, logits: Any, labels: Any) -> History:
         The new sums.
 
     Example:
-        >>> history = heard(no_history(2, 3), [[2.0, 0.0, 1.0], [0.0, 0.0, 5.0]], [0, 1])
+        >>> history = add_evaluation(init_history(2, 3), [[2.0, 0.0, 1.0], [0.0, 0.0, 5.0]], [0, 1])
         >>> history.margin.tolist(), history.agreed.tolist()
         ([1.0, -5.0], [1, 0])
     """
@@ -110,7 +110,7 @@ def heard(history: History, logits: Any, labels: Any) -> History:
     )
 
 
-def concluded(
+def to_evidence(
     history: History,
     *,
     index: NDArray[np.int64],
@@ -131,9 +131,9 @@ def concluded(
         What the run says; zeros before the first evaluation.
 
     Example:
-        >>> history = heard(no_history(2, 2), [[1.0, 0.0], [0.0, 3.0]], [0, 1])
+        >>> history = add_evaluation(init_history(2, 2), [[1.0, 0.0], [0.0, 3.0]], [0, 1])
         >>> labels = np.array([1, 0], np.int32)  # the first row of the data was held out
-        >>> evidence = concluded(
+        >>> evidence = to_evidence(
         ...     history, index=np.arange(2), labels=labels, true_labels=labels, held=np.array([0])
         ... )
         >>> evidence.margin.tolist(), evidence.is_held_out.tolist()
@@ -162,8 +162,8 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
     Example:
         >>> import tempfile
         >>> folder, none = Path(tempfile.mkdtemp()), np.array([], np.int32)
-        >>> write_evidence(folder, concluded(
-        ...     no_history(0, 2), index=none, labels=none, true_labels=none, held=none
+        >>> write_evidence(folder, to_evidence(
+        ...     init_history(0, 2), index=none, labels=none, true_labels=none, held=none
         ... ))
         >>> read_evidence(folder).probabilities.shape
         (0, 2)

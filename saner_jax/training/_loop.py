@@ -1,4 +1,4 @@
-"""Run the epochs: dispatch steps, evaluate, checkpoint, stop when asked to.
+"""Run the epochs: dispatch steps, evaluate, save checkpoints, and stop at a signal.
 
 The state after step k is the same whether a run was interrupted or not: the order of examples and
 the augmentation follow from the seed and the number of the step, and a checkpoint holds the rest.
@@ -10,186 +10,49 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import NamedSharding, PartitionSpec
-from numpy.typing import NDArray
 
-from saner_jax.models import Forward
-from saner_jax.step import StepMetrics, metrics_in
 from saner_jax.training._checkpoints import Checkpoints
-from saner_jax.training._device_mesh import AXIS, Layout
+from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
 from saner_jax.training._errors import Diverged, Stopped
-from saner_jax.training._evidence import History, heard
-from saner_jax.training._scoring import Counts, cross_entropy, evaluate, shares
-from saner_jax.training._step import Prepare, TrainState, batch_order, make_train_step, run_steps
-
-# Large enough for a device, small enough for a CPU's memory with any of the models.
-_EVALUATION_BATCH = 500
-
-
-class Examples(NamedTuple):
-    """Hold `n` images with their labels.
-
-    Attributes:
-        images: uint8 `(n, h, w, channels)`.
-        labels, true_labels: int32 `(n,)`, as given, and as they should be.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    true_labels: NDArray[np.int32]
-
-
-class Optimizer(NamedTuple):
-    """Hold a transformation, and what it follows: schedules are functions of the updates so far.
-
-    Attributes:
-        tx: the recipe and the base optimizer in one chain.
-        learning_rate: of the base optimizer.
-        rho: radius; 0 for SGD.
-        alpha: SANER's strength; constantly 0 for methods without.
-    """
-
-    tx: optax.GradientTransformation
-    learning_rate: optax.Schedule
-    rho: float
-    alpha: optax.Schedule
-
-
-class Task(NamedTuple):
-    """Hold what `fit` trains: examples, model, optimizer, and how long.
-
-    Attributes:
-        train: what is trained on.
-        validation: examples held out with their given labels; none means no choice of a best.
-        test: what is evaluated on.
-        forward: the model.
-        normalize: uint8 images to the model's inputs, for evaluation.
-        prepare: the same for training, with augmentation.
-        optimizer: as from `build_optimizer`, with the axis of the layout if `is_per_device`.
-        layout: the devices.
-        is_per_device: whether each of them perturbs, and normalizes, for itself.
-        seed: of the order.
-        epochs: passes over the training examples.
-        batch_size: examples per step.
-        steps_per_dispatch: steps in one compiled program.
-        evaluate_every_epochs: epochs between evaluations.
-        checkpoint_every_epochs: epochs between checkpoints.
-        statistics_from: see `make_train_step`.
-    """
-
-    train: Examples
-    validation: Examples
-    test: Examples
-    forward: Forward
-    normalize: Callable[[jax.Array], jax.Array]
-    prepare: Prepare
-    optimizer: Optimizer
-    layout: Layout
-    is_per_device: bool
-    seed: int
-    epochs: int
-    batch_size: int
-    steps_per_dispatch: int
-    evaluate_every_epochs: int
-    checkpoint_every_epochs: int
-    statistics_from: str
-
-
-class Totals(NamedTuple):
-    """Hold sums over the steps of an epoch so far, on the device.
-
-    Attributes:
-        loss: sum of the minibatches' mean losses, float32.
-        metrics: sums of the step metrics, or `()`.
-        bad_step: the first step of the run whose loss was not finite, or -1; int32.
-    """
-
-    loss: jax.Array
-    metrics: StepMetrics | tuple[()]
-    bad_step: jax.Array
-
-
-class Progress(NamedTuple):
-    """Hold all that a checkpoint keeps.
-
-    Attributes:
-        state: what one step hands to the next.
-        totals: the sums of the unfinished epoch.
-        history: what was said of the examples trained on, and after them of those held out; `()`
-            inside compiled programs, which it does not concern.
-    """
-
-    state: TrainState
-    totals: Totals
-    history: History | tuple[()] = ()
-
+from saner_jax.training._evidence import History
+from saner_jax.training._predict import make_measure
+from saner_jax.training._step import TrainState, batch_order
+from saner_jax.training._task import Task
 
 Row = dict[str, Any]
 
 
-def start(state: TrainState, history: History | tuple[()] = ()) -> Progress:
+class Progress(NamedTuple):
+    """The arrays of a run between two steps, which a checkpoint keeps.
+
+    Attributes:
+        state: the state of the model and the optimizer.
+        totals: the sums of the unfinished epoch.
+        history: sums over the evaluations, of the training examples and after them of those held
+            out; NumPy arrays on the host.
+    """
+
+    state: TrainState
+    totals: Totals
+    history: History
+
+
+def init_progress(state: TrainState, history: History) -> Progress:
     """Return the progress before the first step.
 
     Args:
         state: as from `init_state`.
-        history: as from `no_history`, of the examples to train on and to hold out; `()` where only
-            `make_dispatch` is used.
+        history: as from `init_history`, of the examples to train on and those held out.
 
     Returns:
         The state with empty sums.
     """
-    zeros = jax.tree.map(jnp.zeros_like, metrics_in(state.opt_state))
-    totals = Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32))
-    return Progress(state, totals, history)
-
-
-def make_dispatch(task: Task) -> Callable[..., tuple[Progress, jax.Array]]:
-    """Compile what runs between two looks at the clock: some steps, and the sums over them.
-
-    Args:
-        task: what is to be trained.
-
-    Returns:
-        A function of progress (donated), images, labels and `order`, int32
-        `(num_steps, batch_size)`, that returns the progress and the last step's loss.
-    """
-    step = make_train_step(
-        task.forward,
-        cross_entropy,
-        task.optimizer.tx,
-        statistics_from=task.statistics_from,
-        axis_name=AXIS if task.is_per_device else None,
-    )
-    if task.is_per_device:
-        everywhere, spread = PartitionSpec(), PartitionSpec(AXIS)
-        step = jax.shard_map(
-            step,
-            mesh=task.layout.mesh,
-            in_specs=(everywhere, spread, spread),
-            out_specs=everywhere,
-        )
-
-    def dispatch(
-        progress: Progress, images: jax.Array, labels: jax.Array, order: jax.Array
-    ) -> tuple[Progress, jax.Array]:
-        first, totals = progress.state.step, progress.totals
-        state, record = run_steps(step, progress.state, images, labels, order, task.prepare)
-        is_bad = ~jnp.isfinite(record.loss)
-        bad_here = first + jnp.argmax(is_bad).astype(jnp.int32)
-        bad_step = jnp.where((totals.bad_step < 0) & is_bad.any(), bad_here, totals.bad_step)
-        add = lambda total, new: total + new.sum(axis=0)
-        metrics = jax.tree.map(add, totals.metrics, record.metrics)
-        totals = Totals(add(totals.loss, record.loss), metrics, bad_step)
-        return Progress(state, totals), record.loss[-1]
-
-    return jax.jit(dispatch, donate_argnums=0)
+    return Progress(state, init_totals(state), history)
 
 
 def fit(
@@ -201,148 +64,143 @@ def fit(
     best_so_far: Row | None,
     on_epoch: Callable[[Row], None],
 ) -> tuple[Progress, Row | None]:
-    """Train to the end, from wherever `progress` stands.
+    """Train from `progress` to the end.
 
     Args:
         task: what is to be trained.
-        progress: as from `start`, or from a checkpoint; its arrays are left alone.
-        last: where checkpoints to resume from go.
-        best: where the best epoch's goes, by accuracy on the validation examples' given labels.
+        progress: as from `init_progress` or a checkpoint. Its arrays are not donated.
+        last: the checkpoints to resume from.
+        best: the checkpoint of the best epoch, by accuracy on the validation examples' given
+            labels.
         best_so_far: the best epoch's row before this call, or None.
-        on_epoch: called with the row of every epoch: metrics by name, in metrics.jsonl's terms.
+        on_epoch: called with the row of every epoch: metrics by the names of metrics.jsonl.
 
     Returns:
         The progress after the last step, and the best epoch's row, None without validation
         examples.
 
     Raises:
-        Diverged: after an epoch in which a loss was not finite; the checkpoints are older.
-        Stopped: after SIGINT or SIGTERM, at the next step, with a checkpoint of it; after an
-            epoch's last step, when its evaluation is done.
-        OSError: when a checkpoint cannot be written.
+        Diverged: after an epoch in which a loss was not finite. The checkpoints are older.
+        Stopped: after SIGINT or SIGTERM, at the next step, with a checkpoint of it. After the
+            last step of an epoch, the epoch is logged and evaluated first.
+        OSError: if a checkpoint cannot be written.
     """
-    num_train, chunk, layout = len(task.train.labels), task.steps_per_dispatch, task.layout
-    steps_per_epoch = num_train // task.batch_size
-    images, labels = layout.everywhere((task.train.images, task.train.labels))
-    dispatch, measure = make_dispatch(task), _make_measure(task)
-    history = progress.history
-    # Copied, since every dispatch donates them, and no buffer may be donated twice.
-    progress = layout.everywhere(jax.tree.map(jnp.array, progress._replace(history=())))
-    step = int(progress.state.step)
-    whole = lambda: progress._replace(history=history)
-    save = lambda: last.save(step, whole(), {"best": best_so_far})
-    with _signals() as signum:
-        while step < task.epochs * steps_per_epoch:
-            epoch, offset = divmod(step, steps_per_epoch)
-            order = batch_order(num_train, task.batch_size, seed=task.seed, epoch=epoch)
-            began, began_step, running = time.perf_counter(), step, None
-            for at in range(offset, steps_per_epoch, chunk):
-                rows = layout.spread(order[at : at + chunk], axis=1)
-                progress, loss = dispatch(progress, images, labels, rows)
-                step += len(rows)
-                # One program ahead of the device, no more: a signal is answered soon.
-                if running is not None:
-                    running.block_until_ready()
-                running = loss.block_until_ready() if layout.waits else loss
-                # An epoch whose steps are done has its row and its evaluation first.
-                if step % steps_per_epoch and (stopped_by := layout.agree(signum())):
-                    _refuse_divergence(progress, last)
-                    save()
-                    raise _stopped(stopped_by, step)
-            progress.totals.loss.block_until_ready()
-            # A clock may stand still, as in a suspended machine, and must not stop a run.
-            seconds = max(time.perf_counter() - began, 1e-9)
-            _refuse_divergence(progress, last)
-            epoch += 1
-            row = {
-                "epoch": epoch,
-                "step": step,
-                "loss": float(progress.totals.loss) / steps_per_epoch,
-                **_metrics_row(progress.totals, steps_per_epoch),
-                "learning_rate": float(np.asarray(task.optimizer.learning_rate(step - 1))),
-                "rho": task.optimizer.rho,
-                "alpha": float(np.asarray(task.optimizer.alpha(step - 1))),
-                "images_per_second": (step - began_step) * task.batch_size / seconds,
-            }
-            zeros = jax.tree.map(jnp.zeros_like, progress.totals)
-            totals = zeros._replace(bad_step=progress.totals.bad_step)
-            progress = progress._replace(totals=totals)
-            is_end = epoch == task.epochs
-            if is_end or epoch % task.evaluate_every_epochs == 0:
-                measured, history = measure(progress.state, history)
-                row.update(measured)
-                if _is_better(row, best_so_far):
-                    best_so_far = row
-                    best.save(step, whole(), {"best": row})
-            on_epoch(row)
-            stopped_by = layout.agree(signum())
-            if stopped_by or is_end or epoch % task.checkpoint_every_epochs == 0:
-                save()
+    loop, budget = _Loop(task, progress, last, best, best_so_far), task.budget
+    with _signals() as received:
+        while loop.step < budget.epochs * task.steps_per_epoch:
+            stopped_by = loop.train_epoch(received)
+            loop.refuse_divergence()
+            is_due = False
+            if loop.step % task.steps_per_epoch == 0:
+                row = loop.finish_epoch()
+                on_epoch(row)
+                stopped_by = task.mesh.largest(received())
+                is_last = row["epoch"] == budget.epochs
+                is_due = is_last or row["epoch"] % budget.checkpoint_every_epochs == 0
+            if stopped_by or is_due:
+                loop.save()
             if stopped_by:
-                raise _stopped(stopped_by, step)
-    return whole(), best_so_far
+                name = signal.Signals(stopped_by).name
+                sentence = f"stopped at step {loop.step} by {name}, which a checkpoint keeps"
+                raise Stopped(stopped_by, sentence)
+    return loop.progress, loop.best_row
 
 
-def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, NDArray[Any]]]:
-    """Compile what predicts, and counts the predictions, without augmentation.
+class _Loop:
+    """The state of the loop, and the parts of an epoch."""
 
-    Args:
-        task: which model, and its pixels.
+    def __init__(
+        self,
+        task: Task,
+        progress: Progress,
+        last: Checkpoints,
+        best: Checkpoints,
+        best_row: Row | None,
+    ) -> None:
+        self.task, self.last, self.best, self.best_row = task, last, best, best_row
+        replicate, train = task.mesh.replicate, task.splits.train
+        self.images, self.labels = replicate((train.images, train.labels))
+        self.dispatch, self.measure = make_dispatch(task), make_measure(task)
+        # Copied, because every dispatch donates them and no buffer may be donated twice.
+        copies = jax.tree.map(jnp.array, (progress.state, progress.totals))
+        self.state, self.totals = replicate(copies)
+        self.history = progress.history
+        self.step = int(progress.state.step)
+        self.images_per_second = math.nan
 
-    Returns:
-        A function of a state and at least one example that returns the counts, scalars of NumPy,
-        and the logits, `(n, c)`.
-    """
-    everywhere = NamedSharding(task.layout.mesh, PartitionSpec())
+    @property
+    def progress(self) -> Progress:
+        """The arrays that a checkpoint keeps."""
+        return Progress(self.state, self.totals, self.history)
 
-    @partial(jax.jit, out_shardings=everywhere)
-    def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
-        images, labels, true_labels = batch
-        logits, _ = task.forward(params, statistics, task.normalize(images), train=False)
-        return evaluate(logits, labels, true_labels, cross_entropy), logits
+    def train_epoch(self, received: Callable[[], int]) -> int:
+        """Train to the end of the epoch, or to a signal, whose number is returned; else 0."""
+        task, mesh, chunk = self.task, self.task.mesh, self.task.budget.steps_per_dispatch
+        epoch, offset = divmod(self.step, task.steps_per_epoch)
+        order = batch_order(len(self.labels), task.budget.batch_size, seed=task.seed, epoch=epoch)[
+            offset:
+        ]
+        began, stopped_by, running = time.perf_counter(), 0, None
+        for at in range(0, len(order), chunk):
+            rows = mesh.shard(order[at : at + chunk], axis=1)
+            self.state, self.totals, loss = self.dispatch(
+                self.state, self.totals, self.images, self.labels, rows
+            )
+            self.step += len(rows)
+            # One program is queued ahead of the device, no more, so that a signal is answered soon.
+            if running is not None:
+                running.block_until_ready()
+            running = loss.block_until_ready() if mesh.blocks_every_program else loss
+            # After the last step of an epoch, the loop logs and evaluates before it stops.
+            if at + chunk < len(order) and (stopped_by := mesh.largest(received())):
+                break
+        self.totals.loss.block_until_ready()
+        # A clock may stand still, as in a suspended machine, and must not stop a run.
+        seconds = max(time.perf_counter() - began, 1e-9)
+        self.images_per_second = len(order) * task.budget.batch_size / seconds
+        return stopped_by
 
-    def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
-        parts = []
-        size = max(_EVALUATION_BATCH // task.layout.num_devices, 1) * task.layout.num_devices
-        for at in range(0, len(examples.labels), size):
-            batch = (task.layout.spread(array[at : at + size]) for array in examples)
-            parts.append(predict(state.params, state.statistics, *batch))
-            if task.layout.waits:
-                jax.block_until_ready(parts)
-        counts, logits = zip(*jax.device_get(parts), strict=True)
-        return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *counts), np.concatenate(logits)
-
-    return predict_all
-
-
-def _make_measure(task: Task) -> Callable[[TrainState, Any], tuple[Row, Any]]:
-    predict = make_predict(task)
-
-    def measure(state: TrainState, history: Any) -> tuple[Row, Any]:
-        counts, logits = predict(state, task.train)
-        labels = task.train.labels
-        train, test = shares(counts), shares(predict(state, task.test)[0])
+    def finish_epoch(self) -> Row:
+        """Clear the sums, evaluate if the epoch is due, keep the best, and return the row."""
+        task, budget, num_steps = self.task, self.task.budget, self.task.steps_per_epoch
+        epoch = self.step // num_steps
         row = {
-            "train_loss": train.loss,
-            "train_accuracy": train.fit,
-            "clean_fit": train.clean_fit,
-            "memorized": train.memorized,
-            "corrected": train.corrected,
-            "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
+            "epoch": epoch,
+            "step": self.step,
+            "loss": float(self.totals.loss) / num_steps,
+            **_mean_metrics(self.totals, num_steps),
+            "learning_rate": float(np.asarray(task.optimizer.learning_rate(self.step - 1))),
+            "rho": task.optimizer.rho,
+            "alpha": float(np.asarray(task.optimizer.alpha(self.step - 1))),
+            "images_per_second": self.images_per_second,
         }
-        if len(task.validation.labels):
-            counts, held_out = predict(state, task.validation)
-            row["validation_accuracy"] = shares(counts).fit
-            logits = np.concatenate([logits, held_out])
-            labels = np.concatenate([labels, task.validation.labels])
-        row = {name: float(value) for name, value in row.items()}
-        return row, heard(history, logits, labels)
+        zeros = jax.tree.map(jnp.zeros_like, self.totals)
+        self.totals = zeros._replace(bad_step=self.totals.bad_step)
+        if epoch == budget.epochs or epoch % budget.evaluate_every_epochs == 0:
+            measured, self.history = self.measure(self.state, self.history)
+            row.update(measured)
+            if _is_better(row, self.best_row):
+                self.best_row = row
+                self.best.save(self.step, self.progress, {"best": row})
+        return row
 
-    return measure
+    def save(self) -> None:
+        """Save a checkpoint to resume from."""
+        self.last.save(self.step, self.progress, {"best": self.best_row})
+
+    def refuse_divergence(self) -> None:
+        """Raise `Diverged` if a loss was not finite."""
+        bad_step = int(self.totals.bad_step)
+        if bad_step >= 0:
+            steps = self.last.steps()
+            kept = f"the checkpoint of step {steps[-1]} is the last" if steps else "no checkpoint"
+            raise Diverged(
+                f"the loss was not finite at step {bad_step}; {kept} before it."
+                " A smaller learning rate or rho may help"
+            )
 
 
-def _metrics_row(totals: Totals, num_steps: int) -> Row:
+def _mean_metrics(totals: Totals, num_steps: int) -> Row:
     if not totals.metrics:
         return {}
     sums = jax.device_get(totals.metrics)._asdict()
@@ -352,22 +210,6 @@ def _metrics_row(totals: Totals, num_steps: int) -> Row:
 def _is_better(row: Row, best: Row | None) -> bool:
     value = row.get("validation_accuracy", math.nan)
     return not math.isnan(value) and (best is None or value > best["validation_accuracy"])
-
-
-def _refuse_divergence(progress: Progress, last: Checkpoints) -> None:
-    bad_step = int(progress.totals.bad_step)
-    if bad_step >= 0:
-        steps = last.steps()
-        kept = f"the checkpoint of step {steps[-1]} is the last" if steps else "no checkpoint"
-        raise Diverged(
-            f"the loss was not finite at step {bad_step}; {kept} before it."
-            " A smaller learning rate or rho may help"
-        )
-
-
-def _stopped(signum: int, step: int) -> Stopped:
-    by = signal.Signals(signum).name
-    return Stopped(signum, f"stopped at step {step} by {by}, which a checkpoint keeps")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,203 @@
+"""The options of a run by topic; every builder takes the part that it needs.
+
+The name of an option is the same in Python, on the command line and in config.json, and no two
+parts share one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from saner_jax.experiments._choices import (
+    Base,
+    Model,
+    Noise,
+    PerturbMask,
+    Pixels,
+    Precision,
+    Schedule,
+    StatisticsFrom,
+)
+from saner_jax.experiments._ranges import (
+    Count,
+    NonNegative,
+    Positive,
+    Share,
+    ShareBelowOne,
+    WholeNumber,
+)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The examples."""
+
+    dataset: str = "digits"
+    """"digits" (1,797 real 8x8 images that come with scikit-learn), "cifar10" or "cifar100" (see
+    data_dir), the path of an .npz file with train_images, train_labels, test_images and
+    test_labels, or a folder of images, split/class/*."""
+    data_dir: Path | None = None
+    """Folder of TensorFlow Datasets with a prepared cifar10 or cifar100; $TFDS_DATA_DIR or
+    ~/tensorflow_datasets if not given."""
+    image_size: Count | None = None
+    """Resize the images of an image folder to squares of this side; as they are if not given."""
+    num_train: Count | None = None
+    """Train on this many images only, drawn evenly from the classes, the same for every seed."""
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """The wrong labels among the training labels."""
+
+    noise: Noise = "symmetric"
+    """How training labels are flipped: symmetric (to any other class), symmetric_inclusive (to any
+    class, the true one included), pair (to the next class), asymmetric_* (to similar classes),
+    instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir), file (see
+    labels_file)."""
+    rate: Share = 0.4
+    """Share of training labels to flip (0 to 1). Use 0 if your labels are already noisy. Ignored
+    for human noise and label files."""
+    noise_dir: Path | None = None
+    """Folder with the files of CIFAR-N: CIFAR-10_human.pt and image_order_c10.npy."""
+    labels_file: Path | None = None
+    """CSV file with the columns index and label, as saner-jax relabel writes it. Examples that it
+    does not list keep the dataset's label."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model."""
+
+    model: Model = "mlp"
+    """mlp, resnet8 (small enough for a CPU), resnet18, resnet34, resnet50, wrn28_10, wrn40_2,
+    vit_tiny or vit_small."""
+    hidden_widths: tuple[Count, ...] = (256, 256)
+    """Width of each hidden layer of the mlp; none makes it a linear classifier."""
+    norm: str | None = None
+    """Normalization layers: batch, layer, group or none; the model's own if not given."""
+    width: Positive = 1.0
+    """Factor on a residual net's channels."""
+    precision: Precision = "float32"
+    """Numbers of the model's products, float32 or bfloat16. Parameters, normalization and
+    statistics are float32 in both."""
+
+
+@dataclass(frozen=True)
+class PixelOptions:
+    """The inputs of the model."""
+
+    pixels: Pixels = "centered"
+    """Inputs of the model: pixels / 255, centered (the training images' mean per channel is
+    subtracted) or standardized (and divided by their standard deviation)."""
+    crop_padding: WholeNumber = 0
+    """Random crops out of training images padded by this many black pixels; 0 is off."""
+    flip: bool = False
+    """Mirror every other training image, at random."""
+    cutout_size: WholeNumber = 0
+    """Side of the square blotted out at random in training images; 0 is off."""
+
+
+@dataclass(frozen=True)
+class PerturbationOptions:
+    """The perturbation of SAM and the damping of SANER."""
+
+    rho: NonNegative = 0.1
+    """Radius of the perturbation, in the recipe's own unit; 0 makes every recipe its base."""
+    perturb_mask: PerturbMask = "all"
+    """Which parameters are perturbed: all, normalization_only (SAM-ON, which wants five to ten
+    times the radius), all_but_normalization or last_layer. All of them are trained."""
+    alpha: Share = 0.5
+    """SANER's strength, from 0 (the recipe without SANER) to 1 (drop the shrunk coordinates)."""
+    alpha_warmup_fraction: Share = 0.25
+    """Share of training over which alpha rises linearly from 0, from 0 to 1."""
+    statistics_from: StatisticsFrom = "origin"
+    """Pass of a step whose running statistics batch normalization keeps: origin or perturbed."""
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """The base optimizer and its learning rate."""
+
+    base: Base = "sgd"
+    """Base optimizer: sgd (with momentum) or adamw."""
+    learning_rate: NonNegative = 0.05
+    """Largest learning rate."""
+    schedule: Schedule = "cosine"
+    """Learning rate after the warm-up: cosine (to 0 at the end), multistep (a tenth after 50 % and
+    again after 75 % of training) or constant."""
+    warmup_epochs: NonNegative = 0.0
+    """Epochs over which the learning rate rises linearly from 0."""
+    momentum: ShareBelowOne = 0.9
+    """Momentum of sgd, and first decay of adamw, at least 0 and below 1."""
+    weight_decay: NonNegative = 5e-4
+    """Multiple of the parameters added to the gradient (sgd) or to the update (adamw); 0 is off."""
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """The length of training."""
+
+    epochs: Count = 60
+    """Passes over the training set."""
+    batch_size: Count = 64
+    """Examples per step. The last examples of an epoch that do not fill a batch are left out."""
+
+
+@dataclass(frozen=True)
+class IntervalOptions:
+    """How often a run evaluates, saves, and returns from the device."""
+
+    evaluate_every_epochs: Count = 1
+    """Epochs between evaluations; the last epoch is always evaluated."""
+    checkpoint_every_epochs: Count = 1
+    """Epochs between checkpoints; the last epoch always leaves one."""
+    steps_per_dispatch: Count | None = None
+    """Steps in one compiled program. If not given: 1 on CPU, where convolutions in loops are slow,
+    and an epoch elsewhere and for the mlp."""
+
+
+@dataclass(frozen=True)
+class HeldOutOptions:
+    """The training examples that are held out, with their noisy labels."""
+
+    validation_fraction: ShareBelowOne = 0.0
+    """Share held out to choose the best epoch by. With 0 no best epoch is kept, and a run equals
+    that of compare with the same seed."""
+    num_folds: WholeNumber = 0
+    """Hold out one of this many equal parts instead; 0 is off."""
+    fold: WholeNumber = 0
+    """Which of the parts, from 0."""
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Devices and processes; they may change from one part of a run to the next."""
+
+    devices: Count | None = None
+    """Devices of each process to spread batches over; 1, or the run's own with resume, if not
+    given."""
+    coordinator: str | None = None
+    """For several processes: address:port of process 0, or auto where JAX finds it (TPU pods,
+    Slurm). Process 0 alone writes; all must see the run folder and the data."""
+    num_processes: Count | None = None
+    """How many processes there are, if JAX does not find it."""
+    process_id: WholeNumber | None = None
+    """Which of them this is, from 0, if JAX does not find it."""
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the results go."""
+
+    output_folder: Path | None = None
+    """New folder for the run; runs/<command>-<date>-<time> if not given. An existing folder is
+    never touched."""
+
+
+@dataclass(frozen=True)
+class TrainOutputOptions(OutputOptions):
+    """Where the results go, and the run to continue."""
+
+    tensorboard: bool = False
+    """Also write TensorBoard events; needs tensorboardX."""
+    resume: Path | None = None
+    """Go on with the run of this folder from its newest checkpoint, with its own options."""

@@ -1,0 +1,85 @@
+"""The compiled program of a training run: some steps, with the sums of what they measure."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from saner_jax.step import StepMetrics, metrics_in
+from saner_jax.training._step import TrainState, make_train_step, run_steps
+from saner_jax.training._task import Task
+
+
+class Totals(NamedTuple):
+    """Sums over the steps of the current epoch, on the devices.
+
+    Attributes:
+        loss: sum of the minibatches' mean losses, a float32 scalar.
+        metrics: sums of the step metrics, or `()`.
+        bad_step: int32 scalar, the first step of the run whose loss was not finite, or -1.
+    """
+
+    loss: jax.Array
+    metrics: StepMetrics | tuple[()]
+    bad_step: jax.Array
+
+
+Dispatch = Callable[..., tuple[TrainState, Totals, jax.Array]]
+
+
+def init_totals(state: TrainState) -> Totals:
+    """Return the sums before the first step.
+
+    Args:
+        state: as from `init_state`.
+
+    Returns:
+        Zeros, and no bad step.
+    """
+    zeros = jax.tree.map(jnp.zeros_like, metrics_in(state.opt_state))
+    return Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32))
+
+
+def make_dispatch(task: Task) -> Dispatch:
+    """Compile `steps_per_dispatch` steps and the sums of loss and metrics over them.
+
+    Args:
+        task: what is to be trained.
+
+    Returns:
+        A function of the state and the totals (both donated), images, labels and `order`, int32
+        `(num_steps, batch_size)`. It returns the new state and totals, and the loss of the last
+        step.
+    """
+    mesh = task.mesh
+    step = make_train_step(
+        task.forward,
+        task.loss,
+        task.optimizer.tx,
+        statistics_from=task.statistics_from,
+        axis_name=mesh.axis_name,
+    )
+    if mesh.axis_name is not None:
+        replicated, sharded = PartitionSpec(), PartitionSpec(mesh.axis_name)
+        step = jax.shard_map(
+            step,
+            mesh=mesh.mesh,
+            in_specs=(replicated, sharded, sharded),
+            out_specs=replicated,
+        )
+
+    def dispatch(
+        state: TrainState, totals: Totals, images: jax.Array, labels: jax.Array, order: jax.Array
+    ) -> tuple[TrainState, Totals, jax.Array]:
+        first = state.step
+        state, record = run_steps(step, state, images, labels, order, task.pixels.prepare)
+        is_bad = ~jnp.isfinite(record.loss)
+        bad_here = first + jnp.argmax(is_bad).astype(jnp.int32)
+        bad_step = jnp.where((totals.bad_step < 0) & is_bad.any(), bad_here, totals.bad_step)
+        add = lambda total, new: total + new.sum(axis=0)
+        metrics = jax.tree.map(add, totals.metrics, record.metrics)
+        return state, Totals(add(totals.loss, record.loss), metrics, bad_step), record.loss[-1]
+
+    return jax.jit(dispatch, donate_argnums=(0, 1))

@@ -1,0 +1,88 @@
+"""Predict in batches on all devices, count the predictions, and measure an epoch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from numpy.typing import NDArray
+
+from saner_jax.training._evidence import History, add_evaluation
+from saner_jax.training._scoring import Counts, evaluate, shares
+from saner_jax.training._step import TrainState
+from saner_jax.training._task import Examples, Task
+
+# Large enough for a device, small enough for a CPU's memory with any of the models.
+_BATCH_SIZE = 500
+
+
+def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, NDArray[Any]]]:
+    """Compile the prediction of a model without augmentation.
+
+    Args:
+        task: gives the model, its pixels, the loss and the devices.
+
+    Returns:
+        A function of a state and at least one example. It returns the counts as NumPy scalars,
+        and the logits, `(n, c)`.
+    """
+    mesh = task.mesh
+
+    @partial(jax.jit, out_shardings=NamedSharding(mesh.mesh, PartitionSpec()))
+    def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
+        images, labels, true_labels = batch
+        logits, _ = task.forward(params, statistics, task.pixels.normalize(images), train=False)
+        return evaluate(logits, labels, true_labels, task.loss), logits
+
+    def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
+        parts = []
+        size = max(_BATCH_SIZE // mesh.num_devices, 1) * mesh.num_devices
+        for at in range(0, len(examples.labels), size):
+            batch = (mesh.shard(array[at : at + size]) for array in examples)
+            parts.append(predict(state.params, state.statistics, *batch))
+            if mesh.blocks_every_program:
+                jax.block_until_ready(parts)
+        counts, logits = zip(*jax.device_get(parts), strict=True)
+        return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *counts), np.concatenate(logits)
+
+    return predict_all
+
+
+def make_measure(
+    task: Task,
+) -> Callable[[TrainState, History], tuple[dict[str, float], History]]:
+    """Compile the evaluation at the end of an epoch.
+
+    Args:
+        task: what is trained.
+
+    Returns:
+        A function of a state and the history so far. It returns the measured shares by the names
+        of metrics.jsonl, and the history with this evaluation added.
+    """
+    predict, splits = make_predict(task), task.splits
+
+    def measure(state: TrainState, history: History) -> tuple[dict[str, float], History]:
+        counts, logits = predict(state, splits.train)
+        labels = splits.train.labels
+        train, test = shares(counts), shares(predict(state, splits.test)[0])
+        row = {
+            "train_loss": train.loss,
+            "train_accuracy": train.fit,
+            "clean_fit": train.clean_fit,
+            "memorized": train.memorized,
+            "corrected": train.corrected,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+        }
+        if len(splits.validation.labels):
+            counts, held_out = predict(state, splits.validation)
+            row["validation_accuracy"] = shares(counts).fit
+            logits = np.concatenate([logits, held_out])
+            labels = np.concatenate([labels, splits.validation.labels])
+        row = {name: float(value) for name, value in row.items()}
+        return row, add_evaluation(history, logits, labels)
+
+    return measure

@@ -1,0 +1,120 @@
+"""The task of the training loop: examples, model, optimizer, devices and budget."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from saner_jax.models import Forward
+from saner_jax.training._device_mesh import DeviceMesh
+from saner_jax.training._scoring import cross_entropy
+from saner_jax.training._step import Loss, Prepare
+
+
+class Examples(NamedTuple):
+    """`n` images with their labels.
+
+    Attributes:
+        images: uint8 `(n, h, w, channels)`.
+        labels: int32 `(n,)`, the given labels, some of which may be wrong.
+        true_labels: int32 `(n,)`, the correct labels.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    true_labels: NDArray[np.int32]
+
+
+class Splits(NamedTuple):
+    """The examples of a run.
+
+    Attributes:
+        train: the examples to train on.
+        validation: examples held out with their given labels, to choose the best epoch by. With
+            no examples there is no best epoch.
+        test: the examples to evaluate on.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+class PixelFunctions(NamedTuple):
+    """The functions from uint8 images to the inputs of the model.
+
+    Attributes:
+        normalize: takes images; for evaluation.
+        prepare: takes images and the number of the step; for training, with augmentation.
+    """
+
+    normalize: Callable[[jax.Array], jax.Array]
+    prepare: Prepare
+
+
+class Optimizer(NamedTuple):
+    """A transformation with its schedules, which are functions of the number of updates so far.
+
+    Attributes:
+        tx: the recipe and the base optimizer in one chain.
+        learning_rate: the schedule of the base optimizer.
+        rho: the radius; 0 for SGD.
+        alpha: the schedule of SANER's strength; 0 for methods without it.
+    """
+
+    tx: optax.GradientTransformation
+    learning_rate: optax.Schedule
+    rho: float
+    alpha: optax.Schedule
+
+
+class Budget(NamedTuple):
+    """How long a run trains, and how often it evaluates and saves.
+
+    Attributes:
+        epochs: passes over the training examples, at least 1.
+        batch_size: examples per step, at least 1.
+        steps_per_dispatch: steps in one compiled program, at least 1.
+        evaluate_every_epochs: epochs between evaluations; the last epoch is always evaluated.
+        checkpoint_every_epochs: epochs between checkpoints; the last epoch always saves one.
+    """
+
+    epochs: int
+    batch_size: int
+    steps_per_dispatch: int = 1
+    evaluate_every_epochs: int = 1
+    checkpoint_every_epochs: int = 1
+
+
+class Task(NamedTuple):
+    """All that `fit` needs to train.
+
+    Attributes:
+        splits: the examples.
+        forward: the model.
+        pixels: the functions from images to the model's inputs.
+        optimizer: built with the `axis_name` of `mesh`.
+        mesh: the devices.
+        budget: the length of the run.
+        seed: the seed of the order of examples.
+        loss: logits `(n, c)` and labels `(n,)` to a loss per example `(n,)`.
+        statistics_from: the pass whose running statistics are kept, see `make_train_step`.
+    """
+
+    splits: Splits
+    forward: Forward
+    pixels: PixelFunctions
+    optimizer: Optimizer
+    mesh: DeviceMesh
+    budget: Budget
+    seed: int = 0
+    loss: Loss = cross_entropy
+    statistics_from: str = "origin"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of whole batches of training examples."""
+        return len(self.splits.train.labels) // self.budget.batch_size
