@@ -1,4 +1,4 @@
-"""NCSAM walks its paper's path, and its flips fall where the paper's draw puts them."""
+"""NCSAM takes the steps of its paper, and its flips have the distribution of the paper's draw."""
 
 import itertools
 

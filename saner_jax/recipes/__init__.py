@@ -1,13 +1,13 @@
 """The methods of the papers, each a product of an ascent and a combine.
 
-Every recipe returns an Optax transformation from :func:`sharpness_aware`. Results, state and
-errors of a recipe are those of that function, and a strength out of range is a ``ValueError`` or a
-``TypeError`` at build. All recipes share these arguments:
+Every recipe returns the Optax transformation of :func:`sharpness_aware`, with its results, state
+and errors. :func:`look_sam` and :func:`ae_sam` wrap that transformation in :func:`look_if`. A wrong
+argument is a ``ValueError`` or a ``TypeError`` at build. All recipes share these arguments:
 
-- ``rho`` comes first. It is the radius of the perturbation in parameter units. ``rho=0`` is the
-  base optimizer alone.
-- The other strengths have the defaults of the paper. A strength is a number, a traced scalar or an
-  Optax schedule of the update count.
+- ``rho`` comes first. It is the radius of the perturbation in parameter units, and relative to the
+  size of the parameters in :func:`asam` and :func:`asaner`. ``rho=0`` is the base optimizer alone.
+- The other strengths have the defaults of the paper, if it has one. A strength is a number, a
+  traced scalar or an Optax schedule of the update count.
 - ``perturb_mask`` selects the parameters that are perturbed. ``metrics=True`` keeps
   :class:`StepMetrics` in the state. Both have the meaning that :func:`sharpness_aware` gives them.
 

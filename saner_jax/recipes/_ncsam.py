@@ -38,8 +38,8 @@ def ncsam(
     Args:
         rho: radius. Published: 0.05.
         kappa: multiple of the noise gradient that is added, at least 0; 0 is SAM and needs no
-            ``noise_grads``. Published: 0.1 on CIFAR-10 and 0.3 on CIFAR-100, at 20 % noise, as the
-            end of a :func:`smooth_ramp`. Without the ramp the accuracy in the paper is 22 points
+            ``noise_grads``. Published: a :func:`smooth_ramp` to 0.1 on CIFAR-10 and to 0.3 on
+            CIFAR-100, at 20 % noise. Without the ramp the accuracy in the paper is 22 points
             lower.
         perturb_mask: as for :func:`sharpness_aware`. Lengths are over the selected leaves.
         metrics: as for :func:`sharpness_aware`.
