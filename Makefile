@@ -3,7 +3,7 @@
 # Tests compile thousands of small programs and run each a few times. CI also runs them with 0.
 export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
-check:  ## what every change must pass, in about two minutes
+check:  ## what every change must pass, in under 90 seconds
 	ruff check .
 	ruff format --check .
 	pyright & types=$$!; pytest -q -n 2 --dist worksteal && wait $$types
