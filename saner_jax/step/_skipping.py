@@ -173,8 +173,10 @@ def at_random(probability: Strength, seed: int = 0) -> Policy:
     def decide(grads: optax.Updates, state: CountState) -> tuple[jax.Array, CountState]:
         del grads
         key = jax.random.fold_in(jax.random.key(seed), state.count)
-        drawn = jax.random.uniform(key) < value_at(probability, state.count)
-        return drawn, CountState(optax.safe_increment(state.count))
+        # In float32 by name, so that jax_enable_x64 changes neither the draws nor their dtype.
+        drawn = jax.random.uniform(key, dtype=jnp.float32)
+        share = jnp.asarray(value_at(probability, state.count), jnp.float32)
+        return drawn < share, CountState(optax.safe_increment(state.count))
 
     return Policy(_no_steps, decide)
 
@@ -242,7 +244,7 @@ def where_steep(
 
     def init(params: optax.Params) -> SteepnessState:
         del params
-        zero = jnp.zeros(())
+        zero = jnp.zeros((), jnp.float32)
         return SteepnessState(jnp.zeros((), jnp.int32), zero, zero)
 
     def decide(grads: optax.Updates, state: SteepnessState) -> tuple[jax.Array, SteepnessState]:
@@ -250,7 +252,8 @@ def where_steep(
         is_usable = jnp.isfinite(square)
         mean = averaged(state.count, state.mean, square, decay)
         variance = averaged(state.count, state.variance, (square - mean) ** 2, decay)
-        share = jnp.minimum(state.count / num_steps, 1.0)
+        # In float32 by name: under jax_enable_x64 a quotient of whole numbers is a float64.
+        share = jnp.minimum(jnp.asarray(state.count, jnp.float32) / num_steps, 1.0)
         bound = mean + (first + share * (last - first)) * jnp.sqrt(variance)
         keep = lambda new, old: jnp.where(is_usable, new, old)
         count = optax.safe_increment(state.count)
