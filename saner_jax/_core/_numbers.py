@@ -1,7 +1,10 @@
-"""Checks of arguments that must be numbers."""
+"""Checks of arguments that must be numbers or truth values."""
 
 import numbers
 from typing import Any
+
+import jax
+import numpy as np
 
 
 def is_number(value: Any) -> bool:
@@ -34,3 +37,16 @@ def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> 
         raise (ValueError if is_whole(value) else TypeError)(
             f"{function}: {argument} must be a whole number of at least {least}, got {value!r}."
         )
+
+
+def truth_of(function: str, argument: str, value: Any) -> bool:
+    """Return a concrete scalar as a bool; raise TypeError for tracers and anything else."""
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(
+            f"{function}: {argument} must be known when the step is traced, got a traced value of "
+            f"shape {value.shape}; name it in static_argnames of jax.jit, or leave it out."
+        )
+    is_array = isinstance(value, np.ndarray | np.generic | jax.Array) and value.ndim == 0
+    if not (is_array or isinstance(value, bool | numbers.Real)):
+        raise TypeError(f"{function}: {argument} must be True or False, got {value!r}.")
+    return bool(value)

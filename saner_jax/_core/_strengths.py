@@ -29,20 +29,19 @@ def check_strength(
 ) -> None:
     """Refuse a wrong strength before anything is compiled.
 
-    A number must be finite, at least 0 and at most ``upper``. Of a JAX array, which may be traced
-    and then has no value yet, only the shape is checked: it must be a scalar. A schedule is not
-    checked.
+    A number, and a JAX scalar with a value, must be finite, at least 0 and at most ``upper``. A
+    traced array has no value yet: it must be a scalar. A schedule is not checked.
     """
     if callable(value):
         return
-    if isinstance(value, jax.Array):
-        if value.ndim:
-            raise ValueError(
-                f"{function}: {argument} must be a scalar, got an array of shape {value.shape}; "
-                "for one value per seed or example use jax.vmap."
-            )
+    if isinstance(value, jax.Array) and value.ndim:
+        raise ValueError(
+            f"{function}: {argument} must be a scalar, got an array of shape {value.shape}; "
+            "for one value per seed or example use jax.vmap."
+        )
+    if isinstance(value, jax.core.Tracer):
         return
-    if isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(

@@ -15,6 +15,7 @@ import optax
 
 from saner_jax._core._averaging import averaged
 from saner_jax._core._precision import wide_dtype, widely
+from saner_jax._core._quantiles import largest_bound
 from saner_jax._core._strengths import Strength, check_strength, counted, is_off, value_at
 from saner_jax._core._trees import check_like
 
@@ -165,7 +166,9 @@ def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtr
                 return g
             # The quantile of |g - mean| marks the same coordinates as that of the scores.
             distance = jnp.abs(g - jnp.mean(g))
-            is_far = distance >= jnp.quantile(distance, jnp.asarray(share, g.dtype))
+            # No interpolation: between two coordinates every bound keeps the same ones.
+            dropped = jnp.ceil(jnp.asarray(share, jnp.float32) * (g.size - 1))
+            is_far = distance >= largest_bound([distance], dropped)
             return jnp.where(is_far | ~jnp.isfinite(distance).all(), g, 0.0)
 
         return jax.tree.map(widely(keep_leaf), updates)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import averaged
+from saner_jax._core._quantiles import largest_bound
 from saner_jax._core._strengths import Strength, check_strength, is_off, value_at
 
 
@@ -97,24 +98,8 @@ def sparsify(
 
 
 def _quantile(tree: Any, share: jax.typing.ArrayLike) -> jax.Array:
-    """Return the largest number that at most a share of all coordinates lies below.
-
-    The bits of floats of one sign sort as integers, so 31 counts find it exactly, without the
-    sorting and gathering of all parameters in one place.
-    """
-    leaves = [jax.lax.bitcast_convert_type(leaf, jnp.int32) for leaf in jax.tree.leaves(tree)]
-    size = sum(leaf.size for leaf in leaves)
+    """Return the largest coordinate that at most a share of all coordinates lies below."""
+    leaves = jax.tree.leaves(tree)
     # In float32 whole numbers above 2**24 are rounded, by less than one in ten million.
-    allowed = jnp.floor(jnp.asarray(share, jnp.float32) * size)
-
-    def raised(bit: jax.Array, bound: jax.Array) -> jax.Array:
-        candidate = bound | (jnp.int32(1) << (30 - bit))
-        below = sum(
-            (jnp.sum(leaf < candidate).astype(jnp.float32) for leaf in leaves), jnp.float32(0)
-        )
-        return jnp.where(below <= allowed, candidate, bound)
-
-    bound = jax.lax.fori_loop(0, 31, raised, jnp.int32(0))
-    largest = jnp.max(jnp.stack([jnp.max(leaf, initial=0) for leaf in leaves] or [jnp.int32(0)]))
-    # With everything allowed below, no bound is left; the largest coordinate stays.
-    return jax.lax.bitcast_convert_type(jnp.minimum(bound, largest), jnp.float32)
+    size = sum(leaf.size for leaf in leaves)
+    return largest_bound(leaves, jnp.floor(jnp.asarray(share, jnp.float32) * size))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._numbers import truth_of
 from saner_jax._core._precision import (
     global_dot,
     global_norm,
@@ -231,6 +232,8 @@ def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtra
     ) -> tuple[optax.Updates, ReusedDirectionState]:
         del params
         check_origin("reuse_orthogonal", origin_grads)
+        if not isinstance(looked, jax.core.Tracer):
+            looked = truth_of("reuse_orthogonal", "looked", looked)
         count = optax.safe_increment(state.count)
         if looked is True:
             kept, direction = updates, _turned(updates, origin_grads, state.direction)

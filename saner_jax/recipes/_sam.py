@@ -3,8 +3,12 @@
 The docstring of :mod:`saner_jax.recipes` describes what all recipes share.
 """
 
+from typing import Any
+
+import jax.numpy as jnp
 import optax
 
+from saner_jax._core._numbers import is_number
 from saner_jax._core._strengths import Strength, check_strength
 from saner_jax._core._trees import Mask
 from saner_jax.ascent import (
@@ -241,7 +245,8 @@ def wsam(
 
     Args:
         rho: radius; published: 0.05.
-        gamma: weight of the sharpness, 0 (the base optimizer alone) to 0.999; 0.5 is SAM.
+        gamma: weight of the sharpness, 0 (the base optimizer alone) to 0.999; 0.5 is SAM. Larger
+            values of a schedule count as 0.999.
         perturb_mask, metrics: as for :func:`sharpness_aware`.
 
     Returns:
@@ -262,7 +267,11 @@ def wsam(
         Those of :func:`extrapolate`.
     """
     check_strength("wsam", "gamma", gamma, upper=0.999, meaning="0.5 is SAM")
-    odds = lambda share: share / (1 - share)
+
+    def odds(share: Any) -> Any:
+        share = min(share, 0.999) if is_number(share) else jnp.minimum(share, 0.999)
+        return share / (1 - share)
+
     kappa = (lambda count: odds(gamma(count))) if callable(gamma) else odds(gamma)
     return sharpness_aware(
         scale_to_radius(rho), extrapolate(kappa), perturb_mask=perturb_mask, metrics=metrics

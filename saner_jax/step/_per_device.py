@@ -10,6 +10,7 @@ Where the program is written for one device, under ``jax.shard_map`` or ``jax.pm
 meanings of SAM are the two functions here.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -20,8 +21,11 @@ from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
 from saner_jax._core._precision import wide_dtype
 from saner_jax.step._sharpness_aware import GradFn
 
+AxisName = Any
+"""The name of a mesh axis or of a ``pmap``, or a tuple of such names, as JAX's collectives take."""
 
-def synchronized(grad_fn: GradFn, axis_name: str) -> GradFn:
+
+def synchronized(grad_fn: GradFn, axis_name: AxisName) -> GradFn:
     r"""Average a gradient over devices, so that all of them look at the same point.
 
     .. math:: \nabla L(w) = \frac{1}{n} \sum_{d=1}^n \nabla L_d(w)
@@ -32,7 +36,8 @@ def synchronized(grad_fn: GradFn, axis_name: str) -> GradFn:
     Args:
         grad_fn: parameters to gradients of the mean loss on this device's examples. All devices
             have equally many.
-        axis_name: of the mesh axis, or of the ``pmap``, over which the batch is spread.
+        axis_name: of the mesh axis, or of the ``pmap``, over which the batch is spread; a tuple
+            of names for several axes.
 
     Returns:
         A function of parameters, the same on all devices, to the gradients on the whole batch.
@@ -62,7 +67,7 @@ def synchronized(grad_fn: GradFn, axis_name: str) -> GradFn:
 
 
 def per_device(
-    recipe: optax.GradientTransformation, axis_name: str
+    recipe: optax.GradientTransformation, axis_name: AxisName
 ) -> optax.GradientTransformationExtraArgs:
     r"""Let every device look at a point of its own, and average what it keeps: m-SAM.
 
@@ -74,7 +79,8 @@ def per_device(
     Args:
         recipe: any recipe, or any other transformation. SANER damps on every device what that
             device's perturbation shrank.
-        axis_name: of the mesh axis, or of the ``pmap``, over which the batch is spread.
+        axis_name: of the mesh axis, or of the ``pmap``, over which the batch is spread; a tuple
+            of names for several axes.
 
     Returns:
         An Optax transformation with the recipe's state. ``update`` takes this device's own
@@ -84,7 +90,7 @@ def per_device(
         included: floating-point leaves of it (averages, metrics) hold the mean over the devices.
 
     Raises:
-        ValueError: at update, for gradients that are the same on all devices.
+        ValueError: at update, for gradients that are the same on all devices of an axis.
         NameError: outside ``jax.shard_map`` and ``jax.pmap``.
 
     Limits:
@@ -131,12 +137,12 @@ def per_device(
     return optax.GradientTransformationExtraArgs(recipe.init, update)
 
 
-def varying(tree: Any, axis_name: str) -> Any:
+def varying(tree: Any, axis_name: AxisName) -> Any:
     """Mark floating-point leaves as differing between devices, where JAX keeps track of that.
 
     Args:
         tree: any pytree of arrays.
-        axis_name: of the devices.
+        axis_name: of the devices; a tuple of names for several axes.
 
     Returns:
         The same values. Gradients at them are a device's own, not summed over the devices.
@@ -146,14 +152,19 @@ def varying(tree: Any, axis_name: str) -> Any:
         >>> jax.pmap(lambda x: varying(x, "data"), axis_name="data")(jnp.ones((1, 2))).tolist()
         [[1.0, 1.0]]
     """
-    if axis_name not in _varies(jax.lax.axis_index(axis_name)):
-        return tree
-    mark = lambda x: (
-        x
-        if not is_averaged(x) or axis_name in _varies(x)
-        else jax.lax.pcast(x, axis_name, to="varying")
-    )
+    tracked = _tracked(axis_name)
+
+    def mark(x: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+        missing = tuple(axis for axis in tracked if axis not in _varies(x))
+        return jax.lax.pcast(x, missing, to="varying") if missing and is_averaged(x) else x
+
     return jax.tree.map(mark, tree)
+
+
+def _tracked(axis_name: AxisName) -> list[Any]:
+    """Return the axes among `axis_name` of which JAX tracks which arrays differ along them."""
+    axes: Iterable[Any] = axis_name if isinstance(axis_name, tuple | list) else (axis_name,)
+    return [axis for axis in axes if axis in _varies(jax.lax.axis_index(axis))]
 
 
 def _varies(x: jax.typing.ArrayLike) -> frozenset[Any]:
@@ -161,12 +172,12 @@ def _varies(x: jax.typing.ArrayLike) -> frozenset[Any]:
     return jax.typeof(x).manual_axis_type.varying
 
 
-def _refuse_shared(updates: optax.Updates, axis_name: str) -> None:
-    is_tracked = axis_name in _varies(jax.lax.axis_index(axis_name))
+def _refuse_shared(updates: optax.Updates, axis_name: AxisName) -> None:
     leaves = jax.tree.leaves(updates)
-    if is_tracked and leaves and not any(axis_name in _varies(leaf) for leaf in leaves):
-        raise ValueError(
-            f"per_device: updates are the same on all devices of axis {axis_name!r}, so they are "
-            "not this device's own gradients. Take them at jax.lax.pcast(params, "
-            f'{axis_name!r}, to="varying"): gradients of replicated parameters come out summed.'
-        )
+    for axis in _tracked(axis_name):
+        if leaves and not any(axis in _varies(leaf) for leaf in leaves):
+            raise ValueError(
+                f"per_device: updates are the same on all devices of axis {axis!r}, so they are "
+                "not this device's own gradients. Take them at jax.lax.pcast(params, "
+                f'{axis_name!r}, to="varying"): gradients of replicated parameters come out summed.'
+            )

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import averaged
-from saner_jax._core._numbers import check_whole
+from saner_jax._core._numbers import check_whole, truth_of
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
 from saner_jax.step._sharpness_aware import GradFn
@@ -61,13 +61,14 @@ def look_if(
         policy: such as :func:`every_steps`.
 
     Returns:
-        An Optax transformation. ``update`` takes one keyword more, ``looked``: a Python bool
-        decides instead of the policy and compiles no branch, and the policy's state moves as if
-        it had decided. None leaves it to the policy and ``jax.lax.cond``. A recipe's parts see it
-        as an extra argument. Metrics of a skipped step compare the origin gradient with itself.
+        An Optax transformation. ``update`` takes one keyword more, ``looked``: True, False or
+        another concrete scalar (of NumPy or JAX; 0 is False) decides instead of the policy and
+        compiles no branch, and the policy's state moves as if it had decided. None leaves it to
+        the policy and ``jax.lax.cond``. A recipe's parts see it as an extra argument. Metrics of a
+        skipped step compare the origin gradient with itself.
 
     Raises:
-        TypeError: at update, without ``grad_fn``.
+        TypeError: at update, without ``grad_fn``, and for a ``looked`` that is traced or no scalar.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -91,9 +92,11 @@ def look_if(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
-        looked: bool | None = None,
+        looked: jax.typing.ArrayLike | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, SelectiveState]:
+        if looked is not None:
+            looked = truth_of("look_if", "looked", looked)
         decided, policy_state = policy.decide(updates, state.policy)
         second_pass = grad_fn
         if looked is False and grad_fn is not None:
@@ -170,8 +173,10 @@ def at_random(probability: Strength, seed: int = 0) -> Policy:
     def decide(grads: optax.Updates, state: CountState) -> tuple[jax.Array, CountState]:
         del grads
         key = jax.random.fold_in(jax.random.key(seed), state.count)
-        drawn = jax.random.uniform(key) < value_at(probability, state.count)
-        return drawn, CountState(optax.safe_increment(state.count))
+        # In float32 by name, so that jax_enable_x64 changes neither the draws nor their dtype.
+        drawn = jax.random.uniform(key, dtype=jnp.float32)
+        share = jnp.asarray(value_at(probability, state.count), jnp.float32)
+        return drawn < share, CountState(optax.safe_increment(state.count))
 
     return Policy(_no_steps, decide)
 
