@@ -6,23 +6,22 @@ import numpy as np
 import optax
 import pytest
 from problems import bowl, ripples
+from recipe_rows import each_recipe, make
 
 import saner_jax
 from saner_jax import climb, every_steps, look_if, per_group, sam, scale_to_radius, where_steep
 
-SELECTIVE = {"look_sam": {}, "ae_sam": {"num_steps": 10}}
 
-
-@pytest.mark.parametrize("name", [*saner_jax.RECIPES, *SELECTIVE])
+@each_recipe
 def test_every_recipe_steps_in_float32_under_x64(name):
-    recipe = {**saner_jax.RECIPES, **saner_jax.SELECTIVE_RECIPES}[name]
-    given = {"group": saner_jax.is_shrunk} if name.startswith("sam_") else SELECTIVE.get(name, {})
     with jax.enable_x64(True):
         problem = ripples()
-        tx = recipe(0.1, metrics=True, **given)
+        tx = make(name, 0.1, metrics=True)
         state = tx.init(problem.params)
         grads = problem.grad_fn(problem.params)
-        updates, after = tx.update(grads, state, problem.params, grad_fn=problem.grad_fn)
+        updates, after = tx.update(
+            grads, state, problem.params, grad_fn=problem.grad_fn, noise_grads=grads
+        )
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(updates))
     dtypes = lambda tree: [leaf.dtype for leaf in jax.tree.leaves(tree)]
     assert dtypes(after) == dtypes(state)
