@@ -49,9 +49,9 @@ def test_what_is_prepared_is_what_the_archive_holds(name, tmp_path):
     prepare_cifar(name, tmp_path / "data", archive=tmp_path / "a.tar.gz", layout=layout)
     dataset = load(name, data_dir=tmp_path / "data")
     assert dataset.class_names == ("first", "second")
-    assert sorted(dataset.train_index) == list(range(len(rows["train"])))
+    assert sorted(map(int, dataset.train_keys)) == list(range(len(rows["train"])))
     for images, labels, index, records in (
-        (dataset.train_images, dataset.train_labels, dataset.train_index, rows["train"]),
+        (dataset.train_images, dataset.train_labels, dataset.train_keys.astype(int), rows["train"]),
         (dataset.test_images, dataset.test_labels, None, rows["test"]),
     ):
         pixels = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -161,5 +161,5 @@ def test_the_real_cifar_10():
     assert dataset.test_images.shape == (10000, 32, 32, 3)
     assert np.bincount(dataset.train_labels).tolist() == [5000] * 10
     assert np.bincount(dataset.test_labels).tolist() == [1000] * 10
-    assert sorted(dataset.train_index) == list(range(50000))
+    assert sorted(map(int, dataset.train_keys)) == list(range(50000))
     assert dataset.class_names[:3] == ("airplane", "automobile", "bird")

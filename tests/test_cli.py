@@ -78,7 +78,7 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
             "--perturb-mask normalization_only",
             "perturb_mask normalization_only selects nothing in",
         ),
-        ("--noise salt", "noise must be one of symmetric, symmetric_inclusive, pair, "),
+        ("--noise salt", "noise must be one of none, symmetric, symmetric_inclusive, "),
         ("--methods adam", "methods must be among sgd, sam"),
         (
             "--methods sam ncsam",

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import struct
 import zipfile
@@ -21,7 +22,8 @@ from nightly import times
 from PIL import Image
 
 from saner_jax.cli import main
-from saner_jax.data.noise import from_file, read_human_labels
+from saner_jax.data import correct_labels, load
+from saner_jax.data.noise import read_human_labels
 from saner_jax.runs import rewind
 from saner_jax.training import Checkpoints, Evidence
 
@@ -110,15 +112,19 @@ def test_a_member_with_a_damaged_name_is_not_taken_for_a_missing_one(capsys):
 
 def test_a_damaged_label_file_is_refused_or_gives_labels(fuzz, capsys):
     path = Path("labels.csv")
-    path.write_text("index,label\n" + "".join(f"{i},{i % 3}\n" for i in range(30)))
-    show = ["data", "show", "--dataset", save_arrays(), "--noise", "file", "--labels-file", path]
+    dataset = load(save_arrays())
+    listed = zip(dataset.train_keys, LABELS, dataset.train_hashes, strict=True)
+    path.write_text("key,label,hash\n" + "".join(f"{k},{c},{h}\n" for k, c, h in listed))
+    show = ["data", "show", "--dataset", dataset.name, "--labels-file", path]
 
     def take():
         code, out = told(show, capsys)
         if not code:
-            labels = from_file(LABELS, path, num_classes=3).labels
+            corrected = correct_labels(dataset, path)
+            labels = corrected.train_labels
             assert set(labels.tolist()) <= {0, 1, 2}
-            assert f"noise file: {(labels != LABELS).sum()} labels flipped" in out
+            assert (labels != LABELS).sum() == corrected.num_corrected
+            assert re.search(rf"^{corrected.num_corrected} labels? corrected", out, re.MULTILINE)
         return code
 
     fuzz(path, take, times(30, 2000))

@@ -161,18 +161,18 @@ def test_suspects_are_tabled_by_their_own_columns(page_of, tmp_path):
     folder = make_train(tmp_path / "run", [])
     with (folder / "suspects.csv").open("w", newline="") as file:
         write = csv.writer(file).writerow
-        names = ["given_label", "suggested_name", "score", "margin", "decision"]
-        write(["rank", "index", "file", *names])
-        write([1, 17, 'a,"b".png', "nan", "1.50", "0.98765432", "", ""])
+        names = ["given_name", "suggested_name", "score", "margin", "decision", "hash"]
+        write(["rank", "key", *names])
+        write([1, 'a,"b".png', "nan", "1.50", "0.98765432", "", "", "aa"])
         for rank in range(2, 61):
-            write([rank, rank, "", "cat", "dog", "nan", -3, "later" if rank > 50 else ""])
+            write([rank, rank, "cat", "dog", "nan", -3, "later" if rank > 50 else "", "bb"])
     sheet = html_pictures.draw_groups([epoch(1)]).png
     (folder / "suspects.png").write_bytes(sheet)
     page = page_of(folder)
     table = next(table for table in page.tables if table[0][0] == "rank")
-    assert table[0][3:] == ["given label", "suggested name", "score", "margin"]
-    assert table[1] == ["1", "17", 'a,"b".png', "nan", "1.50", "0.9877", "–"]
-    assert table[-1] == ["50", "50", "", "cat", "dog", "–", "-3"]
+    assert table[0][2:] == ["given name", "suggested name", "score", "margin"]
+    assert table[1] == ["1", 'a,"b".png', "nan", "1.50", "0.9877", "–"]
+    assert table[-1] == ["50", "50", "cat", "dog", "–", "-3"]
     assert "by how wrong their label looks: first 50 of 60." in page.text
     ((alt, _),) = page.images
     assert alt == "Images of the first suspects, in order of rank."
@@ -250,8 +250,9 @@ def test_runs_as_the_commands_leave_them_are_told(tmp_path, monkeypatch, page_of
     with (one / "suspects.csv").open() as file:
         suspects = list(csv.DictReader(file))
     table = next(table for table in page.tables if table[0][0] == "rank")
-    assert table[0] == [name.replace("_", " ") for name, value in suspects[0].items() if value]
-    assert [row[1] for row in table[1:]] == [row["index"] for row in suspects[:50]]
+    filled = [name for name, value in suspects[0].items() if value and name != "hash"]
+    assert table[0] == [name.replace("_", " ") for name in filled]
+    assert [row[1] for row in table[1:]] == [row["key"] for row in suspects[:50]]
     assert "finished" not in page.text
     # The numbers that were printed, without dashes, deviations, seconds and n.
     for method in ("sgd", "sam"):

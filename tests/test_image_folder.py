@@ -38,7 +38,9 @@ def test_classes_and_files_are_sorted_and_pixels_kept(tmp_path):
     dataset = load(tmp_path)
     assert dataset.class_names == ("ant", "bee")
     assert dataset.train_labels.tolist() == [0, 0, 1, 1]
-    assert dataset.train_index.tolist() == [0, 1, 2, 3]
+    assert dataset.key_kind == "file"
+    files = ["train/ant/1.png", "train/ant/2.png", "train/bee/1.png", "train/bee/2.png"]
+    assert dataset.train_keys.tolist() == files
     order = [("ant", 1), ("ant", 2), ("bee", 1), ("bee", 2)]
     np.testing.assert_array_equal(dataset.train_images, [pixels["train", *key] for key in order])
     np.testing.assert_array_equal(dataset.test_images, [pixels["val", *key] for key in order])

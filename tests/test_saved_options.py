@@ -110,4 +110,4 @@ def test_the_choices_are_those_of_the_catalogues():
     assert set(get_args(Model)) == set(MODELS)
     assert set(get_args(PerturbMask)) == set(MASKS)
     human = {name for name in get_args(Noise) if name.startswith("human:")}
-    assert set(get_args(Noise)) - human == {*NOISE_TYPES, "instance", "file"}
+    assert set(get_args(Noise)) - human == {*NOISE_TYPES, "instance", "file", "none"}

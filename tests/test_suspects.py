@@ -3,8 +3,6 @@
 import csv
 import importlib.util
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from saner_jax.cli import main
-from saner_jax.data.noise import format_labels, from_file, symmetric
+from saner_jax.data import content_hashes, row_keys
+from saner_jax.data.noise import symmetric
 from saner_jax.experiments import held_out_fold
 from saner_jax.label_errors import measure_ranking as measure
 from saner_jax.label_errors import pooled, rank
@@ -28,6 +27,12 @@ from saner_jax.training import (
 )
 
 
+def named(num_examples, num_classes):
+    """Return keys, hashes and names of classes."""
+    hashes = content_hashes(np.arange(num_examples))
+    return row_keys(num_examples), hashes, np.array([f"class {c}" for c in range(num_classes)])
+
+
 def evidence(num_examples=200, num_classes=4, rate=0.3, seed=0):
     """Draw what a model might say: probabilities for the truth, more or less sure."""
     rng = np.random.default_rng(seed)
@@ -39,7 +44,8 @@ def evidence(num_examples=200, num_classes=4, rate=0.3, seed=0):
         history = add_evaluation(history, logits, noisy.labels)
     means = (getattr(history, name) / 5 for name in ("probabilities", "margin", "loss", "agreed"))
     held_out = rng.random(num_examples) < 0.5
-    return Evidence(np.arange(num_examples), noisy.labels, noisy.true_labels, held_out, *means)
+    labels = noisy.labels, noisy.true_labels, held_out
+    return Evidence(*named(num_examples, num_classes), *labels, *means)
 
 
 def test_what_is_heard_is_what_the_logits_say():
@@ -72,7 +78,7 @@ def test_logits_that_overflow_are_heard():
 def test_scores_are_mean_ranks_with_ties_shared(values):
     n = len(values)
     flat = Evidence(
-        *(np.arange(n), np.zeros(n, int), np.zeros(n, int), np.zeros(n, bool)),
+        *(*named(n, 2), np.zeros(n, int), np.zeros(n, int), np.zeros(n, bool)),
         *(np.full((n, 2), 0.5), np.zeros(n), np.array(values), np.ones(n)),
     )
     ranking = rank(flat)
@@ -125,13 +131,11 @@ def test_folds_judge_only_what_they_held_out():
     assert not both.is_held_out.any()
 
 
-@pytest.mark.parametrize("name", ["index", "labels", "true_labels"])
+@pytest.mark.parametrize("name", ["keys", "hashes", "class_names", "labels", "true_labels"])
 def test_runs_on_other_examples_are_not_pooled(name):
     some = evidence()
     with pytest.raises(ValueError, match=f"agree in {name}; number 2"):
         pooled([some, some._replace(**{name: getattr(some, name)[::-1]})])
-    with pytest.raises(ValueError, match="same classes"):
-        pooled([some, some._replace(probabilities=some.probabilities[:, :3])])
 
 
 @given(st.integers(2, 9), st.integers(9, 40), st.integers(0, 99))
@@ -155,8 +159,9 @@ BAD_EVIDENCE = {
     "truncated": (None, "not the history"),
     "lacking": ({"margin": None}, "not the history"),
     "pickled": ({"labels": np.array([{}] * 200)}, "not the history"),
-    "short": ({"loss": np.zeros(3)}, "loss must hold a number per example"),
-    "of text": ({"index": np.array(["a"] * 200)}, "index must hold a number"),
+    "short": ({"loss": np.zeros(3)}, "loss must hold a value per example"),
+    "of numbers": ({"keys": np.arange(200)}, "keys must hold a value"),
+    "unnamed": ({"class_names": np.array(["a", "b"])}, "class_names must name 4 classes"),
     "flat": ({"probabilities": np.zeros(200)}, "a row per example"),
     "out of range": ({"labels": np.full(200, 9)}, r"labels must lie in \[0, 4\)"),
 }
@@ -175,47 +180,6 @@ def test_evidence_that_is_none_is_refused_in_a_sentence(kind, tmp_path):
         np.savez(tmp_path / "history.npz", **arrays)
     with pytest.raises(ValueError, match=sentence):
         read_evidence(tmp_path)
-
-
-def test_labels_of_a_file_meet_their_examples(tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(format_labels(np.array([7, 3]), np.array([0, 2], np.int32)))
-    noisy = from_file([1, 2, 0], path, num_classes=3, ids=[3, 5, 7])
-    assert noisy.labels.tolist() == [2, 2, 0]
-    assert noisy.is_flipped.tolist() == [True, False, False]
-    assert noisy.rate == pytest.approx(1 / 3)
-
-
-BAD_LABELS = {
-    "index,label\n0,9\n": r"line 2: label must lie in \[0, 3\), got 9",
-    "index,label\n0,x\n": "line 2: label must be a whole number, got 'x'",
-    "index,label\n0,1\n0,2\n": "line 3: example 0 is listed twice",
-    "index,label\n9,1\n": "lists none of the 3 training examples",
-    "index\n0\n": "label is missing",
-    "index,label\n0\n": "line 2: it must have 2 cells, as the first line",
-    "index,label\n0,1,2\n": "line 2: it must have 2 cells, as the first line",
-    "": "index is missing",
-    'index,label\n0,"1': "not a readable CSV file",
-    "\x00\xff": "not a readable CSV file",
-}
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
-def test_what_is_no_file_is_not_waited_for(make, tmp_path):
-    path = tmp_path / "labels.csv"
-    make(path)
-    with pytest.raises(ValueError, match="not a readable CSV file: it is not a file"):
-        from_file([0, 1, 2], path, num_classes=3)
-
-
-@pytest.mark.parametrize("content", BAD_LABELS)
-def test_a_bad_file_of_labels_is_refused_in_a_sentence(content, tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(ValueError, match=BAD_LABELS[content]):
-        from_file([0, 1, 2], path, num_classes=3)
-    with pytest.raises(ValueError, match="not a readable CSV file"):
-        from_file([0, 1, 2], tmp_path / "nowhere.csv", num_classes=3)
 
 
 QUICK = ["--epochs", "4", "--num-train", "300", "--hidden-widths", "32", "--learning-rate", "0.1"]
@@ -249,8 +213,9 @@ def test_suspects_are_ranked_written_and_shown(found):
     assert scores == sorted(scores, reverse=True)
     assert record["measured"]["auroc"] > 0.8
     for row in rows[:20]:
-        place = int(np.flatnonzero(seen.index == int(row["index"]))[0])
-        assert int(row["given_label"]) == seen.labels[place] != int(row["suggested_label"])
+        place = int(np.flatnonzero(seen.keys == row["key"])[0])
+        assert row["hash"] == seen.hashes[place]
+        assert int(row["given_name"]) == seen.labels[place] != int(row["suggested_name"])
         assert row["decision"] == ""
         assert arrays["score"][place] == pytest.approx(float(row["score"]), abs=1e-5)
     # As cleanlab takes them.
@@ -290,25 +255,28 @@ def test_folds_judge_what_they_were_not_trained_on_and_can_be_ranked_again(tmp_p
 def test_a_review_becomes_a_file_to_train_on(found, tmp_path):
     rows = rows_of(found / "suspects.csv")
     rows[0]["decision"], rows[1]["decision"] = "suggested", rows[1]["given_name"]
-    rows[2]["decision"] = other = str((int(rows[2]["given_label"]) + 1) % 10)
+    rows[2]["decision"] = other = str((int(rows[2]["given_name"]) + 1) % 10)
     reviewed, labels = tmp_path / "reviewed.csv", tmp_path / "labels.csv"
     with reviewed.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     assert run("relabel", reviewed, "--accept-top", 5) == 0
-    written = {int(row["index"]): row["label"] for row in rows_of(labels)}
-    suggested = [0, 3, 4]
-    for place, row in enumerate(rows):
-        label = row["suggested_label" if place in suggested else "given_label"]
-        assert written[int(row["index"])] == (other if place == 2 else label)
+    written = {row["key"]: row["label"] for row in rows_of(labels)}
+    suggested = {rows[place]["key"]: rows[place]["suggested_name"] for place in (0, 3, 4)}
+    confirmed = {rows[1]["key"]: rows[1]["given_name"], rows[2]["key"]: other}
+    # Only what was decided: the other labels of this run were flipped on purpose.
+    assert written == suggested | confirmed
     before = labels.read_bytes()
     assert run("relabel", reviewed) == 2
     assert labels.read_bytes() == before
-    options = ["--noise", "file", "--labels-file", labels, "--output-folder", tmp_path / "run"]
+    options = ["--labels-file", labels, "--output-folder", tmp_path / "run"]
     assert run("train", *QUICK, *options) == 0
     trained_on = read_evidence(tmp_path / "run")
-    assert trained_on.labels.tolist() == [int(written[index]) for index in trained_on.index]
+    names = dict(zip(trained_on.keys.tolist(), trained_on.labels.tolist(), strict=True))
+    assert {key: str(names[key]) for key in written} == written
+    # Corrections are no noise: there is nothing to have memorized.
+    assert (trained_on.labels == trained_on.true_labels).all()
 
 
 @pytest.mark.slow
@@ -324,11 +292,11 @@ def test_files_are_named_where_the_dataset_has_them(tmp_path):
                 if (split, name, i) == ("train", "dog", 3):
                     pixels //= 5
                 Image.fromarray(pixels).save(folder / f"{i}.png")
-    options = ["--dataset", tmp_path / "photos", "--rate", 0, "--batch-size", 8, "--epochs", 10]
+    options = ["--dataset", tmp_path / "photos", "--batch-size", 8, "--epochs", 10]
     options += ["--hidden-widths", 8, "--output-folder", tmp_path / "found"]
     assert run("suspects", *options) == 0
     first = rows_of(tmp_path / "found" / "suspects.csv")[0]
-    assert (first["file"], first["suggested_name"]) == ("train/dog/3.png", "cat $")
+    assert (first["key"], first["suggested_name"]) == ("train/dog/3.png", "cat $")
     # With no flips made, there is no truth to measure by.
     assert json.loads((tmp_path / "found" / "suspects.json").read_text())["measured"] is None
 
@@ -367,7 +335,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(kind, tmp_path, monkeypatch, 
 def test_a_decision_that_is_none_is_refused(found, tmp_path, capsys):
     text = (found / "suspects.csv").read_text().splitlines()
     bad = tmp_path / "reviewed.csv"
-    bad.write_text("\n".join([text[0], text[1] + "zebra", *text[2:]]))
+    bad.write_text("\n".join([text[0], text[1].replace(",,", ",zebra,"), *text[2:]]))
     assert run("relabel", bad) == 2
     assert "line 2: decision must be empty, suggested, or" in capsys.readouterr().err
     bad.write_text("\n".join([*text, text[1]]))
@@ -376,17 +344,15 @@ def test_a_decision_that_is_none_is_refused(found, tmp_path, capsys):
     assert not (tmp_path / "labels.csv").exists()
 
 
-def test_names_that_are_numbers_of_other_classes_are_names(tmp_path):
+def test_names_that_are_numbers_are_names(tmp_path):
     reviewed = tmp_path / "reviewed.csv"
     reviewed.write_text(
-        "rank,index,given_label,given_name,suggested_label,suggested_name,decision\n"
-        "1,0,0,1,1,2,1\n"
-        "2,1,1,2,2,3,2\n"
-        "3,2,2,3,0,1,0\n"
+        "rank,key,given_name,suggested_name,decision,hash\n1,a,1,2,1,aa\n2,b,2,3,suggested,bb\n"
     )
     assert run("relabel", reviewed) == 0
-    # "1" and "2" are names of classes 0 and 1; "0" is no name, so it is a number.
-    assert [row["label"] for row in rows_of(tmp_path / "labels.csv")] == ["0", "1", "0"]
+    assert [row["label"] for row in rows_of(tmp_path / "labels.csv")] == ["1", "3"]
+    reviewed.write_text(reviewed.read_text().replace("suggested,bb", "0,bb"))
+    assert run("relabel", reviewed, "--output-file", tmp_path / "other.csv") == 2
 
 
 @pytest.mark.slow
@@ -408,4 +374,6 @@ def test_what_is_not_finite_is_most_suspicious(row):
     assert not np.isfinite(history.loss[1])
     labels = np.array([0, 1, 1], np.int32)
     options = {"labels": labels, "true_labels": labels, "held": np.array([], int)}
-    assert rank(to_evidence(history, index=np.arange(3), **options)).order[0] == 1
+    keys, hashes, names = named(3, 2)
+    seen = to_evidence(history, keys=keys, hashes=hashes, class_names=names, **options)
+    assert rank(seen).order[0] == 1

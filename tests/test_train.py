@@ -272,7 +272,7 @@ BAD_OPTIONS = {
     "--num-train 0": "num_train must be a whole number of at least 1",
     "--validation-fraction 1": "validation_fraction must be below 1",
     "--warmup-epochs 60": "warmup_epochs must be below epochs",
-    "--noise salt": "noise must be one of symmetric",
+    "--noise salt": "noise must be one of none, symmetric",
     "--noise human:worse": "noise_dir must name the folder of CIFAR-N",
     "--noise human:worse --noise-dir nowhere": "",
     "--noise asymmetric_cifar100_next": "",

@@ -16,8 +16,9 @@ from saner_jax.experiments import (
     check_options,
     draw_noise,
     load_data,
+    resolve_noise,
 )
-from saner_jax.reports import image_grid, say
+from saner_jax.reports import image_grid, plural, say
 from saner_jax.runs import write_bytes
 
 
@@ -78,9 +79,10 @@ def show_data(config: ShowConfig) -> None:
         OSError: when the picture cannot be written.
     """
     check_options(config)
+    noise = resolve_noise(config.noise, config.data)
     dataset = load_data(config.data)
-    noisy = draw_noise(config.noise, dataset, config.seed)
-    for line in describe(config.noise.noise, dataset, noisy):
+    noisy = draw_noise(noise, dataset, config.seed)
+    for line in describe(str(noise.noise), dataset, noisy):
         say(line)
     if config.picture is not None:
         write_bytes(config.picture, flipped_grid(dataset, noisy, rows=config.picture_rows))
@@ -100,8 +102,8 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
 
     Example:
         >>> dataset = load_data(DataOptions())
-        >>> noisy = draw_noise(NoiseOptions(rate=0.0), dataset, seed=0)
-        >>> print(describe("symmetric", dataset, noisy)[0])
+        >>> noisy = draw_noise(NoiseOptions("pair", 0.1), dataset, seed=0)
+        >>> print(describe("pair", dataset, noisy)[0])
         digits: 1,437 training and 360 test images of 8 x 8 x 1, 10 classes
     """
     height, width, channels = dataset.train_images.shape[1:]
@@ -113,8 +115,7 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
         f" {len(dataset.test_labels):,} test images of {height} x {width} x {channels},"
         f" {num_classes} classes",
         f"training images per class: {counts.min():,} to {counts.max():,}",
-        f"noise {noise}: {int(noisy.is_flipped.sum()):,} labels flipped,"
-        f" {noisy.rate:.2%} of all; label hash {noisy.label_hash}",
+        _changes(noise, dataset, noisy),
     ]
     for flat in np.argsort(flips, axis=None)[::-1][:5]:
         true, given = divmod(int(flat), num_classes)
@@ -122,6 +123,19 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
             names = dataset.class_names
             lines.append(f"  {flips[true, given]:.1%} of {names[true]} given as {names[given]}")
     return lines
+
+
+def _changes(noise: str, dataset: Dataset, noisy: NoisyLabels) -> str:
+    ending = f"label hash {noisy.label_hash}"
+    corrected = (
+        ""
+        if dataset.num_corrected is None
+        else f"{plural(dataset.num_corrected, 'label')} corrected; "
+    )
+    if noise in ("none", "file"):
+        return f"{corrected}no labels flipped; {ending}"
+    flipped = plural(int(noisy.is_flipped.sum()), "label")
+    return f"{corrected}noise {noise}: {flipped} flipped, {noisy.rate:.2%} of all; {ending}"
 
 
 def flipped_grid(dataset: Dataset, noisy: NoisyLabels, *, rows: int = 5, columns: int = 8) -> bytes:

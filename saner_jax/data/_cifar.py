@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from saner_jax._core._process import logger_level
 from saner_jax.data._dataset import Dataset
+from saner_jax.data._identity import content_hashes
 
 
 class Archive(NamedTuple):
@@ -90,8 +91,8 @@ def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
         data_dir: the folder of TensorFlow Datasets; see `tfds_folder`.
 
     Returns:
-        The images in stored order, which TFDS shuffles. `train_index` is the number of each image
-        in the official binary files; it comes from TFDS's `id`.
+        The images in stored order, which TFDS shuffles. The key of each image is its
+        number in the official binary files, from TFDS's `id`.
 
     Raises:
         ValueError: if the dataset is not prepared in the folder, or cannot be read.
@@ -119,7 +120,16 @@ def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path}: not a readable {name} of TFDS: {reason}") from error
-    return Dataset(train_images, train_labels, test_images, test_labels, names, train_index)
+    return Dataset(
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        names,
+        train_index.astype(np.str_),
+        content_hashes(train_images),
+        "id",
+    )
 
 
 def prepare_cifar(

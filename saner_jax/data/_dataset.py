@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax.data._identity import KeyKind, fingerprint
+
 
 class Dataset(NamedTuple):
     """A dataset of `n` training and `m` test images of one size, with their labels.
@@ -16,12 +18,14 @@ class Dataset(NamedTuple):
         test_images: uint8 `(m, h, w, channels)`.
         test_labels: int32 `(m,)`.
         class_names: one name for each class.
-        train_index: int64 `(n,)`, the number of each training example in its source. Label files
-            and reports use this number. It is the position, or for CIFAR the number in the
-            official binary files.
-        train_files: the file of each training example, relative to the dataset's folder; empty
-            if the examples are not files.
+        train_keys: strings `(n,)`, the key of each training example, each once. Label files and
+            reports use it. See `key_kind`.
+        train_hashes: strings `(n,)`, the `content_hash` of each training example.
+        key_kind: "file", if the keys are files, relative to the dataset's folder; "id", if the data
+            bring their own keys, as CIFAR's numbers in the official binary files; "row", if the
+            keys are row numbers.
         name: what `load` was given.
+        num_corrected: number of training labels that `correct_labels` changed; None before it.
     """
 
     train_images: NDArray[np.uint8]
@@ -29,9 +33,16 @@ class Dataset(NamedTuple):
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int32]
     class_names: tuple[str, ...]
-    train_index: NDArray[np.int64]
-    train_files: tuple[str, ...] = ()
+    train_keys: NDArray[np.str_]
+    train_hashes: NDArray[np.str_]
+    key_kind: KeyKind = "row"
     name: str = ""
+    num_corrected: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the training examples and the classes; see `fingerprint`."""
+        return fingerprint(self.train_keys, self.train_hashes, self.class_names)
 
 
 def channel_statistics(

@@ -1,5 +1,6 @@
 """Read images from folders named `split/class`."""
 
+import io
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._dataset import Dataset, check_fits
+from saner_jax.data._identity import content_hash
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 TEST_SPLITS = ("test", "val")
@@ -26,7 +28,8 @@ def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
             None, images keep their size, which must be the same for all.
 
     Returns:
-        The images, in memory; `train_index` counts from 0 in the order above.
+        The images, in memory. The key of an example is the path of its file below `root`, such as
+        "train/cat/1.png", its hash that of the file's bytes.
 
     Raises:
         ValueError: for a missing split, fewer than two classes, classes that differ between the
@@ -58,15 +61,16 @@ def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
         raise ValueError(f"{train}: it must have at least two classes, got {len(names)}")
     train_files, train_labels = _files(train, names)
     test_files, test_labels = _files(test, names)
-    images = _read_all([*train_files, *test_files], image_size)
+    images, hashes = _read_all([*train_files, *test_files], image_size)
     return Dataset(
         images[: len(train_files)],
         train_labels,
         images[len(train_files) :],
         test_labels,
         names,
-        np.arange(len(train_files)),
-        tuple(path.relative_to(root).as_posix() for path in train_files),
+        np.array([path.relative_to(root).as_posix() for path in train_files]),
+        hashes[: len(train_files)],
+        "file",
     )
 
 
@@ -92,7 +96,9 @@ def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.
     return files, np.asarray(labels, np.int32)
 
 
-def _read_all(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
+def _read_all(
+    files: list[Path], image_size: int | None
+) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
     from PIL import Image
 
     # Warning filters belong to the process. If each thread set and restored them, a filter could
@@ -103,13 +109,16 @@ def _read_all(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
         return _read_each(files, image_size)
 
 
-def _read_each(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
-    first = _read(files[0], image_size)
+def _read_each(
+    files: list[Path], image_size: int | None
+) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+    first, _ = _read(files[0], image_size)
     check_fits(f"{files[0].parents[2]}: its {len(files)} images", len(files) * first.size)
     images = np.empty((len(files), *first.shape), np.uint8)
+    hashes = np.empty(len(files), "U16")
 
     def read(row: int) -> None:
-        image = _read(files[row], image_size)
+        image, hashes[row] = _read(files[row], image_size)
         if image.shape != first.shape:
             raise ValueError(
                 f"{files[row]}: it is {image.shape[1]} x {image.shape[0]}, but {files[0]} is"
@@ -121,21 +130,22 @@ def _read_each(files: list[Path], image_size: int | None) -> NDArray[np.uint8]:
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(read, range(len(files))):
             pass
-    return images
+    return images, hashes
 
 
-def _read(file: Path, image_size: int | None) -> NDArray[np.uint8]:
+def _read(file: Path, image_size: int | None) -> tuple[NDArray[np.uint8], str]:
     from PIL import Image
 
     try:
         # Opening a named pipe would block forever.
         if not file.is_file():
             raise ValueError("it is not a file, or a broken link")
-        with Image.open(file) as image:
+        content = file.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
             image = image.convert("RGB")
         if image_size is not None:
             image = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-        return np.asarray(image)
+        return np.asarray(image), content_hash(content)
     # Pillow's decoders raise many kinds of errors for damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

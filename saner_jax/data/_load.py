@@ -8,6 +8,7 @@ import numpy as np
 
 from saner_jax.data._cifar import CIFAR, read_cifar
 from saner_jax.data._dataset import Dataset
+from saner_jax.data._identity import content_hashes, row_keys
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._npz import read_npz
 
@@ -76,5 +77,6 @@ def _digits() -> Dataset:
         test_images,
         test_labels,
         tuple(str(name) for name in digits.target_names),
-        np.arange(len(train_labels)),
+        row_keys(len(train_labels)),
+        content_hashes(train_images),
     )

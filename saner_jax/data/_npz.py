@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._dataset import Dataset, check_fits
+from saner_jax.data._identity import content_hashes, row_keys
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_OPTIONAL = ("class_names", "train_ids")
 
 
 def read_npz(path: Path) -> Dataset:
@@ -19,9 +21,11 @@ def read_npz(path: Path) -> Dataset:
             `(n, h, w, channels)`, or `(n, h, w)` for one channel; `train_labels` and
             `test_labels`, integers `(n,)` of at least 0; and optionally `class_names`, one string
             per class. Without `class_names`, the names are the numbers 0 to the largest label.
+            Optionally also `train_ids`, the key of each training image, strings or integers
+            `(n,)`, each once.
 
     Returns:
-        The arrays, in memory; `train_index` counts from 0.
+        The arrays, in memory. Without `train_ids`, the keys are the numbers of the rows.
 
     Raises:
         ValueError: for a file that is missing or damaged, or whose arrays have other names, types
@@ -37,13 +41,17 @@ def read_npz(path: Path) -> Dataset:
         )
     largest = int(max(train_labels.max(), test_labels.max()))
     names = _checked_names(path, arrays.get("class_names"), largest, len(train_labels))
+    ids = arrays.get("train_ids")
+    keys = row_keys(len(train_labels)) if ids is None else _checked_ids(path, ids, train_labels)
     return Dataset(
         train_images,
         train_labels.astype(np.int32),
         test_images,
         test_labels.astype(np.int32),
         names,
-        np.arange(len(train_labels)),
+        keys,
+        content_hashes(train_images),
+        "row" if ids is None else "id",
     )
 
 
@@ -56,7 +64,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds one bare array")
-            wanted = [name for name in (*_ARRAYS, "class_names") if name in archive.files]
+            wanted = [name for name in (*_ARRAYS, *_OPTIONAL) if name in archive.files]
             members = archive.zip.infolist()
             for member in members:
                 # Opening a member compares its two copies of the name. With a damaged name, an
@@ -96,6 +104,20 @@ def _checked_split(
     if labels.min() < 0:
         raise ValueError(f"{path}: {split}_labels must be at least 0, got {labels.min()}")
     return (images[..., None] if images.ndim == 3 else images), labels
+
+
+def _checked_ids(path: Path, ids: NDArray[Any], labels: NDArray[np.integer]) -> NDArray[np.str_]:
+    if ids.dtype.kind not in "Uiu" or ids.shape != labels.shape:
+        raise ValueError(
+            f"{path}: train_ids must be {len(labels)} strings or integers, one per image, got"
+            f" {ids.dtype} {ids.shape}"
+        )
+    keys, counts = np.unique(ids.astype(np.str_), return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(
+            f"{path}: train_ids must hold each key once, got {str(keys[counts.argmax()])!r} twice"
+        )
+    return ids.astype(np.str_)
 
 
 def _checked_names(

@@ -4,7 +4,6 @@ from saner_jax.experiments._build import (
     build_model,
     build_optimizer,
     check_perturb_mask,
-    draw_noise,
     held_out,
     held_out_fold,
     initial_variables,
@@ -31,6 +30,7 @@ from saner_jax.experiments._many_seeds import (
     initial_params,
     train_all_seeds,
 )
+from saner_jax.experiments._noise import draw_noise, resolve_noise, with_noise
 from saner_jax.experiments._parts import (
     BudgetOptions,
     DataOptions,
@@ -108,10 +108,12 @@ __all__ = [
     "prepare_training",
     "read_options",
     "reopen_training",
+    "resolve_noise",
     "run_comparison",
     "run_training",
     "split_rows",
     "train_all_seeds",
     "train_to_end",
+    "with_noise",
     "with_options",
 ]

@@ -13,13 +13,11 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from saner_jax.data import Dataset, augment, channel_statistics, load
-from saner_jax.data.noise import NOISE_TYPES, NoisyLabels, from_file, human, instance
+from saner_jax.data import Dataset, augment, channel_statistics, correct_labels, load
 from saner_jax.experiments._parts import (
     DataOptions,
     HeldOutOptions,
     ModelOptions,
-    NoiseOptions,
     OptimizerOptions,
     PerturbationOptions,
     PixelOptions,
@@ -35,7 +33,7 @@ _SUBSET, _VALIDATION = (0, 0), (0, 1)
 
 
 def load_data(options: DataOptions) -> Dataset:
-    """Load the dataset that the options name, and keep `num_train` images of it.
+    """Load the dataset that the options name, correct its labels, and keep `num_train` images.
 
     Args:
         options: of the data.
@@ -44,71 +42,32 @@ def load_data(options: DataOptions) -> Dataset:
         The dataset.
 
     Raises:
-        ValueError: for a dataset that cannot be read or has fewer images than asked for.
+        ValueError: for a dataset that cannot be read or has fewer images than asked for, and for a
+            label file that cannot be used, see `saner_jax.data.correct_labels`.
 
     Example:
         >>> len(load_data(DataOptions(num_train=100)).train_labels)
         100
     """
     dataset = load(options.dataset, data_dir=options.data_dir, image_size=options.image_size)
-    if options.num_train is None:
-        return dataset
-    total = len(dataset.train_labels)
-    if options.num_train > total:
-        raise ValueError(
-            f"num_train must be at most {total}, the number of training images of"
-            f" {options.dataset}, got {options.num_train}"
-        )
-    rows = _even_sample(dataset.train_labels, options.num_train)
+    rows = slice(None)
+    if options.num_train is not None:
+        total = len(dataset.train_labels)
+        if options.num_train > total:
+            raise ValueError(
+                f"num_train must be at most {total}, the number of training images of"
+                f" {options.dataset}, got {options.num_train}"
+            )
+        # The labels before the corrections choose the images, so that both use the same ones.
+        rows = _even_sample(dataset.train_labels, options.num_train)
+    if options.labels_file is not None:
+        dataset = correct_labels(dataset, options.labels_file)
     return dataset._replace(
         train_images=dataset.train_images[rows],
         train_labels=dataset.train_labels[rows],
-        train_index=dataset.train_index[rows],
-        train_files=tuple(dataset.train_files[row] for row in rows if dataset.train_files),
+        train_keys=dataset.train_keys[rows],
+        train_hashes=dataset.train_hashes[rows],
     )
-
-
-def draw_noise(options: NoiseOptions, dataset: Dataset, seed: int) -> NoisyLabels:
-    """Flip training labels as the options ask.
-
-    Args:
-        options: of the noise.
-        dataset: as from `load_data`.
-        seed: the seed of the run. Human noise and label files do not depend on it.
-
-    Returns:
-        The labels with their record.
-
-    Raises:
-        ValueError: for noise that does not fit the dataset, and for labels that cannot be read.
-
-    Example:
-        >>> round(draw_noise(NoiseOptions(rate=0.2), load_data(DataOptions()), seed=0).rate, 2)
-        0.2
-    """
-    labels, num_classes = dataset.train_labels, len(dataset.class_names)
-    if options.noise.startswith("human:"):
-        if options.noise_dir is None:
-            raise ValueError(f"noise_dir must name the folder of CIFAR-N for {options.noise}")
-        if dataset.name not in ("cifar10", "cifar100"):
-            raise ValueError(f"noise {options.noise} is for cifar10 and cifar100 alone")
-        kind = options.noise.removeprefix("human:")
-        return human(
-            labels,
-            kind,
-            dataset=dataset.name,
-            folder=options.noise_dir,
-            ids=dataset.train_index,
-        )
-    if options.noise == "file":
-        if options.labels_file is None:
-            raise ValueError("labels_file must name the file of labels for noise file")
-        ids = dataset.train_index
-        return from_file(labels, options.labels_file, num_classes=num_classes, ids=ids)
-    if options.noise == "instance":
-        images = dataset.train_images
-        return instance(labels, images, options.rate, num_classes=num_classes, seed=seed)
-    return NOISE_TYPES[options.noise](labels, options.rate, num_classes=num_classes, seed=seed)
 
 
 def held_out(num_examples: int, fraction: float, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -6,6 +6,7 @@ A test compares them with the catalogues of noise, models, masks and recipes.
 from typing import Literal
 
 Noise = Literal[
+    "none",
     "symmetric",
     "symmetric_inclusive",
     "pair",

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from saner_jax import runs
-from saner_jax.experiments._build import build_model, check_perturb_mask, draw_noise, load_data
+from saner_jax.experiments._build import build_model, check_perturb_mask, load_data
 from saner_jax.experiments._choices import Method
 from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.experiments._many_seeds import (
@@ -24,6 +24,7 @@ from saner_jax.experiments._many_seeds import (
     initial_params,
     train_all_seeds,
 )
+from saner_jax.experiments._noise import draw_noise, with_noise
 from saner_jax.experiments._parts import IntervalOptions, TrainOutputOptions
 from saner_jax.experiments._run import prepare_training, train_to_end
 from saner_jax.experiments._saved_options import options_to_json
@@ -57,6 +58,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
     folder, batch_size = config.output.output_folder, config.budget.batch_size
     if folder is not None and os.path.lexists(folder):
         raise ValueError(f"output_folder {str(folder)!r} exists, and is not written into")
+    config = with_noise(config)
     dataset = load_data(config.data)
     num_train = len(dataset.train_labels)
     if batch_size > num_train:

@@ -42,25 +42,25 @@ class DataOptions:
     """Resize the images of an image folder to squares of this side; as they are if not given."""
     num_train: Count | None = None
     """Train on this many images only, drawn evenly from the classes, the same for every seed."""
+    labels_file: Path | None = None
+    """CSV file of corrected labels, as saner-jax relabel writes it: the columns key, label and
+    hash. Examples that it does not list keep the dataset's label."""
 
 
 @dataclass(frozen=True)
 class NoiseOptions:
-    """The wrong labels among the training labels."""
+    """The labels that are flipped on purpose, for experiments."""
 
-    noise: Noise = "symmetric"
-    """How training labels are flipped: symmetric (to any other class), symmetric_inclusive (to any
-    class, the true one included), pair (to the next class), asymmetric_* (to similar classes),
-    instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir), file (see
-    labels_file)."""
-    rate: Share = 0.4
-    """Share of training labels to flip (0 to 1). Use 0 if your labels are already noisy. Ignored
-    for human noise and label files."""
+    noise: Noise | None = None
+    """How training labels are flipped: none, symmetric (to any other class), symmetric_inclusive
+    (to any class, the true one included), pair (to the next class), asymmetric_* (to similar
+    classes), instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir).
+    file is none, and needs labels_file. If not given: symmetric for digits, cifar10 and cifar100
+    without labels_file, none for data of your own."""
+    rate: Share | None = None
+    """Share of training labels to flip, from 0 to 1; 0.4 if not given. Ignored for human noise."""
     noise_dir: Path | None = None
     """Folder with the files of CIFAR-N: CIFAR-10_human.pt and image_order_c10.npy."""
-    labels_file: Path | None = None
-    """CSV file with the columns index and label, as saner-jax relabel writes it. Examples that it
-    does not list keep the dataset's label."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from saner_jax.experiments._build import (
     build_model,
     build_optimizer,
     check_perturb_mask,
-    draw_noise,
     initial_variables,
     load_data,
     pixel_functions,
@@ -34,6 +33,7 @@ from saner_jax.experiments._build import (
 )
 from saner_jax.experiments._config import TrainConfig, check_train
 from saner_jax.experiments._flat import option_types, option_values
+from saner_jax.experiments._noise import draw_noise, with_noise
 from saner_jax.experiments._parts import DeviceOptions, TrainOutputOptions
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.models import forward_of, is_dense
@@ -115,6 +115,7 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
         raise ValueError(
             'tensorboard needs tensorboardX; install it with: pip install "saner-jax[tensorboard]"'
         )
+    config = with_noise(config)
     parts = _parts(config, dataset)
     mesh, name = parts[3].mesh, ""
     if mesh.is_main:
@@ -259,7 +260,9 @@ def train_to_end(
         if is_main:
             evidence = to_evidence(
                 progress.history,
-                index=job.dataset.train_index,
+                keys=job.dataset.train_keys,
+                hashes=job.dataset.train_hashes,
+                class_names=job.dataset.class_names,
                 labels=job.noisy.labels,
                 true_labels=job.noisy.true_labels,
                 held=job.held,
@@ -282,6 +285,7 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     options = {k: v for k, v in option_values(job.config).items() if k not in _PLACES}
     images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
+    identity["fingerprint"] = job.dataset.fingerprint
     if job.task.mesh.is_per_device and to_resume:
         identity["number of devices"] = job.task.mesh.num_devices
     identity = json.loads(json.dumps(runs.plain(identity)))

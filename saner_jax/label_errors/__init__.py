@@ -10,9 +10,10 @@ from saner_jax.label_errors._find import (
     prepare_suspects,
 )
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
-from saner_jax.label_errors._review import RelabelConfig, Relabeled, decisions_of, relabel
+from saner_jax.label_errors._review import Decision, RelabelConfig, Relabeled, decisions_of, relabel
 
 __all__ = [
+    "Decision",
     "Found",
     "Ranking",
     "RelabelConfig",

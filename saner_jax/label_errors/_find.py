@@ -15,7 +15,7 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional
 
 from saner_jax import runs
-from saner_jax.data import Dataset
+from saner_jax.data import Dataset, check_same_examples
 from saner_jax.experiments import (
     Count,
     PerturbationOptions,
@@ -35,8 +35,8 @@ from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, poo
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
 
 _COLUMNS = (
-    *("rank", "index", "file", "given_label", "given_name", "suggested_label", "suggested_name"),
-    *("score", "margin", "loss", "disagreement", "decision"),
+    *("rank", "key", "given_name", "suggested_name", "decision"),
+    *("score", "margin", "loss", "disagreement", "hash"),
 )
 _OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
 
@@ -141,10 +141,15 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
         evidence = pooled([read_evidence(folder) for folder in config.runs])
         options = read_options(config.runs[0])
         dataset = load_data(options.data)
-        if not np.array_equal(evidence.index, dataset.train_index):
-            raise ValueError(
-                f"{config.runs[0]}: its data are no longer those that it was trained on"
-            )
+        check_same_examples(
+            str(config.runs[0]),
+            evidence.keys,
+            evidence.hashes,
+            evidence.class_names.tolist(),
+            now_keys=dataset.train_keys,
+            now_hashes=dataset.train_hashes,
+            now_class_names=dataset.class_names,
+        )
         return SuspectsJob(config, _place(config), config.runs, (), options, dataset, evidence)
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
     folder = _place(config)
@@ -168,8 +173,8 @@ def find_suspects(
 
     Writes suspects.csv (every training example, the most suspicious first, with an empty column
     for the reviewer's decision), suspects.json (where the ranking comes from, and how good it is
-    where the truth is known) and suspects.npz (`index`, `labels`, `pred_probs` and `score` in the
-    order of the data, as cleanlab takes them).
+    where the truth is known) and suspects.npz (`keys`, `hashes`, `labels`, `pred_probs` and `score`
+    in the order of the data, `labels` and `pred_probs` as cleanlab takes them, and `class_names`).
 
     Args:
         job: as from `prepare_suspects`.
@@ -203,6 +208,7 @@ def find_suspects(
         "rho": job.options.perturbation.rho,
         "judged_by": "models not trained on them" if evidence.is_held_out.all() else "all models",
         "num_examples": len(evidence.labels),
+        "fingerprint": job.dataset.fingerprint,
         "measured": measure_ranking(evidence, ranking),
         "cleanlab": beside_cleanlab(evidence),
         "provenance": runs.provenance(),
@@ -240,24 +246,24 @@ def _place(config: SuspectsConfig) -> Path:
 
 
 def _write(job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: dict[str, Any]) -> None:
-    dataset, text = job.dataset, io.StringIO(newline="")
-    names = dataset.class_names
+    names, text = evidence.class_names.tolist(), io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for place, row in enumerate(ranking.order):
-        given, suggested = int(evidence.labels[row]), int(ranking.suggested[row])
-        file = dataset.train_files[row] if dataset.train_files else ""
+        given, suggested = names[evidence.labels[row]], names[ranking.suggested[row]]
         numbers = (
             *(ranking.score[row], evidence.margin[row], evidence.loss[row]),
             1 - evidence.agreement[row],
         )
-        classes = given, names[given], suggested, names[suggested]
         values = (f"{value:.6g}" for value in numbers)
-        writer.writerow([place + 1, evidence.index[row], file, *classes, *values, ""])
+        key, content = evidence.keys[row], evidence.hashes[row]
+        writer.writerow([place + 1, key, given, suggested, "", *values, content])
     arrays = io.BytesIO()
     np.savez_compressed(
         arrays,
-        index=evidence.index,
+        keys=evidence.keys,
+        hashes=evidence.hashes,
+        class_names=evidence.class_names,
         labels=evidence.labels,
         pred_probs=evidence.probabilities,
         score=ranking.score,

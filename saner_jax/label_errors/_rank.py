@@ -43,7 +43,8 @@ def pooled(every: Sequence[Evidence]) -> Evidence:
         ValueError: where examples, labels or classes differ.
 
     Example:
-        >>> e = Evidence(np.arange(2), np.zeros(2, int), np.zeros(2, int), np.array([True, False]),
+        >>> names, labels = np.array(["a", "b"]), np.zeros(2, int)
+        >>> e = Evidence(names, names, names, labels, labels, np.array([True, False]),
         ...              np.eye(2), np.array([1.0, 3.0]), np.ones(2), np.ones(2))
         >>> other = e._replace(is_held_out=~e.is_held_out, margin=e.margin + 4)
         >>> pooled([e, other]).margin.tolist(), pooled([e, e]).margin.tolist()
@@ -51,11 +52,9 @@ def pooled(every: Sequence[Evidence]) -> Evidence:
     """
     first = every[0]
     for number, evidence in enumerate(every):
-        for name in ("index", "labels", "true_labels"):
+        for name in ("keys", "hashes", "class_names", "labels", "true_labels"):
             if not np.array_equal(getattr(evidence, name), getattr(first, name)):
                 raise ValueError(f"the runs must agree in {name}; number {number + 1} differs")
-        if evidence.probabilities.shape != first.probabilities.shape:
-            raise ValueError(f"the runs must have the same classes; number {number + 1} differs")
     held = np.array([evidence.is_held_out for evidence in every])
     is_held_out = held.any(axis=0).all()
     weights = (held if is_held_out else np.ones_like(held)).astype(np.float64)
@@ -64,7 +63,9 @@ def pooled(every: Sequence[Evidence]) -> Evidence:
         "rn,rn...->n...", weights, np.array([getattr(evidence, name) for evidence in every])
     )
     return Evidence(
-        first.index,
+        first.keys,
+        first.hashes,
+        first.class_names,
         first.labels,
         first.true_labels,
         np.full(len(first.labels), is_held_out),
@@ -88,7 +89,9 @@ def rank(evidence: Evidence) -> Ranking:
         the examples.
 
     Example:
-        >>> e = Evidence(np.arange(3), np.array([0, 1, 0]), np.array([0, 1, 1]), np.zeros(3, bool),
+        >>> keys, names = np.array(["a", "b", "c"]), np.array(["cat", "dog"])
+        >>> labels, truth = np.array([0, 1, 0]), np.array([0, 1, 1])
+        >>> e = Evidence(keys, keys, names, labels, truth, np.zeros(3, bool),
         ...              np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), np.array([2.0, 1.5, -1.0]),
         ...              np.array([0.1, 0.2, 1.2]), np.array([1.0, 0.9, 0.2]))
         >>> ranking = rank(e)
@@ -117,7 +120,8 @@ def by_score(evidence: Evidence, score: NDArray[np.float64]) -> Ranking:
         The ranking; equal scores keep the order of the examples.
 
     Example:
-        >>> e = Evidence(np.arange(2), np.array([0, 1]), np.array([0, 1]), np.zeros(2, bool),
+        >>> keys, names, labels = np.array(["a", "b"]), np.array(["x", "y", "z"]), np.array([0, 1])
+        >>> e = Evidence(keys, keys, names, labels, labels, np.zeros(2, bool),
         ...              np.array([[0.6, 0.1, 0.3], [0.2, 0.8, 0.0]]), *np.zeros((3, 2)))
         >>> ranking = by_score(e, 1 - e.probabilities.max(axis=1))
         >>> ranking.order.tolist(), ranking.suggested.tolist()
@@ -143,7 +147,9 @@ def measure_ranking(evidence: Evidence, ranking: Ranking) -> dict[str, float] | 
         labels for which the suggested class is the true one. All in [0, 1].
 
     Example:
-        >>> e = Evidence(np.arange(3), np.array([0, 1, 0]), np.array([0, 1, 1]), np.zeros(3, bool),
+        >>> keys, names = np.array(["a", "b", "c"]), np.array(["cat", "dog"])
+        >>> labels, truth = np.array([0, 1, 0]), np.array([0, 1, 1])
+        >>> e = Evidence(keys, keys, names, labels, truth, np.zeros(3, bool),
         ...              np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), np.array([2.0, 1.5, -1.0]),
         ...              np.array([0.1, 0.2, 1.2]), np.array([1.0, 0.9, 0.2]))
         >>> measure_ranking(e, rank(e))["precision"]

@@ -1,19 +1,17 @@
-"""Turn a reviewed list of suspects into labels: what `saner-jax relabel` does."""
+"""Turn a reviewed list of suspects into a label file: the command `saner-jax relabel`."""
 
 import dataclasses
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import tyro
 
 from saner_jax import runs
 from saner_jax._core._numbers import check_count
-from saner_jax.data.noise import format_labels, rows_of, whole
+from saner_jax.data import LabelRow, format_labels, read_csv, whole
 
-_NUMBERS = ("rank", "index", "given_label", "suggested_label")
-_TEXTS = ("given_name", "suggested_name", "decision")
+_COLUMNS = ("rank", "key", "given_name", "suggested_name", "decision", "hash")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,22 +19,22 @@ class RelabelConfig:
     """Write a file of labels from a reviewed suspects.csv; the originals are never touched."""
 
     suspects: tyro.conf.Positional[Path | None] = None
-    """The reviewed file. In its column decision stands: nothing (the label stays), suggested, or
-    the name of a class, or its number; what is both is the name."""
+    """The reviewed file. In its column decision stands: nothing (the label stays as it is),
+    suggested, or the name of a class."""
     output_file: Path | None = None
-    """New CSV file, for saner-jax train --noise file --labels-file; labels.csv beside the reviewed
-    one if not given."""
+    """New CSV file, for saner-jax train --labels-file; labels.csv beside the reviewed one if not
+    given."""
     accept_top: int = 0
     """Take the suggestion for the first so many suspects without a decision."""
 
 
 class Relabeled(NamedTuple):
-    """Hold what became of a review.
+    """The result of `relabel`.
 
     Attributes:
-        file: that was written.
-        num_labels: in it.
-        num_changed: of them.
+        file: the file written.
+        num_labels: number of labels in it: one for each decision.
+        num_changed: number of those that differ from the given label.
     """
 
     file: Path
@@ -47,15 +45,18 @@ class Relabeled(NamedTuple):
 def relabel(config: RelabelConfig) -> Relabeled:
     """Write the labels that a reviewed suspects.csv decides on.
 
+    Examples without a decision are not written, so that they keep the label of the dataset, even if
+    the ranking judged a simulated one.
+
     Args:
         config: the options.
 
     Returns:
-        The file written, with a label for every example listed, and how many changed.
+        The file written, with a label for each decision, and the number of changed ones.
 
     Raises:
         ValueError: for an option out of range, a file that is missing or damaged, a decision that
-            is none, and an output file that exists.
+            is none, no decision at all, and an output file that exists.
         OSError: when the file cannot be written.
     """
     path = config.suspects
@@ -65,21 +66,38 @@ def relabel(config: RelabelConfig) -> Relabeled:
     output = path.with_name("labels.csv") if config.output_file is None else config.output_file
     if os.path.lexists(output):
         raise ValueError(f"output_file {str(output)!r} exists, and is not written over")
-    index, given, decided = decisions_of(path, config.accept_top)
-    runs.write_bytes(output, format_labels(index, decided))
-    return Relabeled(output, len(index), int((given != decided).sum()))
+    decisions = decisions_of(path, config.accept_top)
+    if not decisions:
+        raise ValueError(
+            f"{path}: it decides nothing: write suggested or the name of a class into the column"
+            " decision, or pass accept_top"
+        )
+    runs.write_bytes(output, format_labels(decision.row for decision in decisions))
+    return Relabeled(output, len(decisions), sum(decision.is_change for decision in decisions))
 
 
-def decisions_of(path: Path, accept_top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Read what a review decided.
+class Decision(NamedTuple):
+    """A decision of a review.
+
+    Attributes:
+        row: the example with the label decided on.
+        is_change: whether that label differs from the given one.
+    """
+
+    row: LabelRow
+    is_change: bool
+
+
+def decisions_of(path: Path, accept_top: int) -> list[Decision]:
+    r"""Read the decisions of a review.
 
     Args:
-        path: a CSV file with the columns of suspects.csv.
+        path: a CSV file with the columns of suspects.csv, of which rank, key, given_name,
+            suggested_name, decision and hash are read.
         accept_top: take the suggestion for the first so many without a decision.
 
     Returns:
-        The numbers of the examples, their given labels and those decided on, int64 `(n,)` each, in
-        the order of the file.
+        The decisions, in the order of the file.
 
     Raises:
         ValueError: for a file that is missing or damaged, a decision that is none, and an example
@@ -89,45 +107,37 @@ def decisions_of(path: Path, accept_top: int) -> tuple[np.ndarray, np.ndarray, n
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "reviewed.csv")
         >>> _ = path.write_text(
-        ...     "rank,index,given_label,given_name,suggested_label,suggested_name,decision\n"
-        ...     "1,7,0,cat,1,dog,suggested\n"
-        ...     "2,3,0,cat,1,dog,\n"
-        ...     "3,5,1,dog,0,cat,cat\n"
+        ...     "rank,key,given_name,suggested_name,decision,hash\n"
+        ...     "1,a.png,cat,dog,suggested,aa\n"
+        ...     "2,b.png,cat,dog,,bb\n"
+        ...     "3,c.png,dog,cat,dog,cc\n"
         ... )
-        >>> index, given, decided = decisions_of(path, accept_top=0)
-        >>> index.tolist(), given.tolist(), decided.tolist()
-        ([7, 3, 5], [0, 0, 1], [1, 0, 0])
+        >>> [(one.row.key, one.row.label, one.is_change) for one in decisions_of(path, 0)]
+        [('a.png', 'dog', True), ('c.png', 'dog', False)]
     """
-    reviewed = [
-        (line, row, {name: whole(path, line, name, row[name]) for name in _NUMBERS})
-        for line, row in rows_of(path, (*_NUMBERS, *_TEXTS))
-    ]
-    # Classes as far as the file tells them. A name may be the number of another class, as in
-    # folders named 1 to 10.
-    pairs = [
-        (row[f"{kind}_name"], numbers[f"{kind}_label"])
-        for _, row, numbers in reviewed
-        for kind in ("given", "suggested")
-    ]
-    classes = {str(label): label for _, label in pairs} | dict(pairs)
-    decided = []
-    for line, row, numbers in reviewed:
-        decision = row["decision"].strip()
-        if not decision:
-            is_accepted = numbers["rank"] <= accept_top
-            decided.append(numbers["suggested_label" if is_accepted else "given_label"])
-        elif decision == "suggested":
-            decided.append(numbers["suggested_label"])
-        elif decision in classes:
-            decided.append(classes[decision])
+    reviewed = read_csv(path, _COLUMNS)
+    # The classes as far as the file names them.
+    names = {row[f"{kind}_name"] for _, row in reviewed for kind in ("given", "suggested")}
+    decisions: list[Decision] = []
+    seen: set[str] = set()
+    for line, row in reviewed:
+        if row["key"] in seen:
+            raise ValueError(f"{path}, line {line}: an example is listed twice: {row['key']!r}")
+        seen.add(row["key"])
+        decision = row["decision"]
+        if not decision.strip():
+            if whole(path, line, "rank", row["rank"]) > accept_top:
+                continue
+            label = row["suggested_name"]
+        elif decision in names or decision.strip() in names:
+            label = decision if decision in names else decision.strip()
+        elif decision.strip().lower() == "suggested":
+            label = row["suggested_name"]
         else:
             raise ValueError(
-                f"{path}, line {line}: decision must be empty, suggested, or the name or number of"
-                f" a class, got {decision!r}"
+                f"{path}, line {line}: decision must be empty, suggested, or the name of a class,"
+                f" got {decision!r}"
             )
-    index = [numbers["index"] for *_, numbers in reviewed]
-    if len(set(index)) < len(index):
-        raise ValueError(f"{path}: an example is listed twice")
-    given = [numbers["given_label"] for *_, numbers in reviewed]
-    found, before, after = (np.array(column, np.int64) for column in (index, given, decided))
-    return found, before, after
+        example = LabelRow(row["key"], label, row["hash"])
+        decisions.append(Decision(example, label != row["given_name"]))
+    return decisions

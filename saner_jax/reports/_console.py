@@ -54,17 +54,40 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
     Returns:
         The line.
     """
-    config = job.config
+    config, noise = job.config, job.config.noise.noise
     if isinstance(job, TrainingJob):
         rates, num_train = [job.noisy.rate], len(job.task.splits.train.labels)
     else:
         rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
+    labels = []
+    if job.dataset.num_corrected is not None:
+        labels.append(f"{plural(job.dataset.num_corrected, 'label')} corrected")
+    if noise not in ("none", "file"):
+        labels.append(f"{np.mean(rates):.1%} {noise} label noise")
     return (
         f"{config.data.dataset}: {num_train:,} training images with"
-        f" {np.mean(rates):.1%} {config.noise.noise} label noise,"
+        f" {' and '.join(labels) or 'their labels as they are'},"
         f" {len(job.dataset.test_labels):,} test images;"
-        f" {config.budget.epochs} epochs, {len(rates)} seed(s) at once; run folder {job.folder}"
+        f" {plural(config.budget.epochs, 'epoch')}, {plural(len(rates), 'seed')};"
+        f" run folder {job.folder}"
     )
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 label" and "1,407 labels".
+
+    Args:
+        number: at least 0.
+        noun: in the singular; its plural has an s.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> plural(1407, "label")
+        '1,407 labels'
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @contextlib.contextmanager

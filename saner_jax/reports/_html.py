@@ -250,8 +250,9 @@ def _suspects(run: Contents) -> list[str]:
     if run.suspects:
         head, *rows = run.suspects
         shown = rows[:_MAX_SUSPECTS]
-        # Images without files have an empty column of them, as what nobody reviewed of decisions.
-        kept = [at for at in range(len(head)) if any(row[at] for row in shown)]
+        # Without a review, the column of decisions is empty. Hashes are for programs.
+        is_shown = lambda at: head[at] != "hash" and any(row[at] for row in shown)
+        kept = [at for at in range(len(head)) if is_shown(at)]
         caption = f"Training examples by how wrong their label looks: first {len(shown):,} of"
         titles = [head[at].replace("_", " ") for at in kept]
         body = [[_suspect_cell(head[at], row[at]) for at in kept] for row in shown]
@@ -261,7 +262,7 @@ def _suspects(run: Contents) -> list[str]:
 
 def _suspect_cell(column: str, text: str) -> str:
     # A class may be called nan or 1.50.
-    if column in ("rank", "index", "file", "decision") or column.endswith(("label", "name")):
+    if column in ("rank", "key", "decision") or column.endswith("name"):
         return text
     try:
         value = float(text)

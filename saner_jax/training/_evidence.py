@@ -7,6 +7,7 @@ interrupted adds up the same.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,11 @@ from scipy.special import log_softmax
 from saner_jax.runs import write_bytes
 
 _FILE = "history.npz"
+_DTYPE_KINDS = {
+    **dict.fromkeys(("keys", "hashes", "class_names"), "U"),
+    **dict.fromkeys(("labels", "true_labels"), "i"),
+    "is_held_out": "b",
+}
 
 
 class History(NamedTuple):
@@ -41,7 +47,9 @@ class Evidence(NamedTuple):
     """Hold what a finished run says of its `n` training examples, as means over its evaluations.
 
     Attributes:
-        index: int64 `(n,)`, their numbers, see `Dataset.train_index`.
+        keys: strings `(n,)`, their keys, see `Dataset.train_keys`.
+        hashes: strings `(n,)`, the `content_hash` of each.
+        class_names: strings `(c,)`, the names of the classes.
         labels: int32 `(n,)`, as given.
         true_labels: int32 `(n,)`, before the run's noise.
         is_held_out: bool `(n,)`, whether the run was not trained on it.
@@ -51,7 +59,9 @@ class Evidence(NamedTuple):
         agreement: float64 `(n,)`, the share of evaluations that predicted the given label.
     """
 
-    index: NDArray[np.int64]
+    keys: NDArray[np.str_]
+    hashes: NDArray[np.str_]
+    class_names: NDArray[np.str_]
     labels: NDArray[np.int32]
     true_labels: NDArray[np.int32]
     is_held_out: NDArray[np.bool_]
@@ -113,7 +123,9 @@ def add_evaluation(history: History, logits: Any, labels: Any) -> History:
 def to_evidence(
     history: History,
     *,
-    index: NDArray[np.int64],
+    keys: NDArray[np.str_],
+    hashes: NDArray[np.str_],
+    class_names: Sequence[str],
     labels: NDArray[np.int32],
     true_labels: NDArray[np.int32],
     held: NDArray[np.integer],
@@ -122,7 +134,9 @@ def to_evidence(
 
     Args:
         history: of all n examples, those trained on first, then those held out, each ascending.
-        index: their numbers `(n,)`, in the order of the data, as all that follows.
+        keys: their keys `(n,)`, in the order of the data, as all that follows.
+        hashes: their content hashes `(n,)`.
+        class_names: the name of each class.
         labels: `(n,)`, as given.
         true_labels: `(n,)`.
         held: rows of those held out.
@@ -134,19 +148,21 @@ def to_evidence(
         >>> history = add_evaluation(init_history(2, 2), [[1.0, 0.0], [0.0, 3.0]], [0, 1])
         >>> labels = np.array([1, 0], np.int32)  # the first row of the data was held out
         >>> evidence = to_evidence(
-        ...     history, index=np.arange(2), labels=labels, true_labels=labels, held=np.array([0])
+        ...     history, keys=np.array(["0", "1"]), hashes=np.array(["aa", "bb"]),
+        ...     class_names=("cat", "dog"), labels=labels, true_labels=labels, held=np.array([0])
         ... )
         >>> evidence.margin.tolist(), evidence.is_held_out.tolist()
         ([3.0, 1.0], [True, False])
     """
-    is_held_out = np.zeros(len(index), bool)
+    is_held_out = np.zeros(len(keys), bool)
     is_held_out[held] = True
     order = np.argsort(np.argsort(is_held_out, kind="stable"))
     means = (
         getattr(history, name)[order] / max(int(history.num_evaluations), 1)
         for name in ("probabilities", "margin", "loss", "agreed")
     )
-    return Evidence(index, labels, true_labels, is_held_out, *means)
+    names = np.array(class_names, np.str_)
+    return Evidence(keys, hashes, names, labels, true_labels, is_held_out, *means)
 
 
 def write_evidence(folder: Path, evidence: Evidence) -> None:
@@ -163,7 +179,8 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
         >>> import tempfile
         >>> folder, none = Path(tempfile.mkdtemp()), np.array([], np.int32)
         >>> write_evidence(folder, to_evidence(
-        ...     init_history(0, 2), index=none, labels=none, true_labels=none, held=none
+        ...     init_history(0, 2), keys=none.astype(str), hashes=none.astype(str),
+        ...     class_names=("cat", "dog"), labels=none, true_labels=none, held=none
         ... ))
         >>> read_evidence(folder).probabilities.shape
         (0, 2)
@@ -203,16 +220,21 @@ def read_evidence(folder: Path) -> Evidence:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: not the history of a run: {reason}") from error
-    num_examples = evidence.index.shape
+    num_examples = evidence.keys.shape
     for name, array in evidence._asdict().items():
-        kind = {"index": "i", "labels": "i", "true_labels": "i", "is_held_out": "b"}.get(name, "f")
-        if array.dtype.kind != kind or array.shape[:1] != num_examples:
+        kind = _DTYPE_KINDS.get(name, "f")
+        is_per_example = name == "class_names" or array.shape[:1] == num_examples
+        if array.dtype.kind != kind or not is_per_example:
             raise ValueError(
-                f"{path}: {name} must hold a number per example, got {array.dtype}{array.shape}"
+                f"{path}: {name} must hold a value per example, got {array.dtype}{array.shape}"
             )
     classes = evidence.probabilities.shape[1:]
     if len(num_examples) != 1 or len(classes) != 1:
         raise ValueError(f"{path}: probabilities must have a row per example, got {classes}")
+    if evidence.class_names.shape != classes:
+        raise ValueError(
+            f"{path}: class_names must name {classes[0]} classes, got {evidence.class_names.shape}"
+        )
     for name in ("labels", "true_labels"):
         labels = getattr(evidence, name)
         if labels.size and not (labels.min() >= 0 and labels.max() < classes[0]):

@@ -16,7 +16,6 @@ from saner_jax.data.noise._by_class import (
 )
 from saner_jax.data.noise._by_image import instance, pmd, target_rows
 from saner_jax.data.noise._human import human, read_human_labels
-from saner_jax.data.noise._label_file import format_labels, from_file, rows_of, whole
 from saner_jax.data.noise._noisy_labels import (
     NoisyLabels,
     begin,
@@ -51,8 +50,6 @@ __all__ = [
     "choose",
     "draw_from_rows",
     "flip_to",
-    "format_labels",
-    "from_file",
     "human",
     "instance",
     "map_transition",
@@ -65,11 +62,9 @@ __all__ = [
     "reference_dependent",
     "reference_hash",
     "reference_symmetric",
-    "rows_of",
     "symmetric",
     "symmetric_inclusive",
     "symmetric_transition",
     "target_rows",
     "transition",
-    "whole",
 ]
