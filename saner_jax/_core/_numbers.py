@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def is_number(value: Any) -> bool:
@@ -41,7 +42,7 @@ def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> 
 
 def truth_of(function: str, argument: str, value: Any) -> bool:
     """Return a concrete scalar as a bool; raise TypeError for tracers and anything else."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         raise TypeError(
             f"{function}: {argument} must be known when the step is traced, got a traced value of "
             f"shape {value.shape}; name it in static_argnames of jax.jit, or leave it out."

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 Strength = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
 """A number, a traced scalar, or a function of the number of updates so far (an Optax schedule)."""
@@ -39,7 +40,7 @@ def check_strength(
             f"{function}: {argument} must be a scalar, got an array of shape {value.shape}; "
             "for one value per seed or example use jax.vmap."
         )
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     if isinstance(value, np.ndarray | jax.Array) and value.ndim == 0:
         value = value.item()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from saner_jax._core._numbers import truth_of
 from saner_jax._core._precision import (
@@ -232,7 +233,7 @@ def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtra
     ) -> tuple[optax.Updates, ReusedDirectionState]:
         del params
         check_origin("reuse_orthogonal", origin_grads)
-        if not isinstance(looked, jax.core.Tracer):
+        if not isinstance(looked, Tracer):
             looked = truth_of("reuse_orthogonal", "looked", looked)
         count = optax.safe_increment(state.count)
         if looked is True:
