@@ -169,7 +169,7 @@ def gather(runs: Iterable[Run], kinds: tuple[str, ...] = ("final", "curves")) ->
     for row, options in runs:
         results = json.loads(results_of(Run(row, options)).read_text())
         entry = results["methods"][options.method]
-        cell = table.setdefault(options.noise.noise, {}).setdefault(
+        cell = table.setdefault(str(options.noise.noise), {}).setdefault(
             row, {"rho": options.perturbation.rho, "seeds": [], "label_hashes": [], "rates": []}
         )
         cell["seeds"].append(options.seed)

@@ -66,7 +66,7 @@ def main(config: Config) -> None:
         scores[f"cleanlab of {method}"] = beside_cleanlab(evidence)
         for name, values in scores.items():
             for key, value in (values or {}).items():
-                cell = table.setdefault(options.noise.noise, {}).setdefault(name, {})
+                cell = table.setdefault(str(options.noise.noise), {}).setdefault(name, {})
                 cell.setdefault(key, []).append(value)
     headline = tell(table, METHODS, config.seeds)
     result = {"preset": config.preset, "config": common_options(runs), "noise": table}

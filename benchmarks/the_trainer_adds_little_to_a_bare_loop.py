@@ -20,7 +20,7 @@ import optax
 import tyro
 from _record import ROOT, spread, write_result
 
-from saner_jax.data import Dataset
+from saner_jax.data import Dataset, content_hashes, row_keys
 from saner_jax.experiments import (
     Model,
     TrainConfig,
@@ -67,7 +67,8 @@ def random_images(number: int) -> Dataset:
     images = rng.integers(0, 256, (number, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, number).astype(np.int32)
     names = tuple(str(label) for label in range(10))
-    return Dataset(images, labels, images[:8], labels[:8], names, np.arange(number))
+    keys, hashes = row_keys(number), content_hashes(images)
+    return Dataset(images, labels, images[:8], labels[:8], names, keys, hashes)
 
 
 def main(config: Config) -> None:
