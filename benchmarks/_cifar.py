@@ -5,7 +5,6 @@ the same run share it.
 """
 
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from _record import ROOT, mean_and_spread
 from saner_jax.experiments import TrainConfig, option_values, train_to_end, with_options
 from saner_jax.experiments import prepare_training as prepare
 from saner_jax.experiments import reopen_training as reopen
+from saner_jax.runs import read_results
 from saner_jax.training import Stopped
 
 # Small enough for two CPU cores: two to five minutes a run on one. No augmentation, since a net of
@@ -167,16 +167,16 @@ def gather(runs: Iterable[Run], kinds: tuple[str, ...] = ("final", "curves")) ->
     """Collect final values and curves by noise and row, one per seed."""
     table: dict[str, Any] = {}
     for row, options in runs:
-        results = json.loads(results_of(Run(row, options)).read_text())
-        entry = results["methods"][options.method]
+        results = read_results(results_of(Run(row, options)))
+        result, (draw,) = results.methods[options.method], results.noise
         cell = table.setdefault(str(options.noise.noise), {}).setdefault(
             row, {"rho": options.perturbation.rho, "seeds": [], "label_hashes": [], "rates": []}
         )
         cell["seeds"].append(options.seed)
-        cell["label_hashes"].append(results["noise"][0]["label_hash"])
-        cell["rates"].append(results["noise"][0]["rate"])
+        cell["label_hashes"].append(draw.label_hash)
+        cell["rates"].append(draw.rate)
         for kind in kinds:
-            for key, values in entry[kind].items():
+            for key, values in getattr(result, kind).items():
                 rounded = [np.round(np.asarray(curve, float), 5).tolist() for curve in values]
                 cell.setdefault(kind, {}).setdefault(key, []).extend(rounded)
     return table

@@ -41,8 +41,8 @@ def seconds_and_accuracy(config: Config, seeds: int, first_seed: int) -> tuple[f
             epochs=config.epochs,
             output_folder=Path(folder, "run"),
         )
-        entry = run_comparison(prepare_comparison(options))["methods"]["saner"]
-    return entry["seconds"], list(entry["final"]["test_accuracy_last"])
+        result = run_comparison(prepare_comparison(options)).methods["saner"]
+    return result.seconds, list(result.final["test_accuracy_last"])
 
 
 def main(config: Config) -> None:

@@ -83,7 +83,11 @@ def tell(table: dict[str, Any], names: Sequence[str], seeds: int) -> str:
 def main(config: Config) -> None:
     """Sweep, rank, measure and write."""
     dataset = load_data(DataOptions())
-    score = lambda evidence: measure(evidence, rank(evidence)) or {}
+
+    def score(evidence: Evidence) -> dict[str, float]:
+        quality = measure(evidence, rank(evidence))
+        return {} if quality is None else dataclasses.asdict(quality)
+
     sweep: dict[str, Any] = {}
     rows: dict[str, dict[str, list[dict[str, float]]]] = {}
     for noise in config.noise:
@@ -112,7 +116,7 @@ def main(config: Config) -> None:
                 "cleanlab of a logistic regression": by_regression(default, dataset),
             }.items():
                 if (by_cleanlab := beside_cleanlab(one)) is not None:
-                    measured[name] = by_cleanlab
+                    measured[name] = dataclasses.asdict(by_cleanlab)
             for name, values in measured.items():
                 rows.setdefault(noise, {}).setdefault(name, []).append(values)
     table = {

@@ -65,7 +65,7 @@ def main(config: Config) -> None:
         scores = {method: measure(evidence, ranking)}
         scores[f"cleanlab of {method}"] = beside_cleanlab(evidence)
         for name, values in scores.items():
-            for key, value in (values or {}).items():
+            for key, value in (dataclasses.asdict(values) if values else {}).items():
                 cell = table.setdefault(str(options.noise.noise), {}).setdefault(name, {})
                 cell.setdefault(key, []).append(value)
     headline = tell(table, METHODS, config.seeds)

@@ -48,7 +48,7 @@ def final_values(methods: tuple[Method, ...], rho: float, **options: Any) -> dic
         output = Path(folder, "run")
         config = CompareConfig.of(methods=methods, rho=rho, output_folder=output, **options)
         results = run_comparison(prepare_comparison(config))
-    return {method: entry["final"] for method, entry in results["methods"].items()}
+    return {method: result.final for method, result in results.methods.items()}
 
 
 def main(config: Config) -> None:

@@ -32,7 +32,7 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = CompareConfig.of(epochs=config.epochs, output_folder=Path(folder, "run"))
         results = run_comparison(prepare_comparison(options))
-    final = {method: entry["final"] for method, entry in results["methods"].items()}
+    final = {method: result.final for method, result in results.methods.items()}
     last = {method: np.asarray(values["test_accuracy_last"]) for method, values in final.items()}
     gains = {
         "sam over sgd": last["sam"] - last["sgd"],
@@ -41,11 +41,11 @@ def main(config: Config) -> None:
     headline = "; ".join(
         f"{name}: {mean_and_spread(gain, sign='+')}" for name, gain in gains.items()
     )
-    headline += f" points of last test accuracy, {len(results['seeds'])} paired seeds"
+    headline += f" points of last test accuracy, {len(results.seeds)} paired seeds"
     result = {
-        "config": {k: v for k, v in results["config"].items() if k != "output_folder"},
-        "seeds": results["seeds"],
-        "label_hashes": [noise["label_hash"] for noise in results["noise"]],
+        "config": {k: v for k, v in results.config.items() if k != "output_folder"},
+        "seeds": results.seeds,
+        "label_hashes": [draw.label_hash for draw in results.noise],
         "methods": final,
         "gains": gains,
     }

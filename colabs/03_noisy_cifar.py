@@ -124,7 +124,7 @@ with progress(job.config.budget.epochs) as reporter:
     reporter.say(headline(job))
     results = run_training(job, reporter=reporter)
 write_picture(FOLDER / "curves.png", lambda: draw_curves(results))
-show_table(results)
+show_table(results, job.folder)
 
 # %%
 plt.figure(figsize=(12, 4))

@@ -36,7 +36,6 @@ RATE = 0.4
 
 # %%
 import csv
-import json
 import time
 from pathlib import Path
 
@@ -46,6 +45,7 @@ from sklearn.metrics import roc_auc_score
 
 from saner_jax import cli, data
 from saner_jax.data import noise
+from saner_jax.runs import read_results
 
 FOLDER = Path("runs") / time.strftime("find_wrong_labels-%Y%m%d-%H%M%S")
 
@@ -157,9 +157,8 @@ for name, options in labels.items():
     folder = FOLDER / name
     budget = ("--methods", *METHODS, "--epochs", EPOCHS, "--seeds", SEEDS)
     saner("compare", *options, *budget, "--output-folder", folder)
-    methods = json.loads((folder / "results.json").read_text())["methods"]
-    for method, entry in methods.items():
-        accuracies[name, method] = np.array(entry["final"]["test_accuracy_last"])
+    for method, result in read_results(folder / "results.json").methods.items():
+        accuracies[name, method] = np.array(result.final["test_accuracy_last"])
 
 # %%
 print(f"test accuracy after the last epoch, %, mean ± standard deviation over {SEEDS} seeds")

@@ -7,8 +7,14 @@ HOSTILE = "<script>alert('1')</script>\"&amp;$\\frac{$"
 NAN = float("nan")
 
 
-def entry(final, curves=None, **more):
-    return {"final": final, "curves": curves or {}, "diverged": [False], "seconds": 1.0, **more}
+def entry(final, curves=None, seeds=2, **more):
+    return {
+        "final": final,
+        "curves": curves or {},
+        "diverged": [False] * seeds,
+        "seconds": 1.0,
+        **more,
+    }
 
 
 def make_compare(folder, methods, seeds=2, options=OPTIONS, **more):

@@ -170,3 +170,38 @@ def test_importing_the_library_loads_none_of_the_commands(tmp_path):
         "{'saner_jax.' + n for n in ('compare', 'training', 'report', 'options', 'data')}))"
     )
     assert python("-c", code, cwd=tmp_path).stdout == "[]\n"
+
+
+TINY = ["--num-train", "100", "--epochs", "1", "--batch-size", "20", "--hidden-widths", "8"]
+
+
+def run_encoded(encoding, *arguments, **variables):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, **variables}
+    command = [sys.executable, "-m", "saner_jax.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_what_the_console_cannot_encode_is_escaped(tmp_path, command):
+    one = ["--seeds", "1", "--methods", "sgd"] if command == "compare" else []
+    folder = tmp_path / "训练"
+    done = run_encoded("cp1252", command, *TINY, *one, "--output-folder", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert b"Kept in " in done.stdout
+    assert rb"\u8bad\u7ec3" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_narrow_console_shows_every_name_and_number(tmp_path):
+    arguments = ["compare", *TINY, "--seeds", "2", "--methods", "sgd", "friendly_saner"]
+    wide, narrow = (
+        run_encoded("utf-8", *arguments, "--output-folder", str(tmp_path / name), COLUMNS=columns)
+        for name, columns in {"wide": "200", "narrow": "40"}.items()
+    )
+    tables = [
+        [line.split()[:-1] for line in done.stdout.decode().splitlines()[:8]]
+        for done in (wide, narrow)
+    ]
+    assert tables[0] == tables[1]
+    assert any(line[:1] == ["friendly_saner"] for line in tables[1])

@@ -12,6 +12,7 @@ from saner_jax import RECIPES
 from saner_jax.cli import main
 from saner_jax.experiments import CompareConfig, build_optimizer
 from saner_jax.experiments import _compare as compare
+from saner_jax.runs import MethodResult
 from saner_jax.runs import _folder as run_folder
 
 SMALL = ("--epochs", "2", "--seeds", "2", "--hidden-widths", "16")
@@ -201,7 +202,7 @@ def test_an_interrupt_loses_only_the_method_in_flight(tmp_path, monkeypatch, cap
     def interrupted(job, method, *rest):
         if method == "sam":
             raise KeyboardInterrupt
-        return {"final": {}}
+        return MethodResult((False, False), {}, {})
 
     monkeypatch.setattr(compare, "train_all_seeds", interrupted)
     monkeypatch.setattr(compare, "initial_params", lambda job: None)

@@ -98,7 +98,9 @@ def test_a_table_holds_mean_and_deviation_in_percent(page_of, tmp_path):
 
 
 def test_one_seed_has_no_deviation(page_of, tmp_path):
-    methods = {"saner": entry({"test_accuracy_last": [0.5], "test_accuracy_chosen": [0.25]})}
+    methods = {
+        "saner": entry({"test_accuracy_last": [0.5], "test_accuracy_chosen": [0.25]}, seeds=1)
+    }
     page = page_of(make_compare(tmp_path / "one", methods, seeds=1))
     assert page.row("saner") == ("50.0", "25.0", "1", "1.0")
     assert page.images == []
@@ -120,7 +122,9 @@ def test_an_unfinished_comparison_says_what_is_missing(page_of, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_is_told_from_its_log(page_of, tmp_path):
-    folder = make_train(tmp_path / "killed", [epoch(3), epoch(1), {"epoch": 3}, epoch(2)])
+    folder = make_train(
+        tmp_path / "killed", [epoch(3), epoch(1), {"epoch": 3, "step": 30}, epoch(2)]
+    )
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 5, "test_acc')
     page = page_of(folder)
@@ -134,15 +138,22 @@ def test_a_killed_run_is_told_from_its_log(page_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("noise", "rate"), [("human:worse", 0.4), ("file", 0.4), ("symmetric", None)]
+    ("noise", "rate", "words"),
+    [
+        ("human:worse", 0.4, "human:worse label noise"),
+        ("file", 0.4, "corrected labels"),
+        ("none", 0.0, "labels as they are"),
+        ("symmetric", None, "symmetric label noise"),
+    ],
 )
-def test_noise_without_a_rate_of_its_own_is_told_without(page_of, tmp_path, noise, rate):
+def test_noise_without_a_rate_of_its_own_is_told_without(page_of, tmp_path, noise, rate, words):
     page = page_of(make_train(tmp_path / "killed", [], noise=noise, rate=rate))
-    assert f"digits, {noise} label noise: saner" in page.text
+    assert f"digits, {words}: saner" in page.text
 
 
 def test_a_log_without_shares_has_no_picture_of_them(page_of, tmp_path):
-    rows = [{"epoch": 1, "test_accuracy": 0.5, "loss": 1.0}, {"epoch": 2, "test_accuracy": None}]
+    rows = [{"epoch": 1, "step": 1, "test_accuracy": 0.5, "loss": 1.0}]
+    rows.append({"epoch": 2, "step": 2, "test_accuracy": None})
     page = page_of(make_train(tmp_path / "sgd", rows, method="sgd"))
     assert [alt[:13] for alt, _ in page.images] == ["Test accuracy"]
     assert page.row("sgd") == ("–", "50.0", "1", "–")
@@ -150,7 +161,7 @@ def test_a_log_without_shares_has_no_picture_of_them(page_of, tmp_path):
 
 def test_methods_beyond_the_colors_are_in_the_picture(page_of, tmp_path):
     names = [f"m{k}" for k in range(len(COLORS) + 1)]
-    methods = {name: entry({}, {"test_accuracy": [[0.5, 0.6]]}) for name in names}
+    methods = {name: entry({}, {"test_accuracy": [[0.5, 0.6]]}, seeds=1) for name in names}
     page = page_of(make_compare(tmp_path / "all", methods, seeds=1))
     start = "Test accuracy and share of wrong labels memorized over epochs, a line per method: "
     assert [alt for alt, _ in page.images] == [f"{start}{', '.join(names)}."]

@@ -18,6 +18,7 @@ from saner_jax.experiments import (
     run_training,
 )
 from saner_jax.reports import COLORS, draw_curves, image_grid
+from saner_jax.runs import Results
 from saner_jax.training import Reporter
 
 NAN = math.nan
@@ -26,11 +27,11 @@ ODD = "_$\\frac{$ \u4e2d\n\t"
 
 
 def results_of(curves, dataset="digits"):
-    return {
-        "config": {"dataset": dataset, "noise": "symmetric", "rate": 0.4},
-        "seeds": [0],
-        "methods": {name: {"curves": entry} for name, entry in curves.items()},
+    config = {"dataset": dataset, "noise": "symmetric", "model": "mlp", "epochs": 2, "rate": 0.4}
+    methods = {
+        name: {"diverged": [False], "final": {}, "curves": entry} for name, entry in curves.items()
     }
+    return Results.from_json({"config": config, "seeds": [0], "noise": [], "methods": methods})
 
 
 def drawn(curves, **more):

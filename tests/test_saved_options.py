@@ -64,10 +64,10 @@ def test_a_new_path_comes_back_as_a_path():
     ("change", "sentence"),
     [
         ({"version": 99}, "the version of its options must be 1, got 99"),
-        ({"rho": "large"}, "rho must be of type float, got 'large'"),
-        ({"seed": True}, "seed must be of type int, got True"),
+        ({"rho": "large"}, "rho must be a number, got 'large'"),
+        ({"seed": True}, "seed must be a whole number, got True"),
         ({"hidden_widths": 8}, "hidden_widths must be a list"),
-        ({"data_dir": 3}, "data_dir must be of type str, got 3"),
+        ({"data_dir": 3}, "data_dir must be text, got 3"),
         ({"wings": 2}, "wings is no option"),
     ],
 )

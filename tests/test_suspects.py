@@ -104,12 +104,12 @@ def test_a_ranking_is_measured_by_the_truth():
         for w in np.flatnonzero(is_wrong)
         for r in np.flatnonzero(~is_wrong)
     ]
-    assert measured["auroc"] == pytest.approx(np.mean(pairs))
-    assert measured["auroc"] > 0.95
-    assert measured["precision"] == is_wrong[ranking.order[: is_wrong.sum()]].mean()
+    assert measured.auroc == pytest.approx(np.mean(pairs))
+    assert measured.auroc > 0.95
+    assert measured.precision == is_wrong[ranking.order[: is_wrong.sum()]].mean()
     # The combination is at least as good as the worst of its parts.
     parts = -some.margin, some.loss, 1 - some.agreement
-    assert measured["auroc"] >= min(roc_auc_score(is_wrong, part) for part in parts)
+    assert measured.auroc >= min(roc_auc_score(is_wrong, part) for part in parts)
     assert measure(some._replace(labels=some.true_labels), ranking) is None
 
 

@@ -50,3 +50,19 @@ def late_writes_hushed() -> Iterator[None]:
         yield
     finally:
         undo()
+
+
+@contextlib.contextmanager
+def output_escaped() -> Iterator[None]:
+    """Escape the characters that standard output cannot encode inside a `with` block."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    former = getattr(sys.stdout, "errors", None)
+    # What a test or a notebook puts in the place of standard output may take any character.
+    if reconfigure is None or former != "strict":
+        yield
+        return
+    reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        reconfigure(errors=former)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from saner_jax._core._process import hush_late_writes
+from saner_jax._core._process import hush_late_writes, output_escaped
 from saner_jax.cli._arguments import CommandError, UsageError
 from saner_jax.cli._commands import COMMANDS
 
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("saner-jax", f"{what}; choose from {', '.join(COMMANDS)}, or see --help", 2)
     prog = f"saner-jax {name}"
     try:
-        return COMMANDS[name].run(arguments[1:])
+        with output_escaped():
+            return COMMANDS[name].run(arguments[1:])
     except SystemExit:
         # The help was asked for and printed.
         return 0

@@ -62,7 +62,7 @@ def _train(arguments: Sequence[str]) -> int:
             results = run_training(job, _line("train", arguments), reporter)
     if is_main:
         write_picture(job.folder / "curves.png", lambda: draw_curves(results))
-        show_table(results)
+        show_table(results, job.folder)
     return 0
 
 
@@ -90,7 +90,7 @@ def _compare(arguments: Sequence[str]) -> int:
         reporter.say(headline(job))
         results = run_comparison(job, _line("compare", arguments), reporter)
     write_picture(job.folder / "curves.png", lambda: draw_curves(results))
-    show_table(results)
+    show_table(results, job.folder)
     return 0
 
 

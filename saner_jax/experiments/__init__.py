@@ -21,7 +21,7 @@ from saner_jax.experiments._config import (
     check_options,
     check_train,
 )
-from saner_jax.experiments._evaluate import evaluate_run
+from saner_jax.experiments._evaluate import Evaluation, evaluate_run
 from saner_jax.experiments._flat import option_types, option_values, with_options
 from saner_jax.experiments._many_seeds import (
     ComparisonJob,
@@ -66,6 +66,7 @@ __all__ = [
     "DataOptions",
     "DeviceOptions",
     "EpochRecord",
+    "Evaluation",
     "HeldOutOptions",
     "IntervalOptions",
     "Method",

@@ -5,13 +5,11 @@ method after the other and keeps the run folder up to date.
 """
 
 import dataclasses
-import math
 import os
 import time
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-import jax
 import numpy as np
 
 from saner_jax import runs
@@ -24,11 +22,12 @@ from saner_jax.experiments._many_seeds import (
     initial_params,
     train_all_seeds,
 )
-from saner_jax.experiments._noise import draw_noise, with_noise
+from saner_jax.experiments._noise import draw_noise, label_draw, with_noise
 from saner_jax.experiments._parts import IntervalOptions, TrainOutputOptions
 from saner_jax.experiments._run import prepare_training, train_to_end
 from saner_jax.experiments._saved_options import options_to_json
 from saner_jax.models import is_dense
+from saner_jax.runs import MethodResult, Results, join_seeds, write_results
 from saner_jax.training import SILENT, Diverged, Reporter, shares
 
 
@@ -74,7 +73,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
 
 def run_comparison(
     job: ComparisonJob, command: str | None = None, reporter: Reporter = SILENT
-) -> dict[str, Any]:
+) -> Results:
     """Train every method, and keep the run folder up to date.
 
     Args:
@@ -83,7 +82,7 @@ def run_comparison(
         reporter: told of every evaluation, with means over the seeds that are trained at once.
 
     Returns:
-        What results.json holds.
+        The results, as written to results.json.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, with a sentence that says what is kept.
@@ -92,23 +91,19 @@ def run_comparison(
     began = time.perf_counter()
     config, folder = job.config, job.folder
     options = {**options_to_json(config), "output_folder": str(folder)}
-    results: dict[str, Any] = {
-        "complete": False,
-        "command": command,
-        "config": options,
-        "provenance": runs.provenance(),
-        "seeds": list(config.all_seeds),
-        "noise": [
-            {"rate": noisy.rate, "label_hash": noisy.label_hash, "flipped": noisy.is_flipped.sum()}
-            for noisy in job.noisy
-        ],
-        "num_train": len(job.dataset.train_labels),
-        "num_test": len(job.dataset.test_labels),
-        "methods": {},
-        "seconds": None,
-    }
+    results = Results(
+        config=options,
+        seeds=config.all_seeds,
+        noise=tuple(label_draw(noisy) for noisy in job.noisy),
+        methods={},
+        command=command,
+        provenance=runs.provenance(),
+        num_train=len(job.dataset.train_labels),
+        num_test=len(job.dataset.test_labels),
+        num_corrected=job.dataset.num_corrected,
+    )
     runs.write_json(folder / "config.json", options)
-    runs.write_json(folder / "results.json", results)
+    write_results(folder / "results.json", results)
     try:
         # Dense layers gain from training all seeds at once, convolutions lose by it.
         model = build_model(config.model, job.dataset)
@@ -116,16 +111,17 @@ def run_comparison(
         params = initial_params(job) if at_once else None
         on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
         for method in config.methods:
-            results["methods"][method] = (
+            result = (
                 train_all_seeds(job, method, params, on_epoch)
                 if at_once
                 else _train_seed_by_seed(job, method, reporter)
             )
-            runs.write_json(folder / "results.json", results)
-        results.update(complete=True, seconds=time.perf_counter() - began)
-        runs.write_json(folder / "results.json", results)
+            results = replace(results, methods={**results.methods, method: result})
+            write_results(folder / "results.json", results)
+        results = replace(results, complete=True, seconds=time.perf_counter() - began)
+        write_results(folder / "results.json", results)
     except KeyboardInterrupt:
-        kept = ", ".join(results["methods"]) or "no method"
+        kept = ", ".join(results.methods) or "no method"
         raise KeyboardInterrupt(
             f"interrupted; {folder / 'results.json'} keeps the finished methods: {kept}"
         ) from None
@@ -137,9 +133,10 @@ def _means(record: EpochRecord) -> tuple[float, float, float]:
     return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorized.mean())
 
 
-def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) -> dict[str, Any]:
-    """Train one method as many runs of `saner-jax train`, and join their entries."""
-    config, entries = job.config, []
+def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) -> MethodResult:
+    """Train one method as many runs of `saner-jax train`, and join their results."""
+    config = job.config
+    by_seed: list[MethodResult | None] = []
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
     for seed in config.all_seeds:
         options = TrainConfig(
@@ -154,24 +151,8 @@ def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) 
             results = train_to_end(
                 one, reporter.say, partial(reporter.show, f"{method}, seed {seed}")
             )
-            entries.append(results["methods"][method])
+            by_seed.append(results.methods[method])
         except Diverged as error:
             reporter.say(f"{method}, seed {seed}: {error}")
-            entries.append(None)
-    return _joined(entries)
-
-
-def _joined(entries: list[dict[str, Any] | None]) -> dict[str, Any]:
-    whole = [entry for entry in entries if entry is not None]
-    # A seed that came to no end has no numbers, and its method no mean.
-    blank = jax.tree.map(lambda _: math.nan, whole[0]) if whole else {"final": {}, "curves": {}}
-    filled = [blank if entry is None else entry for entry in entries]
-    join = lambda key: {
-        name: [row for entry in filled for row in entry[key][name]] for name in blank[key]
-    }
-    return {
-        "diverged": [entry is None for entry in entries],
-        "seconds": sum(entry["seconds"] for entry in whole),
-        "final": join("final"),
-        "curves": join("curves"),
-    }
+            by_seed.append(None)
+    return join_seeds(by_seed)

@@ -102,9 +102,9 @@ class CompareConfig(RunConfig):
     """Where the results go."""
 
     @property
-    def all_seeds(self) -> range:
+    def all_seeds(self) -> tuple[int, ...]:
         """The seed of every run."""
-        return range(self.first_seed, self.first_seed + self.seeds)
+        return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
 
 def check_options(config: Any) -> None:

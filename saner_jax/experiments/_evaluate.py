@@ -1,14 +1,28 @@
 """Evaluate what a run of the trainer kept: what `saner-jax evaluate` does."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from saner_jax.experiments._parts import DeviceOptions
 from saner_jax.experiments._run import checkpoints_of
 from saner_jax.experiments._run import reopen_training as reopen
-from saner_jax.training import CheckpointError, make_predict, shares
+from saner_jax.training import CheckpointError, Shares, make_predict, shares
 
 
-def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
+class Evaluation(NamedTuple):
+    """The evaluation of a checkpoint.
+
+    Attributes:
+        step: of the checkpoint.
+        shares: measured shares and loss of "train", "validation" (if examples were held out) and
+            "test".
+    """
+
+    step: int
+    shares: dict[str, Shares]
+
+
+def evaluate_run(folder: Path, which: str) -> Evaluation:
     """Evaluate a checkpoint of a run: what `saner-jax evaluate` does.
 
     Args:
@@ -16,9 +30,7 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
         which: "last", or "best" by the held-out noisy labels.
 
     Returns:
-        For "train", "validation" (where examples were held out) and "test", the shares by name:
-        `accuracy` on true labels, `fit` on given ones, `memorized`, `corrected`, `clean_fit`, and
-        the mean `loss` on given labels. And "checkpoint", with its `step`.
+        The evaluation.
 
     Raises:
         ValueError: for a folder that holds no run, or no such checkpoint that can be used.
@@ -37,12 +49,9 @@ def evaluate_run(folder: Path, which: str) -> dict[str, dict[str, float]]:
         raise ValueError("; ".join([*sentences, str(error)])) from error
     parts = job.task.splits._asdict()
     predict = make_predict(job.task)
-    measured: dict[str, dict[str, float]] = {
-        name: {
-            key: float(value)
-            for key, value in shares(predict(progress.state, part)[0])._asdict().items()
-        }
+    measured = {
+        name: shares(predict(progress.state, part)[0])
         for name, part in parts.items()
         if len(part.labels)
     }
-    return {"checkpoint": {"step": step}, **measured}
+    return Evaluation(step, measured)

@@ -6,6 +6,7 @@ method: differences between methods are paired.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import build_model, build_optimizer, pixel_functions
 from saner_jax.experiments._config import CompareConfig
 from saner_jax.models import forward_of
+from saner_jax.runs import MethodResult, rows_of, values_of
 from saner_jax.training import (
     Counts,
     TrainState,
@@ -82,7 +84,7 @@ def initial_params(job: ComparisonJob) -> Any:
 
 def train_all_seeds(
     job: ComparisonJob, method: str, params: Any, on_epoch: OnEpoch
-) -> dict[str, Any]:
+) -> MethodResult:
     """Train one method on all seeds at once.
 
     One compiled call is one epoch of every seed, with its evaluation; for models of dense layers,
@@ -96,9 +98,7 @@ def train_all_seeds(
         on_epoch: called after every epoch with the method, the epochs done and the record.
 
     Returns:
-        The method's entry in results.json: `diverged` per seed (a loss was not finite),
-        `seconds` of training and evaluating, `compile_seconds`, `curves` (name to one list of
-        epochs per seed) and `final` (name to one value per seed).
+        The method's results, with the curves of every epoch.
     """
     config, dataset, budget = job.config, job.dataset, job.config.budget
     num_train = len(dataset.train_labels)
@@ -159,31 +159,30 @@ def train_all_seeds(
         state, record = run_one(state, order_of(epoch), labels, seeds, data)
         records.append(jax.device_get(record))
         on_epoch(method, epoch + 1, records[-1])
-    ended = time.perf_counter()
-    return {
-        "seconds": ended - compiled,
-        "compile_seconds": compiled - began,
-        **_summarize(jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *records)),
-    }
+    seconds = time.perf_counter() - compiled
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *records)
+    return replace(_summarize(stacked), seconds=seconds, compile_seconds=compiled - began)
 
 
-def _summarize(record: EpochRecord) -> dict[str, Any]:
-    # Leaves are (seeds, epochs) here; every entry of `final` is (seeds,).
+def _summarize(record: EpochRecord) -> MethodResult:
+    # The leaves have the shape (seeds, epochs) here.
     train, test = shares(record.train), shares(record.test)
-    return {
-        "diverged": ~np.isfinite(record.loss).all(axis=-1),
-        "final": {
-            "test_accuracy_last": test.accuracy[:, -1],
-            "test_accuracy_best": test.accuracy.max(axis=-1),
-            "memorized": train.memorized[:, -1],
-            "corrected": train.corrected[:, -1],
-            "clean_fit": train.clean_fit[:, -1],
-        },
-        "curves": {
-            "loss": record.loss,
-            "test_accuracy": test.accuracy,
-            "memorized": train.memorized,
-            "corrected": train.corrected,
-            "clean_fit": train.clean_fit,
-        },
+    curves = {
+        "loss": record.loss,
+        "test_accuracy": test.accuracy,
+        "memorized": train.memorized,
+        "corrected": train.corrected,
+        "clean_fit": train.clean_fit,
     }
+    final = {
+        "test_accuracy_last": test.accuracy[:, -1],
+        "test_accuracy_best": test.accuracy.max(axis=-1),
+        "memorized": train.memorized[:, -1],
+        "corrected": train.corrected[:, -1],
+        "clean_fit": train.clean_fit[:, -1],
+    }
+    return MethodResult(
+        diverged=tuple(not np.isfinite(losses).all() for losses in record.loss),
+        final={name: values_of(values) for name, values in final.items()},
+        curves={name: rows_of(values) for name, values in curves.items()},
+    )

@@ -9,6 +9,7 @@ from saner_jax.data import Dataset
 from saner_jax.data.noise import NOISE_TYPES, NoisyLabels, human, instance, record
 from saner_jax.experiments._config import RunConfig
 from saner_jax.experiments._parts import DataOptions, NoiseOptions
+from saner_jax.runs import LabelDraw
 
 _BENCHMARKS = ("digits", "cifar10", "cifar100")
 _RATE = 0.4
@@ -113,3 +114,20 @@ def draw_noise(options: NoiseOptions, dataset: Dataset, seed: int) -> NoisyLabel
         images = dataset.train_images
         return instance(labels, images, rate, num_classes=num_classes, seed=seed)
     return NOISE_TYPES[noise](labels, rate, num_classes=num_classes, seed=seed)
+
+
+def label_draw(noisy: NoisyLabels) -> LabelDraw:
+    """Return the entry of results.json for the labels of one seed.
+
+    Args:
+        noisy: as from `draw_noise`.
+
+    Returns:
+        Their rate, hash and number of flipped labels.
+
+    Example:
+        >>> labels = np.array([0, 1, 1, 0], np.int32)
+        >>> label_draw(record(labels, 1 - labels, np.eye(2))).flipped
+        4
+    """
+    return LabelDraw(float(noisy.rate), noisy.label_hash, int(noisy.is_flipped.sum()))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -33,11 +33,11 @@ from saner_jax.experiments._build import (
 )
 from saner_jax.experiments._config import TrainConfig, check_train
 from saner_jax.experiments._flat import option_types, option_values
-from saner_jax.experiments._noise import draw_noise, with_noise
+from saner_jax.experiments._noise import draw_noise, label_draw, with_noise
 from saner_jax.experiments._parts import DeviceOptions, TrainOutputOptions
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.models import forward_of, is_dense
-from saner_jax.runs import only_writer
+from saner_jax.runs import Results, only_writer, summarize_log, write_results
 from saner_jax.training import (
     SILENT,
     Budget,
@@ -181,7 +181,7 @@ def read_options(folder: Path) -> TrainConfig:
 
 def run_training(
     job: TrainingJob, command: str | None = None, reporter: Reporter = SILENT
-) -> dict[str, Any]:
+) -> Results:
     """Train to the end from the newest checkpoint, if there is one.
 
     Keeps in the folder: config.json, metrics.jsonl (a line per epoch), checkpoints/last (the two
@@ -194,7 +194,7 @@ def run_training(
         reporter: told of every evaluation under the name of the method.
 
     Returns:
-        What results.json holds.
+        The results, as written to results.json.
 
     Raises:
         Diverged: when the loss stops being finite.
@@ -216,7 +216,7 @@ def train_to_end(
     say: Callable[[str], None],
     show: Callable[..., None],
     command: str | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Train to the end from the newest checkpoint, keeping what it did in the folder.
 
     Args:
@@ -227,7 +227,7 @@ def train_to_end(
         command: the command line, for the record.
 
     Returns:
-        What results.json holds.
+        The results, as written to results.json.
 
     Raises:
         As `run_training`.
@@ -242,8 +242,9 @@ def train_to_end(
             step, progress, record = last.restore_newest(job.progress, say)
             best_row = record["best"]
             say(f"{job.folder}: goes on from step {step}")
-        rows = runs.rewind(path, int(progress.state.step)) if is_main else []
-        opened = runs.open_log(path, tensorboard=config.output.tensorboard)
+        step = int(progress.state.step)
+        rows: list[Row] = runs.rewind(path, step) if is_main else []
+        opened = runs.open_log(path, tensorboard=config.output.tensorboard, step=step)
         log = stack.enter_context(opened) if is_main else None
 
         def on_epoch(row: Row) -> None:
@@ -268,7 +269,7 @@ def train_to_end(
                 held=job.held,
             )
             write_evidence(job.folder, evidence)
-            runs.write_json(job.folder / "results.json", results)
+            write_results(job.folder / "results.json", results)
     return results
 
 
@@ -366,32 +367,25 @@ def _budget(config: TrainConfig, num_examples: int, num_devices: int) -> Budget:
     )
 
 
-def _results(
-    job: TrainingJob, rows: list[Row], best: Row | None, command: str | None
-) -> dict[str, Any]:
+def _results(job: TrainingJob, rows: list[Row], best: Row | None, command: str | None) -> Results:
     config, splits = job.config, job.task.splits
-    entry: dict[str, Any] = {
-        "diverged": [False],
-        "seconds": sum(len(splits.train.labels) / row["images_per_second"] for row in rows),
-        **runs.summary_of(rows),
-    }
-    if best and entry["final"]:
-        entry["final"]["test_accuracy_chosen"] = [best["test_accuracy"]]
-    return {
-        "complete": bool(rows) and rows[-1]["epoch"] == config.budget.epochs,
-        "command": command,
-        "config": {**options_to_json(config), "output_folder": str(job.folder)},
-        "provenance": runs.provenance(),
-        "seeds": [config.seed],
-        "noise": [
-            {
-                "rate": job.noisy.rate,
-                "label_hash": job.noisy.label_hash,
-                "flipped": job.noisy.is_flipped.sum(),
-            }
-        ],
-        "num_train": len(splits.train.labels),
-        "num_test": len(splits.test.labels),
-        "chosen_epoch": best["epoch"] if best else None,
-        "methods": {config.method: entry},
-    }
+    num_train = len(splits.train.labels)
+    seconds = float(sum(num_train / row["images_per_second"] for row in rows))
+    result = summarize_log(rows, seconds=seconds)
+    if best and result.final:
+        chosen = {"test_accuracy_chosen": (best["test_accuracy"],)}
+        result = replace(result, final={**result.final, **chosen})
+    return Results(
+        config={**options_to_json(config), "output_folder": str(job.folder)},
+        seeds=(config.seed,),
+        noise=(label_draw(job.noisy),),
+        methods={config.method: result},
+        complete=bool(rows) and rows[-1]["epoch"] == config.budget.epochs,
+        command=command,
+        provenance=runs.provenance(),
+        num_train=num_train,
+        num_test=len(splits.test.labels),
+        num_corrected=job.dataset.num_corrected,
+        chosen_epoch=best["epoch"] if best else None,
+        seconds=seconds,
+    )

@@ -9,7 +9,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional
@@ -32,6 +32,7 @@ from saner_jax.experiments import (
     with_options,
 )
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
+from saner_jax.runs import RankingQuality, SuspectsResults, write_results
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
 
 _COLUMNS = (
@@ -83,12 +84,12 @@ class Found(NamedTuple):
     """Hold what was found.
 
     Attributes:
-        results: what suspects.json holds.
+        results: as written to suspects.json.
         evidence: what the runs say together.
         ranking: of their examples.
     """
 
-    results: dict[str, Any]
+    results: SuspectsResults
     evidence: Evidence
     ranking: Ranking
 
@@ -201,30 +202,30 @@ def find_suspects(
             ) from None
     evidence = job.evidence or pooled([read_evidence(folder) for folder in job.folders])
     ranking = rank(evidence)
-    results = {
-        "command": command,
-        "runs": [str(folder) for folder in job.folders],
-        "method": job.options.method,
-        "rho": job.options.perturbation.rho,
-        "judged_by": "models not trained on them" if evidence.is_held_out.all() else "all models",
-        "num_examples": len(evidence.labels),
-        "fingerprint": job.dataset.fingerprint,
-        "measured": measure_ranking(evidence, ranking),
-        "cleanlab": beside_cleanlab(evidence),
-        "provenance": runs.provenance(),
-    }
+    results = SuspectsResults(
+        runs=tuple(str(folder) for folder in job.folders),
+        method=job.options.method,
+        rho=job.options.perturbation.rho,
+        judged_by="models not trained on them" if evidence.is_held_out.all() else "all models",
+        num_examples=len(evidence.labels),
+        fingerprint=job.dataset.fingerprint,
+        measured=measure_ranking(evidence, ranking),
+        cleanlab=beside_cleanlab(evidence),
+        command=command,
+        provenance=runs.provenance(),
+    )
     _write(job, evidence, ranking, results)
     return Found(results, evidence, ranking)
 
 
-def beside_cleanlab(evidence: Evidence) -> dict[str, float] | None:
+def beside_cleanlab(evidence: Evidence) -> RankingQuality | None:
     """Measure cleanlab's ranking by the same predicted probabilities.
 
     Args:
         evidence: of one run, or `pooled`.
 
     Returns:
-        As `measure`; None where cleanlab is not installed, or nothing can be measured.
+        As `measure_ranking`; None where cleanlab is not installed, or nothing can be measured.
     """
     if importlib.util.find_spec("cleanlab") is None:
         return None
@@ -245,7 +246,9 @@ def _place(config: SuspectsConfig) -> Path:
     return config.runs[0]
 
 
-def _write(job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: dict[str, Any]) -> None:
+def _write(
+    job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: SuspectsResults
+) -> None:
     names, text = evidence.class_names.tolist(), io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -271,4 +274,4 @@ def _write(job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: dict
     contents = {"csv": text.getvalue().encode(), "npz": arrays.getvalue()}
     for suffix, content in contents.items():
         runs.write_bytes(job.folder / f"suspects.{suffix}", content)
-    runs.write_json(job.folder / "suspects.json", results)
+    write_results(job.folder / "suspects.json", results)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from saner_jax.runs import RankingQuality
 from saner_jax.training import Evidence
 
 
@@ -133,7 +134,7 @@ def by_score(evidence: Evidence, score: NDArray[np.float64]) -> Ranking:
     return Ranking(score, others.argmax(axis=1).astype(np.int32), order)
 
 
-def measure_ranking(evidence: Evidence, ranking: Ranking) -> dict[str, float] | None:
+def measure_ranking(evidence: Evidence, ranking: Ranking) -> RankingQuality | None:
     """Measure a ranking by the labels that are known to be wrong.
 
     Args:
@@ -141,10 +142,7 @@ def measure_ranking(evidence: Evidence, ranking: Ranking) -> dict[str, float] | 
         ranking: of the same examples.
 
     Returns:
-        None where no label is wrong or none is right, since nothing can be measured; otherwise
-        `auroc`; `average_precision`; `precision`, the share of wrong labels among as many of the
-        top of the ranking as there are wrong ones; and `suggestions_right`, the share of wrong
-        labels for which the suggested class is the true one. All in [0, 1].
+        The quality; None if no label is wrong or none is right, because nothing can be measured.
 
     Example:
         >>> keys, names = np.array(["a", "b", "c"]), np.array(["cat", "dog"])
@@ -152,7 +150,7 @@ def measure_ranking(evidence: Evidence, ranking: Ranking) -> dict[str, float] | 
         >>> e = Evidence(keys, keys, names, labels, truth, np.zeros(3, bool),
         ...              np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), np.array([2.0, 1.5, -1.0]),
         ...              np.array([0.1, 0.2, 1.2]), np.array([1.0, 0.9, 0.2]))
-        >>> measure_ranking(e, rank(e))["precision"]
+        >>> measure_ranking(e, rank(e)).precision
         1.0
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
@@ -161,9 +159,9 @@ def measure_ranking(evidence: Evidence, ranking: Ranking) -> dict[str, float] | 
     if is_wrong.all() or not is_wrong.any():
         return None
     top = ranking.order[: is_wrong.sum()]
-    return {
-        "auroc": float(roc_auc_score(is_wrong, ranking.score)),
-        "average_precision": float(average_precision_score(is_wrong, ranking.score)),
-        "precision": float(is_wrong[top].mean()),
-        "suggestions_right": float((ranking.suggested == evidence.true_labels)[is_wrong].mean()),
-    }
+    return RankingQuality(
+        auroc=float(roc_auc_score(is_wrong, ranking.score)),
+        average_precision=float(average_precision_score(is_wrong, ranking.score)),
+        precision=float(is_wrong[top].mean()),
+        suggestions_right=float((ranking.suggested == evidence.true_labels)[is_wrong].mean()),
+    )

@@ -1,10 +1,7 @@
 """Show what runs measured: console, pictures and one HTML page."""
 
 from saner_jax.reports._console import (
-    COLUMNS,
     headline,
-    mean_and_std,
-    plural,
     progress,
     say,
     show_evaluation,
@@ -30,19 +27,30 @@ from saner_jax.reports._html_figures import (
     draw_groups,
     figure,
     percent,
-    read_picture,
 )
-from saner_jax.reports._run_contents import Contents, counted, listed, read_contents
+from saner_jax.reports._table import (
+    COLUMNS,
+    TableRow,
+    cell_text,
+    columns_of,
+    describe_labels,
+    listed,
+    mean_and_std,
+    plural,
+    table_rows,
+)
 
 __all__ = [
     "COLORS",
     "COLUMNS",
     "GROUPS",
-    "Contents",
     "Paths",
     "Picture",
-    "counted",
+    "TableRow",
+    "cell_text",
+    "columns_of",
     "curves_picture",
+    "describe_labels",
     "draw_curves",
     "draw_groups",
     "draw_shrinkage",
@@ -59,13 +67,12 @@ __all__ = [
     "plural",
     "png_of",
     "progress",
-    "read_contents",
-    "read_picture",
     "recipes",
     "say",
     "show_evaluation",
     "show_suspects",
     "show_table",
+    "table_rows",
     "two_digits",
     "write_picture",
     "write_report",

@@ -4,10 +4,10 @@ Percent appears only in what is shown.
 """
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rich.box
@@ -15,34 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from saner_jax.experiments import ComparisonJob, TrainingJob
-from saner_jax.runs import write_bytes
+from saner_jax.experiments import ComparisonJob, Evaluation, TrainingJob
+from saner_jax.reports._table import cell_text, columns_of, describe_labels, plural, table_rows
+from saner_jax.runs import Results, SuspectsResults, write_bytes
 from saner_jax.training import Reporter
-
-COLUMNS = {
-    "test_accuracy_last": "test acc\nlast %",
-    "test_accuracy_best": "test acc\nbest %",
-    "test_accuracy_chosen": "test acc\nchosen %",
-    "memorized": "memo-\nrized %",
-    "clean_fit": "clean\nfit %",
-}
-
-
-def mean_and_std(values: Any) -> tuple[float, float]:
-    """Average over seeds.
-
-    Args:
-        values: one number per seed.
-
-    Returns:
-        The mean, and the sample standard deviation (n - 1 in the denominator), NaN for one seed.
-
-    Example:
-        >>> mean_and_std([1.0, 3.0])
-        (2.0, 1.4142135623730951)
-    """
-    values = np.asarray(values, np.float64)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
 def headline(job: TrainingJob | ComparisonJob) -> str:
@@ -59,35 +35,13 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
         rates, num_train = [job.noisy.rate], len(job.task.splits.train.labels)
     else:
         rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
-    labels = []
-    if job.dataset.num_corrected is not None:
-        labels.append(f"{plural(job.dataset.num_corrected, 'label')} corrected")
-    if noise not in ("none", "file"):
-        labels.append(f"{np.mean(rates):.1%} {noise} label noise")
+    labels = describe_labels(noise, float(np.mean(rates)), job.dataset.num_corrected)
     return (
-        f"{config.data.dataset}: {num_train:,} training images with"
-        f" {' and '.join(labels) or 'their labels as they are'},"
+        f"{config.data.dataset}: {num_train:,} training images with {labels},"
         f" {len(job.dataset.test_labels):,} test images;"
         f" {plural(config.budget.epochs, 'epoch')}, {plural(len(rates), 'seed')};"
         f" run folder {job.folder}"
     )
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 label" and "1,407 labels".
-
-    Args:
-        number: at least 0.
-        noun: in the singular; its plural has an s.
-
-    Returns:
-        The words.
-
-    Example:
-        >>> plural(1407, "label")
-        '1,407 labels'
-    """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @contextlib.contextmanager
@@ -131,113 +85,97 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
         yield Reporter(say, show_bar)
 
 
-def show_table(results: dict[str, Any]) -> None:
-    """Print the comparison on standard output.
+def show_table(results: Results, folder: Path) -> None:
+    """Print the table of results on standard output.
+
+    Every name and number is printed, on lines as long as they need.
 
     Args:
-        results: as in results.json.
+        results: of a run.
+        folder: of the run; its files are listed below the table.
     """
-    console = Console(highlight=False, markup=False)
-    # An ASCII terminal would turn the sign into an error after all the training.
-    sign = "±" if console.encoding.lower().startswith("utf") else "+-"
-    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method")
-    entries = results["methods"].values()
-    columns = {
-        name: title
-        for name, title in COLUMNS.items()
-        if any(name in entry["final"] for entry in entries)
-    }
-    for title in (*columns.values(), "seconds"):
-        table.add_column(title, justify="right", no_wrap=True)
-    notes = []
-    for method, entry in results["methods"].items():
-        cells = []
-        for name in columns:
-            mean, std = mean_and_std(entry["final"].get(name, [math.nan]))
-            spread = "" if math.isnan(std) else f" {sign} {100 * std:.1f}"
-            cells.append("-" if math.isnan(mean) else f"{100 * mean:.1f}{spread}")
-        diverged = int(np.sum(entry["diverged"]))
-        table.add_row(
-            f"{method} (diverged)" if diverged else method, *cells, f"{entry['seconds']:.1f}"
-        )
-        if diverged:
-            notes.append(
-                f"{method} diverged: the training loss was not finite in {diverged} of"
-                f" {len(results['seeds'])} seeds, which count in its row as they ended."
-            )
-    folder = Path(results["config"]["output_folder"])
-    num_seeds = len(results["seeds"])
-    averaged = "One seed"
-    if num_seeds > 1:
-        averaged = f"Mean {sign} standard deviation over {num_seeds} seeds"
-    console.print(table)
-    for line in (
-        *notes,
-        f"{averaged}, after the last epoch unless it says best.",
+    # A terminal without Unicode has no plus-minus sign.
+    sign = "±" if _console().encoding.lower().startswith("utf") else "+-"
+    columns = columns_of([results])
+    rows = table_rows(results, columns)
+    num_seeds = len(results.seeds)
+    cells = [
+        [
+            f"{row.method} (diverged)" if row.num_diverged else row.method,
+            *(cell_text(cell, sign=sign, dash="-") for cell in row.cells),
+            f"{row.seconds:.1f}",
+        ]
+        for row in rows
+    ]
+    _print_table("method", [*columns.values(), "seconds"], cells)
+    averaged = f"Mean {sign} standard deviation over {num_seeds} seeds"
+    lines = [
+        f"{row.method} diverged: the training loss was not finite in {row.num_diverged} of"
+        f" {num_seeds} seeds, which count in its row as they ended."
+        for row in rows
+        if row.num_diverged
+    ]
+    lines += [
+        f"{averaged if num_seeds > 1 else 'One seed'}, after the last epoch unless it says best.",
         "Best is the maximum over epochs: it looks at the test labels.",
-        *(
-            ["Chosen is the epoch that held-out noisy labels favor: it looks at no true label."]
-            if "test_accuracy_chosen" in columns
-            else []
-        ),
+    ]
+    if "test_accuracy_chosen" in columns:
+        lines.append(
+            "Chosen is the epoch that held-out noisy labels favor: it looks at no true label."
+        )
+    lines += [
         "Memorized: share of flipped training examples predicted as their wrong label.",
         "Clean fit: share of the other training examples predicted as their label.",
         "Seconds: all seeds together, evaluation included, compilation excluded.",
-        f"Kept in {folder}: {', '.join(sorted(_kept(folder)))}",
-    ):
-        console.print(line, soft_wrap=True)
+        f"Kept in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}",
+    ]
+    for line in lines:
+        say(line)
 
 
-def show_evaluation(measured: dict[str, dict[str, float]]) -> None:
+def show_evaluation(evaluation: Evaluation) -> None:
     """Print the evaluation of a checkpoint on standard output.
 
     Args:
-        measured: as from `saner_jax.experiments.evaluate_run`.
+        evaluation: as from `saner_jax.experiments.evaluate_run`.
     """
-    console = Console(highlight=False, markup=False)
-    step = measured["checkpoint"]["step"]
-    parts = {name: entry for name, entry in measured.items() if name != "checkpoint"}
-    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("images")
-    names = {"accuracy": "accuracy %", "fit": "fit %", "memorized": "memorized %"}
-    names |= {"corrected": "corrected %", "clean_fit": "clean fit %"}
-    for title in (*names.values(), "loss"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for part, entry in parts.items():
-        cells = ("-" if math.isnan(entry[key]) else f"{100 * entry[key]:.2f}" for key in names)
-        table.add_row(part, *cells, f"{entry['loss']:.4f}")
-    console.print(table)
-    console.print(
-        f"Checkpoint of step {step}. Accuracy counts true labels; fit, loss and clean fit count"
-        " the given ones.",
-        soft_wrap=True,
+    titles = ("accuracy %", "fit %", "memorized %", "corrected %", "clean fit %", "loss")
+    rows = []
+    for part, shares in evaluation.shares.items():
+        *measured, loss = (float(value) for value in shares)
+        cells = ("-" if math.isnan(share) else f"{100 * share:.2f}" for share in measured)
+        rows.append([part, *cells, f"{loss:.4f}"])
+    _print_table("images", titles, rows)
+    say(
+        f"Checkpoint of step {evaluation.step}. Accuracy counts true labels; fit, loss and clean"
+        " fit count the given ones."
     )
 
 
-def show_suspects(folder: Path, results: dict[str, Any]) -> None:
-    """Print how good a ranking of suspects is, where that is known, and where it lies.
+def show_suspects(folder: Path, results: SuspectsResults) -> None:
+    """Print where a ranking of suspects is, and how good it is if that is known.
 
     Args:
-        folder: where it was written.
-        results: as in suspects.json.
+        folder: where the ranking was written.
+        results: as written to suspects.json.
     """
-    names = {"measured": f"{results['method']}, rho {results['rho']:g}", "cleanlab": "cleanlab"}
-    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("ranking")
+    rankings = {
+        f"{results.method}, rho {results.rho:g}": results.measured,
+        "cleanlab": results.cleanlab,
+    }
     titles = ("AUROC %", "average\nprecision %", "precision\nat rate %", "suggestions\nright %")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    for key, name in names.items():
-        if results[key]:
-            table.add_row(name, *(f"{100 * value:.2f}" for value in results[key].values()))
-    if results["measured"]:
-        say(table)
+    rows = [
+        [name, *(f"{100 * value:.2f}" for value in dataclasses.astuple(quality))]
+        for name, quality in rankings.items()
+        if quality is not None
+    ]
+    if rows:
+        _print_table("ranking", titles, rows)
         say("Against the labels before the run's noise. cleanlab's row, where it is installed, is")
         say("its score of the same predicted probabilities.")
     say(
-        f"{results['num_examples']:,} training examples ranked, judged by"
-        f" {results['judged_by']}: {folder / 'suspects.csv'}; the first ones: suspects.png"
+        f"{results.num_examples:,} training examples ranked, judged by"
+        f" {results.judged_by}: {folder / 'suspects.csv'}; the first ones: suspects.png"
     )
     say(
         "Write a decision beside those you reviewed (suggested, or a class), then:"
@@ -245,13 +183,30 @@ def show_suspects(folder: Path, results: dict[str, Any]) -> None:
     )
 
 
-def say(line: str | Table) -> None:
-    """Print a line, or a table, on standard output.
+def say(line: str) -> None:
+    """Print a line on standard output; it is never broken.
 
     Args:
-        line: what to print, never broken.
+        line: the text.
     """
-    Console(highlight=False, markup=False).print(line, soft_wrap=True)
+    _console().print(line, soft_wrap=True)
+
+
+def _print_table(first: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = _console()
+    # A narrower console would lose names and digits.
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    _console(max(needed, console.width)).print(table)
+
+
+def _console(width: int | None = None) -> Console:
+    return Console(highlight=False, markup=False, width=width)
 
 
 def write_picture(path: Path, draw: Callable[[], bytes]) -> bool:
@@ -282,7 +237,3 @@ def write_picture(path: Path, draw: Callable[[], bytes]) -> bool:
 
 def _percent(fraction: float) -> str:
     return "-" if math.isnan(fraction) else f"{fraction:.1%}"
-
-
-def _kept(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]

@@ -109,14 +109,14 @@ def explain(
         },
         "toy_params_at_end": {method: way[-1] for method, way in ways.items()},
         "memorized_at_end": {
-            method: entry["final"]["memorized"] for method, entry in results["methods"].items()
+            method: result.final["memorized"] for method, result in results.methods.items()
         },
         "provenance": runs.provenance(),
     }
     runs.write_json(folder / "explain.json", record)
     curves = lambda: draw_curves(results)
     write_picture(job.folder / "curves.png", curves)
-    show_table(results)
+    show_table(results, job.folder)
     drawn = [
         write_picture(folder / "shrinkage.png", lambda: draw_shrinkage(paths)),
         write_picture(folder / "trajectories.png", lambda: draw_trajectories(toy, ways)),

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.label_errors import Found, SuspectsJob
+from saner_jax.reports._table import describe_labels
+from saner_jax.runs import Results
 
 # Okabe and Ito's palette, which the color-blind can tell apart, then more for the long tables.
 COLORS = (
@@ -45,22 +47,21 @@ def png_of(figure: Any, dpi: int) -> bytes:
     return png.getvalue()
 
 
-def draw_curves(results: dict[str, Any]) -> bytes:
+def draw_curves(results: Results) -> bytes:
     """Draw test accuracy and memorized share over epochs, a line and a band per method.
 
     Args:
-        results: as in results.json, with one method or more. What is NaN, None or not there
-            leaves a gap. Methods beyond the colors take them again, with other kinds of lines.
+        results: of one method or more. NaN, or a curve that is not there, leaves a gap. Methods
+            beyond the colors take them again, with other kinds of lines.
 
     Returns:
         A PNG file.
 
     Example:
-        >>> png = draw_curves({
-        ...     "config": {"dataset": "digits", "noise": "pair", "rate": 0.4},
-        ...     "seeds": [0],
-        ...     "methods": {"sam": {"curves": {"test_accuracy": [[0.5, None, 0.75]]}}},
-        ... })
+        >>> from saner_jax.runs import MethodResult
+        >>> config = {"dataset": "digits", "noise": "pair", "model": "mlp", "epochs": 2}
+        >>> method = MethodResult((False,), {}, {"test_accuracy": ((0.5, 0.75),)})
+        >>> png = draw_curves(Results(config, seeds=(0,), noise=(), methods={"sam": method}))
         >>> png[1:4]
         b'PNG'
     """
@@ -70,32 +71,31 @@ def draw_curves(results: dict[str, Any]) -> bytes:
         "test_accuracy": "test accuracy (%)",
         "memorized": "flipped examples predicted as their wrong label (%)",
     }
-    columns = min(len(results["methods"]), 6)
+    columns = min(len(results.methods), 6)
     # A line of the legend takes a fifth of an inch.
-    height = 4.2 + 0.2 * math.ceil(len(results["methods"]) / columns)
+    height = 4.2 + 0.2 * math.ceil(len(results.methods) / columns)
     figure = Figure(figsize=(10, height), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         lines = [
-            _draw_curve(axes, entry["curves"], name, position)
-            for position, entry in enumerate(results["methods"].values())
+            _draw_curve(axes, entry.curves, name, position)
+            for position, entry in enumerate(results.methods.values())
         ]
         axes.set(title=title, xlabel="epoch")
         axes.title.set_size(11)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     legend = figure.legend(
-        lines, [*results["methods"]], loc="outside lower center", ncols=columns, frameon=False
+        lines, [*results.methods], loc="outside lower center", ncols=columns, frameon=False
     )
     # Names of methods and datasets are text, not formulas.
     for text in legend.get_texts():
         text.set_parse_math(False)
-    config = results["config"]
-    # What was realized: human labels have a rate of their own.
-    rates = [noise["rate"] for noise in results.get("noise", ())] or [config["rate"]]
-    share = f"{np.mean(rates):.0%} " if np.isfinite(rates).all() else ""
+    setting = results.setting
+    labels = describe_labels(setting.noise, results.rate, results.num_corrected)
+    num_seeds = len(results.seeds)
+    averaged = f"mean and standard deviation over {num_seeds} seeds"
     figure.suptitle(
-        f"{Path(config['dataset']).stem}, {share}{config['noise']} label noise,"
-        f" mean and standard deviation over {len(results['seeds'])} seeds",
+        f"{Path(setting.dataset).stem}, {labels}, {averaged if num_seeds > 1 else 'one seed'}",
         fontsize=11,
         parse_math=False,
     )

@@ -4,6 +4,7 @@ The page holds its pictures and its style, and asks for nothing else, neither of
 the run folders. It is the same, byte for byte, for the same folders.
 """
 
+import dataclasses
 import html
 import math
 import os
@@ -13,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import saner_jax
-from saner_jax.reports._console import COLUMNS, mean_and_std
-from saner_jax.reports._html_figures import GROUPS, curves_picture, draw_groups, figure, percent
-from saner_jax.reports._run_contents import Contents, counted, listed, read_contents
-from saner_jax.runs import write_bytes
+from saner_jax.reports._html_figures import GROUPS, Picture, curves_picture, draw_groups, figure
+from saner_jax.reports._table import (
+    cell_text,
+    columns_of,
+    describe_labels,
+    listed,
+    plural,
+    table_rows,
+)
+from saner_jax.runs import RunContents, read_run, write_bytes
 
 _MAX_SUSPECTS = 50
 _NUMBER = re.compile(r"[-+±–.,%\d\s]*|[-+.\d]+e[-+\d]+")
@@ -119,7 +126,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
     """
     if not folders:
         raise ValueError("folders must name at least one run, got none")
-    contents = [read_contents(Path(folder)) for folder in folders]
+    contents = [read_run(Path(folder)) for folder in folders]
     if output_file is None:
         output_file = Path(folders[0], "report.html")
     if os.path.lexists(output_file):
@@ -133,7 +140,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
     return output_file
 
 
-def _page(runs: Sequence[Contents]) -> str:
+def _page(runs: Sequence[RunContents]) -> str:
     title = ", ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs"
     sections = [_section(run, position) for position, run in enumerate(runs, 1)]
     if len(runs) > 1:
@@ -166,12 +173,12 @@ def _page(runs: Sequence[Contents]) -> str:
 """
 
 
-def _side_by_side(runs: Sequence[Contents]) -> str:
+def _side_by_side(runs: Sequence[RunContents]) -> str:
     columns = _columns(runs)
     bodies = []
     for position, run in enumerate(runs, 1):
         link = f'<a href="#run-{position}">{_text(run.name)}</a>: {_text(_headline(run))}'
-        link += " Not finished." if run.notes else ""
+        link += "" if run.results.complete else " Not finished."
         bodies.append(
             (link, _rows(run, columns) or [["no numbers yet"] + [""] * (len(columns) + 2)])
         )
@@ -180,12 +187,12 @@ def _side_by_side(runs: Sequence[Contents]) -> str:
     return f"<section>\n<h2>Side by side</h2>\n{table}</section>\n"
 
 
-def _section(run: Contents, position: int) -> str:
+def _section(run: RunContents, position: int) -> str:
     parts = [f'<section id="run-{position}">\n<h2>{_text(run.name)}</h2>\n']
     parts.append(f"<p>{_text(_headline(run))}</p>\n")
-    parts += [f'<p class="note">{_text(note)}</p>\n' for note in run.notes]
+    parts += [f'<p class="note">{_text(note)}</p>\n' for note in _notes(run)]
     columns = _columns([run])
-    if run.results["methods"]:
+    if run.results.methods:
         head = ["method", *columns.values(), "n", "seconds"]
         caption = (
             "Mean ± standard deviation over n seeds, after the last epoch unless it says otherwise."
@@ -202,51 +209,68 @@ def _section(run: Contents, position: int) -> str:
         ]
     parts += _suspects(run)
     parts += ["<h3>Options</h3>\n", _pairs(run.config, 2)]
-    parts += ["<h3>Where the numbers come from</h3>\n", _pairs(run.facts, 1)]
+    parts += ["<h3>Where the numbers come from</h3>\n", _pairs(_facts(run), 1)]
     return "".join([*parts, "</section>\n"])
 
 
-def _headline(run: Contents) -> str:
-    config, results = run.results["config"], run.results
-    epochs, seeds = counted(config["epochs"], "epoch"), counted(len(results["seeds"]), "seed")
-    images = f"{results['num_train']:,} training images with " if "num_train" in results else ""
-    tests = f", {results['num_test']:,} test images" if "num_test" in results else ""
-    share = f"{percent(config['rate'])} " if math.isfinite(config["rate"]) else ""
+def _headline(run: RunContents) -> str:
+    setting, results = run.results.setting, run.results
+    labels = describe_labels(setting.noise, results.rate, results.num_corrected)
+    images = "" if results.num_train is None else f"{results.num_train:,} training images with "
+    tests = "" if results.num_test is None else f", {results.num_test:,} test images"
+    epochs, seeds = plural(setting.epochs, "epoch"), plural(len(results.seeds), "seed")
     return (
-        f"{config['dataset']}, {images}{share}{config['noise']} label noise{tests}:"
-        f" {listed(config['methods'])} with {config['model']}, {epochs}, {seeds}."
+        f"{setting.dataset}, {images}{labels}{tests}:"
+        f" {listed(run.methods)} with {setting.model}, {epochs}, {seeds}."
     )
 
 
-def _columns(runs: Sequence[Contents]) -> dict[str, str]:
-    finals = [entry["final"] for run in runs for entry in run.results["methods"].values()]
+def _notes(run: RunContents) -> list[str]:
+    if run.results.complete:
+        return []
+    if run.has_results:
+        missing = [name for name in run.methods if name not in run.results.methods]
+        lack = f": no numbers of {listed(missing)} are kept" if missing else ""
+        return [f"This run has not finished{lack}."]
+    source = "config.json"
+    if "methods" not in run.config:
+        done = f"{len(run.rows)} of {plural(run.results.setting.epochs, 'epoch')}"
+        source = f"config.json and metrics.jsonl, after {done}"
+    return [f"This run has not finished: it has no results.json. Made from {source}."]
+
+
+def _facts(run: RunContents) -> dict[str, Any]:
+    results = run.results
+    facts: dict[str, Any] = {"run folder": run.folder}
+    if run.has_results:
+        facts |= {"command": results.command, "seeds": list(results.seeds)}
+        facts["noise"] = [dataclasses.asdict(draw) for draw in results.noise]
+        if "methods" not in run.config:
+            facts["chosen epoch"] = results.chosen_epoch
+        facts |= results.provenance
+    return facts
+
+
+def _columns(runs: Iterable[RunContents]) -> dict[str, str]:
     plain = lambda title: title.replace("-\n", "").replace("\n", " ").replace("acc ", "accuracy ")
-    return {
-        name: plain(title).replace(" %", "\u00a0%")
-        for name, title in COLUMNS.items()
-        if any(name in final for final in finals)
-    }
+    titles = columns_of(run.results for run in runs)
+    return {name: plain(title).replace(" %", "\u00a0%") for name, title in titles.items()}
 
 
-def _rows(run: Contents, columns: Iterable[str]) -> list[list[str]]:
-    rows, num_seeds = [], len(run.results["seeds"])
-    for method, entry in run.results["methods"].items():
-        cells = []
-        for name in columns:
-            mean, std = mean_and_std(entry["final"].get(name, [math.nan]))
-            spread = f" ± {100 * std:.1f}" if math.isfinite(std) else ""
-            cells.append(f"{100 * mean:.1f}{spread}" if math.isfinite(mean) else "–")
-        lost = entry["diverged"]
-        title = f"{method} (diverged in {lost} of {num_seeds})" if lost else method
-        seconds = f"{entry['seconds']:.1f}" if math.isfinite(entry["seconds"]) else "–"
-        rows.append([title, *cells, str(num_seeds), seconds])
+def _rows(run: RunContents, columns: Iterable[str]) -> list[list[str]]:
+    rows = []
+    for row in table_rows(run.results, columns):
+        lost = f" (diverged in {row.num_diverged} of {row.num_seeds})" if row.num_diverged else ""
+        seconds = f"{row.seconds:.1f}" if math.isfinite(row.seconds) else "–"
+        cells = (cell_text(cell) for cell in row.cells)
+        rows.append([f"{row.method}{lost}", *cells, str(row.num_seeds), seconds])
     return rows
 
 
-def _suspects(run: Contents) -> list[str]:
+def _suspects(run: RunContents) -> list[str]:
     parts = ["<h3>Suspects</h3>\n"] if run.suspects or run.sheet else []
     if run.sheet:
-        parts.append(figure(run.sheet))
+        parts.append(figure(Picture(run.sheet, "Images of the first suspects, in order of rank.")))
     if run.suspects:
         head, *rows = run.suspects
         shown = rows[:_MAX_SUSPECTS]

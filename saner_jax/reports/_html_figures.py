@@ -1,23 +1,23 @@
 """Draw the pictures of a report, and put a picture into a page as it is."""
 
 import base64
+import dataclasses
 import html
 import math
 import struct
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from saner_jax.reports._figures import draw_curves, png_of
+from saner_jax.runs import Results
 
 GROUPS = ("shrunk", "grown", "reversed", "zero")
 """The shares of coordinates that are drawn, from the bottom up."""
 
 # Of the palette of the curves, in steps of lightness that survive a grey printer.
 _GROUP_COLORS = ("#0072b2", "#56b4e9", "#d55e00", "#d9d9d9")
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Picture(NamedTuple):
@@ -30,35 +30,6 @@ class Picture(NamedTuple):
 
     png: bytes
     alt: str
-
-
-def read_picture(path: Path, alt: str) -> Picture:
-    """Read a picture.
-
-    Args:
-        path: a PNG file.
-        alt: what it shows.
-
-    Returns:
-        The picture.
-
-    Raises:
-        ValueError: for a file that cannot be read or is no PNG file, naming it.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "sheet.png")
-        >>> _ = path.write_bytes(draw_groups([{"epoch": 1, "shrunk": 0.25}]).png)
-        >>> read_picture(path, "A sheet.").alt
-        'A sheet.'
-    """
-    try:
-        png = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(png) < 24 or not png.startswith(_SIGNATURE):
-        raise ValueError(f"{path}: is no PNG file")
-    return Picture(png, alt)
 
 
 def figure(picture: Picture) -> str:
@@ -82,30 +53,30 @@ def figure(picture: Picture) -> str:
     )
 
 
-def curves_picture(results: dict[str, Any]) -> Picture | None:
+def curves_picture(results: Results) -> Picture | None:
     """Draw the curves as `saner_jax.reports.draw_curves` does, of the methods that have any.
 
     Args:
-        results: as in results.json.
+        results: of a run.
 
     Returns:
-        The picture; None where no method has curves.
+        The picture; None if no method has curves.
 
     Example:
-        >>> curves_picture({
-        ...     "config": {"dataset": "digits", "noise": "pair", "rate": 0.4},
-        ...     "seeds": [0],
-        ...     "methods": {
-        ...         "sam": {"curves": {"test_accuracy": [[0.5, 0.75]]}}, "saner": {"curves": {}}
-        ...     },
-        ... }).alt
+        >>> from saner_jax.runs import MethodResult
+        >>> config = {"dataset": "digits", "noise": "pair", "model": "mlp", "epochs": 2}
+        >>> methods = {
+        ...     "sam": MethodResult((False,), {}, {"test_accuracy": ((0.5, 0.75),)}),
+        ...     "saner": MethodResult((False,), {}, {}),
+        ... }
+        >>> curves_picture(Results(config, seeds=(0,), noise=(), methods=methods)).alt
         'Test accuracy and share of wrong labels memorized over epochs, a line per method: sam.'
     """
-    methods = {name: entry for name, entry in results["methods"].items() if entry["curves"]}
+    methods = {name: result for name, result in results.methods.items() if result.curves}
     if not methods:
         return None
     what = "Test accuracy and share of wrong labels memorized over epochs, a line per method"
-    png = draw_curves({**results, "methods": methods})
+    png = draw_curves(dataclasses.replace(results, methods=methods))
     return Picture(png, f"{what}: {', '.join(methods)}.")
 
 

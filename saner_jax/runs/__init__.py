@@ -1,4 +1,4 @@
-"""The folder of a run: files written whole, its log, and where its numbers come from."""
+"""The folder of a run: its files, its log, its results, and where its numbers come from."""
 
 from saner_jax.runs._folder import (
     make_folder,
@@ -8,16 +8,50 @@ from saner_jax.runs._folder import (
     write_bytes,
     write_json,
 )
-from saner_jax.runs._log import open_log, rewind, summary_of
+from saner_jax.runs._log import open_log, read_log, rewind
+from saner_jax.runs._method_result import (
+    LabelDraw,
+    MethodResult,
+    join_seeds,
+    rows_of,
+    summarize_log,
+    values_of,
+)
+from saner_jax.runs._read import RunContents, read_run
+from saner_jax.runs._results import (
+    RankingQuality,
+    Results,
+    Setting,
+    SuspectsResults,
+    read_results,
+    write_results,
+)
+from saner_jax.runs._typed import Measured, from_plain
 
 __all__ = [
+    "LabelDraw",
+    "Measured",
+    "MethodResult",
+    "RankingQuality",
+    "Results",
+    "RunContents",
+    "Setting",
+    "SuspectsResults",
+    "from_plain",
+    "join_seeds",
     "make_folder",
     "only_writer",
     "open_log",
     "plain",
     "provenance",
+    "read_log",
+    "read_results",
+    "read_run",
     "rewind",
-    "summary_of",
+    "rows_of",
+    "summarize_log",
+    "values_of",
     "write_bytes",
     "write_json",
+    "write_results",
 ]

@@ -1,6 +1,7 @@
 """Keep a run folder: made new, written whole or not at all, with where its numbers came from."""
 
 import contextlib
+import dataclasses
 import errno
 import importlib.metadata
 import json
@@ -63,7 +64,8 @@ def write_json(path: Path, value: Any) -> None:
 
     Args:
         path: the file; its folder must exist. A former file stays until the new one is complete.
-        value: dicts with string keys, sequences, arrays, paths, strings, numbers and None. What
+        value: dataclasses, dicts with string keys, sequences, arrays, paths, strings, numbers
+            and None. What
             is not finite becomes null, since JSON has no name for it.
 
     Raises:
@@ -143,6 +145,9 @@ def plain(value: Any) -> Any:
         >>> plain({"accuracy": np.array([0.5, np.nan])})
         {'accuracy': [0.5, None]}
     """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,121 +1,116 @@
-"""Log a run's metrics: a line of JSON per epoch, and TensorBoard's events when asked for."""
+"""The log of a run: one line of JSON per epoch, and TensorBoard's events on request."""
 
 import contextlib
 import importlib
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from saner_jax.runs._folder import plain, write_bytes
+from saner_jax.runs._typed import Measured, from_plain
 
-_AT_END = ("memorized", "corrected", "clean_fit", "test_loss", "train_loss")
 
-
-def rewind(path: Path, step: int) -> list[dict[str, Any]]:
-    r"""Cut a log back to what was logged up to a step, as a resumed run starts from there.
+def read_log(path: Path) -> list[dict[str, float]]:
+    r"""Read the rows of a log.
 
     Args:
-        path: the file, which need not exist; a last line cut off by a kill is dropped.
-        step: the steps taken so far.
+        path: the file, which need not exist. A last line without its end is ignored: the process
+            was killed while it wrote the line.
+
+    Returns:
+        The rows in order: numbers by name, among them the integers "epoch" and "step". NaN stands
+        for null.
+
+    Raises:
+        ValueError: for a whole line that is no row; the message names the file and the line.
+        OSError: if the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "metrics.jsonl")
+        >>> _ = path.write_text('{"epoch": 1, "step": 10, "memorized": null}\n{"ep')
+        >>> read_log(path)
+        [{'epoch': 1, 'step': 10, 'memorized': nan}]
+    """
+    rows = []
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            raw = from_plain(dict[str, Any], json.loads(line))
+            row = from_plain(dict[str, Measured], raw)
+            rows.append(row | {name: from_plain(int, raw.get(name), name) for name in _INTEGERS})
+        except (ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}, line {number}: not a row of a log: {reason}") from error
+    return rows
+
+
+_INTEGERS = ("epoch", "step")
+
+
+def rewind(path: Path, step: int) -> list[dict[str, float]]:
+    r"""Remove the rows after a step from a log, because a resumed run logs them again.
+
+    Args:
+        path: the file, which need not exist; see `read_log`.
+        step: number of steps taken so far.
 
     Returns:
         The rows that are left, in order.
 
     Raises:
         ValueError: for a whole line that is no row.
-        OSError: when the file cannot be read or written.
+        OSError: if the file cannot be read or written.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "metrics.jsonl")
-        >>> _ = path.write_text('{"step": 10}\n{"step": 20}\n{"st')
+        >>> _ = path.write_text('{"epoch": 1, "step": 10}\n{"epoch": 2, "step": 20}\n{"ep')
         >>> rewind(path, 10)
-        [{'step': 10}]
+        [{'epoch': 1, 'step': 10}]
     """
-    rows = []
-    # What a kill left of a line has no end of line.
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            is_past = row["step"] <= step
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}: not a row of a run's log; move the file away to go on"
-                " without the rows so far"
-            ) from error
-        if is_past:
-            rows.append(row)
-    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    try:
+        rows = [row for row in read_log(path) if row["step"] <= step]
+    except ValueError as error:
+        raise ValueError(f"{error}; move the file away to go on without the rows so far") from error
+    write_bytes(path, "".join(json.dumps(plain(row)) + "\n" for row in rows).encode())
     return rows
 
 
-def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[Any]]]:
-    """Sum up a log as results.json does: curves of what was evaluated, and how they end.
-
-    Args:
-        rows: those logged, in order. Those without "test_accuracy" were not evaluated, and do not
-            count. What is missing in others is NaN; None stands for what is not finite.
-
-    Returns:
-        "curves": by name, a list of one list, for the one seed, with a value per evaluated row.
-        "final": by name, a list of one value: the test accuracy "last" and "best" (the highest
-        that is finite), and what else is told of the last evaluation. Both are empty where there
-        was none.
-
-    Example:
-        >>> rows = [{"epoch": 1, "test_accuracy": 0.75}, {"epoch": 2}]
-        >>> summary = summary_of([*rows, {"epoch": 3, "test_accuracy": 0.5, "memorized": 0.25}])
-        >>> summary["curves"]
-        {'epoch': [[1, 3]], 'test_accuracy': [[0.75, 0.5]], 'memorized': [[nan, 0.25]]}
-        >>> summary["final"]
-        {'test_accuracy_last': [0.5], 'test_accuracy_best': [0.75], 'memorized': [0.25]}
-    """
-    evaluated = [row for row in rows if "test_accuracy" in row]
-    if not evaluated:
-        return {"final": {}, "curves": {}}
-    names = dict.fromkeys(name for row in evaluated for name in row)
-    curves = {name: [[row.get(name, math.nan) for row in evaluated]] for name in names}
-    (accuracies,) = np.asarray(curves["test_accuracy"], np.float64)
-    last = evaluated[-1]
-    final = {
-        "test_accuracy_last": [last["test_accuracy"]],
-        "test_accuracy_best": [float(np.fmax.reduce(accuracies))],
-        **{name: [last[name]] for name in _AT_END if name in last},
-    }
-    return {"final": final, "curves": curves}
-
-
 @contextlib.contextmanager
-def open_log(path: Path, *, tensorboard: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Open a log for appending.
+def open_log(
+    path: Path, *, tensorboard: bool, step: int = 0
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Open a log to append rows.
 
     Args:
         path: the file of lines.
-        tensorboard: also write events beside it; needs tensorboardX.
+        tensorboard: also write events into the file's folder; needs tensorboardX.
+        step: number of steps taken so far. TensorBoard ignores former events of later steps.
 
     Yields:
-        A function that logs a row: numbers by name, "step" among them.
+        A function that logs a row: numbers by name, "step" among them. Lines and events are
+        flushed at once.
 
     Raises:
-        OSError: when the file cannot be written.
+        OSError: if the file cannot be written.
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("a"))
         writer: Any = None
         if tensorboard:
-            writer = importlib.import_module("tensorboardX").SummaryWriter(str(path.parent))
+            make_writer = importlib.import_module("tensorboardX").SummaryWriter
+            writer = make_writer(str(path.parent), purge_step=step + 1)
             stack.callback(writer.close)
 
         def log(row: dict[str, Any]) -> None:
             file.write(json.dumps(plain(row)) + "\n")
             file.flush()
-            for name, value in row.items() if writer else ():
-                if name != "step":
-                    writer.add_scalar(name, value, row["step"])
+            if writer is not None:
+                for name, value in row.items():
+                    if name != "step":
+                        writer.add_scalar(name, value, row["step"])
+                writer.flush()
 
         yield log
