@@ -35,7 +35,6 @@ EPOCHS = None  # those of the preset chosen below
 KEEP_ON_DRIVE = False  # in Colab: True keeps the run on your Google Drive
 
 # %%
-import json
 from pathlib import Path
 
 import jax
@@ -140,6 +139,6 @@ plt.show()
 
 # %%
 evaluations = {which: evaluate_run(FOLDER, which) for which in ("last", "best")}
-for which, shares in evaluations.items():
-    for name in ("train", "validation", "test"):
-        print(which, name, json.dumps({k: round(v, 3) for k, v in shares[name].items()}))
+for which, evaluation in evaluations.items():
+    for name, measured in evaluation.shares.items():
+        print(which, name, {share: round(float(v), 3) for share, v in measured._asdict().items()})

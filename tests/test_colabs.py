@@ -163,9 +163,9 @@ def test_noisy_cifar_goes_on_where_it_stopped(run_notebook, capfd):
     whole = run_notebook("03_noisy_cifar")
     job, folder = whole["job"], whole["FOLDER"]
     assert job.task.mesh.num_devices == whole["found"] == 8
-    assert whole["results"]["complete"]
-    last = whole["evaluations"]["last"]
-    assert last["test"]["accuracy"] > 0.5 > 0.2 > last["train"]["memorized"]
+    assert whole["results"].complete
+    last = whole["evaluations"]["last"].shares
+    assert last["test"].accuracy > 0.5 > 0.2 > last["train"].memorized
     # The state of a run that was killed during the last epoch.
     kept = sorted((folder / "checkpoints" / "last").iterdir(), key=lambda path: int(path.name))
     shutil.rmtree(kept[-1])

@@ -87,6 +87,32 @@ def test_a_file_of_wrong_arrays_is_refused_in_a_sentence(tmp_path, changes, word
     assert "\n" not in str(error.value)
 
 
+def test_a_test_split_may_be_missing(tmp_path):
+    dataset = load(saved(tmp_path, test_images=None, test_labels=None))
+    assert not len(dataset.test_labels)
+    assert dataset.test_images.shape == (0, *dataset.train_images.shape[1:])
+    with pytest.raises(ValueError, match="it lacks test_labels"):
+        load(saved(tmp_path, test_labels=None))
+
+
+def test_labels_may_be_a_column(tmp_path):
+    labels = np.arange(12, dtype=np.uint8)[:, None] % 3
+    assert load(saved(tmp_path, train_labels=labels)).train_labels.tolist() == [0, 1, 2] * 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((12, 3, 32, 32), r"as the last axis, got \(12, 3, 32, 32\), .* np\.moveaxis"),
+        ((12, 1, 28, 28), "moveaxis"),
+    ],
+)
+def test_channels_first_are_refused_with_the_way_out(tmp_path, shape, words):
+    images = np.zeros(shape, np.uint8)
+    with pytest.raises(ValueError, match=words):
+        load(saved(tmp_path, train_images=images, test_images=images[:6]))
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no such file"):
         load(tmp_path / "absent.npz")

@@ -135,7 +135,7 @@ def test_a_damaged_label_file_is_refused_or_gives_labels(fuzz, capsys):
 def test_a_damaged_image_is_refused_or_read(suffix, fuzz, capsys):
     def take():
         code, out = told([*SHOW, "images"], capsys)
-        assert code or "2 training and 2 test images of 8 x 8 x 3" in out
+        assert code or "2 training images and 2 test images of 8 x 8 x 3" in out
         return code
 
     fuzz(save_images(suffix), take, times(20, 1000))
@@ -299,7 +299,9 @@ def png(width, height):
 @pytest.mark.parametrize("size", [(60_000, 60_000), (12_000, 9000), (2**31 - 1, 1)])
 def test_an_image_that_claims_too_many_pixels_is_refused(size, capsys):
     save_images().write_bytes(png(*size))
-    assert "images/train/ant/1.png: not a readable image" in main_err([*SHOW, "images"], capsys)
+    assert "not readable as an image: images/train/ant/1.png: " in main_err(
+        [*SHOW, "images"], capsys
+    )
 
 
 @pytest.mark.slow
@@ -333,7 +335,7 @@ def replaced(how):
 def test_what_is_no_image_file_is_refused_without_waiting_or_being_shown(how, capsys):
     replaced(how)
     err = main_err([*SHOW, "images"], capsys)
-    assert "images/train/ant/1.png: not a readable image" in err
+    assert "not readable as an image: images/train/ant/1.png: " in err
     assert "secret" not in err
 
 

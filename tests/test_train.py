@@ -350,7 +350,7 @@ def test_the_other_commands_refuse_in_a_sentence_too(arguments, words, tmp_path,
 def test_a_dataset_is_shown_with_its_noise(capsys):
     assert main(["data", "show", "--noise", "pair", "--picture", "a.png"]) == 0
     out = capsys.readouterr().out
-    assert "1,437 training and 360 test images of 8 x 8 x 1, 10 classes" in out
+    assert "1,437 training images and 360 test images of 8 x 8 x 1, 10 classes" in out
     assert "574 labels flipped, 39.94% of all" in out
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 

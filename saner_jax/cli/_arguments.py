@@ -5,7 +5,10 @@ Only the standard library is imported here, so that a missing extra is told in a
 
 import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from saner_jax._core._paths import from_home
 
 Config = TypeVar("Config")
 
@@ -43,7 +46,8 @@ def parse(
 
     Raises:
         SystemExit: with code 0 after printing the help, where it is asked for.
-        UsageError: for an unknown option, or one without a value.
+        UsageError: for an unknown option, one without a value, and a path that begins with `~`
+            where there is no home directory.
 
     Example:
         >>> from saner_jax.experiments import CompareConfig
@@ -84,6 +88,25 @@ def parse(
             metavar=info.type.__name__.upper(),
             instance_from_str=read,
             is_instance=lambda value: isinstance(value, info.type),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    @registry.primitive_rule
+    def path_from_home(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if info.type is not Path:
+            return None
+
+        def read(texts: list[str]) -> Path:
+            try:
+                return from_home(texts[0])
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="PATH",
+            instance_from_str=read,
+            is_instance=lambda value: isinstance(value, Path),
             str_from_instance=lambda value: [str(value)],
         )
 

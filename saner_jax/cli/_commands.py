@@ -34,11 +34,20 @@ def _train(arguments: Sequence[str]) -> int:
         PRESETS,
         TrainConfig,
         TrainOutputOptions,
+        places_of,
         prepare_training,
         reopen_training,
         run_training,
+        with_places,
     )
-    from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
+    from saner_jax.reports import (
+        describe_files,
+        draw_curves,
+        headline,
+        progress,
+        show_table,
+        write_picture,
+    )
 
     preset, rest = _take_option("--preset", arguments)
     if preset is not None and preset not in PRESETS:
@@ -50,15 +59,18 @@ def _train(arguments: Sequence[str]) -> int:
         if folder is None:
             job = prepare_training(config)
         else:
-            resumed = TrainOutputOptions(resume=folder)
-            if config != TrainConfig(devices=config.devices, output=resumed):
+            places = places_of(config)
+            resumed = TrainConfig(devices=config.devices, output=TrainOutputOptions(resume=folder))
+            if config != with_places(resumed, places):
                 raise ValueError(
                     "resume goes on with the run's own options; give no others but those of devices"
+                    " and the places of the data"
                 )
-            job = reopen_training(folder, config.devices)
+            job = reopen_training(folder, config.devices, places)
         is_main = job.task.mesh.is_main
         with progress(job.config.budget.epochs, quiet=not is_main) as reporter:
-            reporter.say(headline(job))
+            for line in (headline(job), *describe_files(job.dataset)):
+                reporter.say(line)
             results = run_training(job, _line("train", arguments), reporter)
     if is_main:
         write_picture(job.folder / "curves.png", lambda: draw_curves(results))
@@ -73,7 +85,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
     from saner_jax.reports import show_evaluation
 
     def act(config: EvaluateConfig) -> None:
-        show_evaluation(evaluate_run(check_evaluate(config), config.checkpoint))
+        show_evaluation(evaluate_run(check_evaluate(config), config.checkpoint, config.places))
 
     return _act("evaluate", EvaluateConfig, act, arguments)
 
@@ -81,13 +93,21 @@ def _evaluate(arguments: Sequence[str]) -> int:
 def _compare(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
-    from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
+    from saner_jax.reports import (
+        describe_files,
+        draw_curves,
+        headline,
+        progress,
+        show_table,
+        write_picture,
+    )
 
     config = parse(CompareConfig, arguments, prog="saner-jax compare")
     with _refusals():
         job = prepare_comparison(config)
     with progress(config.budget.epochs) as reporter:
-        reporter.say(headline(job))
+        for line in (headline(job), *describe_files(job.dataset)):
+            reporter.say(line)
         results = run_comparison(job, _line("compare", arguments), reporter)
     write_picture(job.folder / "curves.png", lambda: draw_curves(results))
     show_table(results, job.folder)
@@ -97,7 +117,13 @@ def _compare(arguments: Sequence[str]) -> int:
 def _suspects(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.label_errors import SuspectsConfig, find_suspects, prepare_suspects
-    from saner_jax.reports import draw_suspects, progress, show_suspects, write_picture
+    from saner_jax.reports import (
+        describe_files,
+        draw_suspects,
+        progress,
+        show_suspects,
+        write_picture,
+    )
     from saner_jax.training import SILENT
 
     line = _line("suspects", arguments)
@@ -105,6 +131,8 @@ def _suspects(arguments: Sequence[str]) -> int:
     def act(config: SuspectsConfig) -> None:
         job = prepare_suspects(config)
         with progress(config.budget.epochs) if job.to_train else nullcontext(SILENT) as reporter:
+            for told in describe_files(job.dataset):
+                reporter.say(told)
             found = find_suspects(job, line, reporter)
         write_picture(job.folder / "suspects.png", lambda: draw_suspects(job, found))
         show_suspects(job.folder, found.results)

@@ -18,7 +18,7 @@ from saner_jax.experiments import (
     load_data,
     resolve_noise,
 )
-from saner_jax.reports import image_grid, plural, say
+from saner_jax.reports import describe_files, describe_tests, image_grid, plural, say
 from saner_jax.runs import write_bytes
 
 
@@ -104,16 +104,17 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
         >>> dataset = load_data(DataOptions())
         >>> noisy = draw_noise(NoiseOptions("pair", 0.1), dataset, seed=0)
         >>> print(describe("pair", dataset, noisy)[0])
-        digits: 1,437 training and 360 test images of 8 x 8 x 1, 10 classes
+        digits: 1,437 training images and 360 test images of 8 x 8 x 1, 10 classes
     """
     height, width, channels = dataset.train_images.shape[1:]
     num_classes = len(dataset.class_names)
     counts = np.bincount(dataset.train_labels, minlength=num_classes)
     flips = noisy.transition_realized * (1 - np.eye(num_classes))
     lines = [
-        f"{dataset.name}: {len(dataset.train_labels):,} training and"
-        f" {len(dataset.test_labels):,} test images of {height} x {width} x {channels},"
-        f" {num_classes} classes",
+        f"{dataset.name}: {len(dataset.train_labels):,} training images and"
+        f" {describe_tests(len(dataset.test_labels), dataset.is_test_set_aside)} of"
+        f" {height} x {width} x {channels}, {num_classes} classes",
+        *describe_files(dataset),
         f"training images per class: {counts.min():,} to {counts.max():,}",
         _changes(noise, dataset, noisy),
     ]

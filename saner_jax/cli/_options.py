@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
-from saner_jax.experiments import Count, Range, check_options
+from saner_jax.experiments import Count, PlaceOptions, Range, check_options
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class EvaluateConfig:
     """Run folder of saner-jax train."""
     checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint: last, or best (by held-out noisy labels)."""
+    places: OmitArgPrefixes[PlaceOptions] = PlaceOptions()
+    """Where the data of the run are now, if they were moved."""
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,34 @@ from saner_jax.data._identity import (
     fingerprint,
     row_keys,
 )
-from saner_jax.data._image_folder import SUFFIXES, TEST_SPLITS, read_image_folder
+from saner_jax.data._image_file import DecodedImage, ImageFit, as_rgb, decode_image
+from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._label_file import LabelRow, correct_labels, format_labels
+from saner_jax.data._listing import (
+    TEST_SPLITS,
+    TRAIN_SPLIT,
+    LeftOut,
+    Listing,
+    format_left_out,
+    list_images,
+)
 from saner_jax.data._load import load
 from saner_jax.data._npz import read_npz
+from saner_jax.data._subsets import even_sample, keep_train, set_aside_test, stratified_sample
 
 __all__ = [
     "CIFAR",
-    "SUFFIXES",
     "TEST_SPLITS",
+    "TRAIN_SPLIT",
     "Archive",
     "Dataset",
+    "DecodedImage",
+    "ImageFit",
     "KeyKind",
     "LabelRow",
+    "LeftOut",
+    "Listing",
+    "as_rgb",
     "augment",
     "channel_statistics",
     "check_fits",
@@ -34,9 +49,14 @@ __all__ = [
     "content_hashes",
     "correct_labels",
     "cutout",
+    "decode_image",
+    "even_sample",
     "find_examples",
     "fingerprint",
     "format_labels",
+    "format_left_out",
+    "keep_train",
+    "list_images",
     "load",
     "prepare_cifar",
     "random_crop",
@@ -46,6 +66,8 @@ __all__ = [
     "read_image_folder",
     "read_npz",
     "row_keys",
+    "set_aside_test",
+    "stratified_sample",
     "tfds_folder",
     "whole",
 ]

@@ -7,6 +7,7 @@ the images as PNG.
 
 import hashlib
 import io
+import json
 import logging
 import os
 import re
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax._core._paths import from_home
 from saner_jax._core._process import logger_level
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._identity import content_hashes
@@ -77,10 +79,16 @@ def tfds_folder(data_dir: Path | None) -> Path:
         data_dir: the folder. None means $TFDS_DATA_DIR, or ~/tensorflow_datasets if that is unset.
 
     Returns:
-        The folder, which need not exist.
+        The folder, which need not exist. A leading `~` is replaced by the home directory.
+
+    Raises:
+        ValueError: for a folder that begins with `~` where there is no home directory.
     """
-    default = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
-    return Path(default if data_dir is None else data_dir)
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    try:
+        return from_home(default if data_dir is None else data_dir)
+    except ValueError as error:
+        raise ValueError(f"{error}, with --data-dir or $TFDS_DATA_DIR") from error
 
 
 def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
@@ -109,6 +117,7 @@ def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
             f" --data-dir {folder}"
         )
     path = versions[-1]
+    _check_format(path, name)
     try:
         builder = _tfds().builder_from_directory(path)
         names = tuple(builder.info.features["label"].names)
@@ -150,7 +159,8 @@ def prepare_cifar(
         layout: the layout of the archive; None means the official one.
 
     Raises:
-        ValueError: for another name, an archive other than the official one, or a failed download.
+        ValueError: for another name, an archive other than the official one, a failed download,
+            or a folder that holds the dataset in another file format.
         OSError: if the folder cannot be written.
         ImportError: without tensorflow-datasets.
     """
@@ -158,12 +168,28 @@ def prepare_cifar(
         raise ValueError(f"dataset must be one of {', '.join(CIFAR)}, got {name!r}")
     folder = tfds_folder(data_dir)
     layout = CIFAR[name] if layout is None else layout
+    _check_format(folder / name / _VERSION, name)
     if archive is None:
         archive = folder / "downloads" / _FILES[name]
         if not archive.is_file():
             _download(_SITE + _FILES[name], archive)
     images, labels, names = _read_archive(Path(archive), layout)
     _builder(name, folder, images, labels, names).download_and_prepare(file_format="array_record")
+
+
+def _check_format(path: Path, name: str) -> None:
+    """Refuse a prepared folder in a format that TFDS reads only with TensorFlow."""
+    try:
+        file_format = json.loads((path / "dataset_info.json").read_text()).get("fileFormat")
+    # A missing or damaged file is told by the reader.
+    except (OSError, ValueError, AttributeError):
+        return
+    if file_format not in (None, "array_record"):
+        raise ValueError(
+            f"{path}: it holds {name} as files of the format {file_format}, which cannot be read"
+            " without TensorFlow; prepare it in another folder with saner-jax data prepare"
+            f" --dataset {name} --data-dir FOLDER, or move this one away"
+        )
 
 
 def _tfds() -> Any:

@@ -1,12 +1,15 @@
 """The type of all datasets, the statistics of their pixels, and a check of their size."""
 
+import contextlib
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._identity import KeyKind, fingerprint
+from saner_jax.data._listing import LeftOut
 
 
 class Dataset(NamedTuple):
@@ -15,7 +18,7 @@ class Dataset(NamedTuple):
     Attributes:
         train_images: uint8 `(n, h, w, channels)`, 0 to 255.
         train_labels: int32 `(n,)`, in [0, number of classes).
-        test_images: uint8 `(m, h, w, channels)`.
+        test_images: uint8 `(m, h, w, channels)`; m is 0 for a dataset without test images.
         test_labels: int32 `(m,)`.
         class_names: one name for each class.
         train_keys: strings `(n,)`, the key of each training example, each once. Label files and
@@ -26,6 +29,9 @@ class Dataset(NamedTuple):
             keys are row numbers.
         name: what `load` was given.
         num_corrected: number of training labels that `correct_labels` changed; None before it.
+        left_out: files and folders of an image folder that are not used, with the reasons.
+        num_animated: number of files with several frames, of which only the first is used.
+        is_test_set_aside: whether the test examples were training examples; see `set_aside_test`.
     """
 
     train_images: NDArray[np.uint8]
@@ -38,6 +44,9 @@ class Dataset(NamedTuple):
     key_kind: KeyKind = "row"
     name: str = ""
     num_corrected: int | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    num_animated: int = 0
+    is_test_set_aside: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -75,7 +84,7 @@ def channel_statistics(
 
 
 def check_fits(what: str, num_bytes: int) -> None:
-    """Refuse arrays that are larger than the machine's memory.
+    """Refuse arrays that are larger than the memory.
 
     A small file can declare arrays of any size. Linux grants more memory than the machine has, and
     kills the process when it uses it.
@@ -92,13 +101,22 @@ def check_fits(what: str, num_bytes: int) -> None:
         >>> check_fits("its arrays", 10**15)
         Traceback (most recent call last):
             ...
-        ValueError: its arrays take 1,000,000,000,000,000 bytes, and this machine's memory has ...
+        ValueError: its arrays take 1,000,000,000,000,000 bytes, more than the ... bytes of memory
     """
     names: dict[str, int] = getattr(os, "sysconf_names", {})
     if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
         return
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    # The process may have less than the machine, as under `ulimit -v`, which counts addresses.
+    # Windows has no such limit, and macOS no list of those in use.
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        pages_in_use = int(Path("/proc/self/statm").read_text().split()[0])
+        limits.append(limit - pages_in_use * os.sysconf("SC_PAGE_SIZE") if limit > 0 else limit)
+    memory = min((limit for limit in limits if limit > 0), default=0)
     if 0 < memory < num_bytes:
         raise ValueError(
-            f"{what} take {num_bytes:,} bytes, and this machine's memory has {memory:,}"
+            f"{what} take {num_bytes:,} bytes, more than the {memory:,} bytes of memory"
         )

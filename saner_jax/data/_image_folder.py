@@ -1,152 +1,169 @@
-"""Read images from folders named `split/class`."""
+"""Read a folder of images into memory."""
 
-import io
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._dataset import Dataset, check_fits
 from saner_jax.data._identity import content_hash
+from saner_jax.data._image_file import DecodedImage, ImageFit, decode_image
+from saner_jax.data._listing import LeftOut, list_images
+from saner_jax.data._subsets import even_sample
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-TEST_SPLITS = ("test", "val")
 
+def read_image_folder(
+    root: Path,
+    *,
+    image_size: int | None = None,
+    image_fit: ImageFit = "crop",
+    skip_unreadable: bool = False,
+    num_train: int | None = None,
+) -> Dataset:
+    """Read the images of `root/train/class/**` or `root/class/**`, and of a test split.
 
-def read_image_folder(root: Path, *, image_size: int | None = None) -> Dataset:
-    """Read the images of `root/train/class/*` and of `root/test/class/*` or `root/val/class/*`.
-
-    Classes are numbered in the order of their folders' names, examples by class and then by file
-    name. Only files ending in .png, .jpg, .jpeg, .bmp or .webp are read; names that begin with a
-    dot are ignored. Every image is converted to RGB with 8 bits per channel.
+    `list_images` says which folders are splits and classes. Classes are numbered in the order of
+    their names, examples by class and then by path. An image is found by its content, whatever its
+    ending, and read as `decode_image` says.
 
     Args:
         root: the folder.
-        image_size: side in pixels to which every image is resized (bicubic, to a square). With
-            None, images keep their size, which must be the same for all.
+        image_size: side in pixels to which every image is brought. With None, images keep their
+            size, which must be the same for all.
+        image_fit: how images get that size.
+        skip_unreadable: whether to go on without files that cannot be read.
+        num_train: read only this many training images, drawn evenly from the classes; see
+            `even_sample`.
 
     Returns:
         The images, in memory. The key of an example is the path of its file below `root`, such as
-        "train/cat/1.png", its hash that of the file's bytes.
+        "train/cat/1.png", its hash that of the file's bytes. `left_out` lists what is not used.
 
     Raises:
-        ValueError: for a missing split, fewer than two classes, classes that differ between the
-            splits, a class without images, a damaged image, or images of different sizes. The
-            message names the file or folder.
+        ValueError: for folders without two classes, images of different sizes, more training
+            images asked for than there are, and files that cannot be read, all at once. The message
+            names the file or folder.
 
     Example:
         >>> import tempfile
         >>> from PIL import Image
         >>> root = Path(tempfile.mkdtemp())
-        >>> for split in ("train", "test"):
-        ...     for name in ("cat", "dog"):
-        ...         (root / split / name).mkdir(parents=True)
-        ...         Image.new("RGB", (8, 6)).save(root / split / name / "1.png")
+        >>> for name in ("cat", "dog"):
+        ...     (root / name).mkdir()
+        ...     Image.new("RGB", (8, 6)).save(root / name / "1.png")
         >>> dataset = read_image_folder(root)
-        >>> dataset.train_images.shape, dataset.class_names
-        ((2, 6, 8, 3), ('cat', 'dog'))
+        >>> dataset.train_images.shape, dataset.class_names, len(dataset.test_labels)
+        ((2, 6, 8, 3), ('cat', 'dog'), 0)
     """
-    train = root / "train"
-    test = next((root / name for name in TEST_SPLITS if (root / name).is_dir()), root / "test")
-    names = _classes(train)
-    if _classes(test) != names:
-        differing = sorted(set(names) ^ set(_classes(test)))
-        raise ValueError(
-            f"{root}: {train.name} and {test.name} must have the same classes, but differ in"
-            f" {', '.join(differing[:3])}"
-        )
-    if len(names) < 2:
-        raise ValueError(f"{train}: it must have at least two classes, got {len(names)}")
-    train_files, train_labels = _files(train, names)
-    test_files, test_labels = _files(test, names)
-    images, hashes = _read_all([*train_files, *test_files], image_size)
+    listing = list_images(root)
+    train, labels = _columns(listing.train)
+    test, test_labels = _columns(listing.test)
+    if num_train is not None:
+        rows = even_sample(labels, num_train, what=str(root))
+        train, labels = [train[row] for row in rows], labels[rows]
+    read = _read_all(root, [*train, *test], image_size, image_fit)
+    if read.unreadable and not skip_unreadable:
+        raise ValueError(_refusal(root, read.unreadable))
+    is_train = np.arange(len(read.is_read)) < len(train)
+    chosen, kept = read.is_read & is_train, read.is_read[: len(train)]
+    if len(np.unique(labels[kept])) < 2:
+        raise ValueError(f"{root}: it must have readable images of two classes or more")
+    keys = [path.relative_to(root).as_posix() for path in train]
     return Dataset(
-        images[: len(train_files)],
-        train_labels,
-        images[len(train_files) :],
-        test_labels,
-        names,
-        np.array([path.relative_to(root).as_posix() for path in train_files]),
-        hashes[: len(train_files)],
+        read.images[chosen],
+        labels[kept],
+        read.images[read.is_read & ~is_train],
+        test_labels[read.is_read[len(train) :]],
+        listing.class_names,
+        np.array(keys, np.str_)[kept],
+        read.hashes[chosen],
         "file",
+        left_out=tuple(sorted([*listing.left_out, *read.unreadable])),
+        num_animated=read.num_animated,
     )
 
 
-def _classes(split: Path) -> tuple[str, ...]:
-    if not split.is_dir():
-        raise ValueError(f"{split}: there is no such folder; images must be in split/class/*")
-    names = (path.name for path in split.iterdir() if path.is_dir())
-    return tuple(sorted(name for name in names if not name.startswith(".")))
+class _Read(NamedTuple):
+    images: NDArray[np.uint8]
+    hashes: NDArray[np.str_]
+    is_read: NDArray[np.bool_]
+    unreadable: list[LeftOut]
+    num_animated: int
 
 
-def _files(split: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.int32]]:
-    files, labels = [], []
-    for label, name in enumerate(names):
-        found = sorted(
-            path
-            for path in (split / name).iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
-        if not found:
-            raise ValueError(f"{split / name}: it holds no image ({', '.join(SUFFIXES)})")
-        files += found
-        labels += [label] * len(found)
-    return files, np.asarray(labels, np.int32)
+def _columns(pairs: Sequence[tuple[Path, int]]) -> tuple[list[Path], NDArray[np.int32]]:
+    return [path for path, _ in pairs], np.array([label for _, label in pairs], np.int32)
 
 
-def _read_all(
-    files: list[Path], image_size: int | None
-) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+def _read_all(root: Path, files: list[Path], image_size: int | None, fit: ImageFit) -> _Read:
     from PIL import Image
 
     # Warning filters belong to the process. If each thread set and restored them, a filter could
     # remain set, so they are set once, around all threads.
     with warnings.catch_warnings():
+        # Damaged metadata does not change the pixels.
+        warnings.filterwarnings("ignore", module="PIL")
         # Up to twice its limit on the number of pixels, Pillow only warns.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return _read_each(files, image_size)
+        return _read_each(root, files, image_size, fit)
 
 
-def _read_each(
-    files: list[Path], image_size: int | None
-) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
-    first, _ = _read(files[0], image_size)
-    check_fits(f"{files[0].parents[2]}: its {len(files)} images", len(files) * first.size)
-    images = np.empty((len(files), *first.shape), np.uint8)
+def _read_each(root: Path, files: list[Path], image_size: int | None, fit: ImageFit) -> _Read:
+    decoded = ((file, _decode(file, image_size, fit)[0]) for file in files)
+    found = ((file, one.pixels.shape) for file, one in decoded if isinstance(one, DecodedImage))
+    first, shape = next(found, (root, (1, 1, 3)))
+    check_fits(f"{root}: its {len(files)} images", len(files) * int(np.prod(shape)))
+    images = np.empty((len(files), *shape), np.uint8)
     hashes = np.empty(len(files), "U16")
+    reasons: list[str] = [""] * len(files)
+    frames = np.zeros(len(files), np.int64)
 
     def read(row: int) -> None:
-        image, hashes[row] = _read(files[row], image_size)
-        if image.shape != first.shape:
+        decoded, hashes[row] = _decode(files[row], image_size, fit)
+        if isinstance(decoded, str):
+            reasons[row] = decoded
+            return
+        if decoded.pixels.shape != shape:
+            height, width, _ = decoded.pixels.shape
             raise ValueError(
-                f"{files[row]}: it is {image.shape[1]} x {image.shape[0]}, but {files[0]} is"
-                f" {first.shape[1]} x {first.shape[0]}; pass image_size to resize all to one size"
+                f"{files[row]}: it is {width} x {height}, but {first} is"
+                f" {shape[1]} x {shape[0]}; pass image_size to resize all to one size"
             )
-        images[row] = image
+        images[row], frames[row] = decoded
 
     # Threads decode in parallel, because Pillow releases Python's global lock.
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(read, range(len(files))):
             pass
-    return images, hashes
+    unreadable = [
+        LeftOut(path.relative_to(root).as_posix(), reason)
+        for path, reason in zip(files, reasons, strict=True)
+        if reason
+    ]
+    is_read = np.array([not reason for reason in reasons], bool)
+    return _Read(images, hashes, is_read, unreadable, int((frames > 1).sum()))
 
 
-def _read(file: Path, image_size: int | None) -> tuple[NDArray[np.uint8], str]:
-    from PIL import Image
-
+def _decode(file: Path, image_size: int | None, fit: ImageFit) -> tuple[DecodedImage | str, str]:
+    """Return the image, or the reason why it cannot be read, and the hash of the file."""
     try:
         # Opening a named pipe would block forever.
         if not file.is_file():
-            raise ValueError("it is not a file, or a broken link")
+            return "it is not a file, or a broken link", ""
         content = file.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            image = image.convert("RGB")
-        if image_size is not None:
-            image = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-        return np.asarray(image), content_hash(content)
+        return decode_image(content, image_size=image_size, image_fit=fit), content_hash(content)
     # Pillow's decoders raise many kinds of errors for damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file}: not a readable image: {reason}") from error
+        return reason.partition(" <_io")[0], ""
+
+
+def _refusal(root: Path, unreadable: list[LeftOut]) -> str:
+    shown = "; ".join(f"{root / one.path}: {one.reason}" for one in unreadable[:3])
+    more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
+    files = "1 file is" if len(unreadable) == 1 else f"{len(unreadable)} files are"
+    return f"{files} not readable as an image: {shown}{more}; skip_unreadable goes on without"

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from saner_jax._core._paths import from_home
 from saner_jax.data._cifar import CIFAR, read_cifar
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._identity import content_hashes, row_keys
+from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._npz import read_npz
+from saner_jax.data._subsets import even_sample, keep_train
 
 
 def load(
@@ -18,6 +21,9 @@ def load(
     *,
     data_dir: Path | None = None,
     image_size: int | None = None,
+    image_fit: ImageFit = "crop",
+    skip_unreadable: bool = False,
+    num_train: int | None = None,
 ) -> Dataset:
     """Load a dataset by its name, or by the path of a file or folder.
 
@@ -27,10 +33,14 @@ def load(
 
     Args:
         name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz", see
-            `read_npz`; or a folder of images, see `read_image_folder`.
+            `read_npz`; or a folder of images, see `read_image_folder`. A leading `~` is replaced by
+            the home directory.
         data_dir: for CIFAR, the folder of TensorFlow Datasets; see `tfds_folder`.
-        image_size: for a folder of images, the side in pixels to which they are resized; None
+        image_size: for a folder of images, the side in pixels to which they are brought; None
             keeps their size.
+        image_fit: for a folder of images, how they get that size.
+        skip_unreadable: for a folder of images, whether to go on without unreadable files.
+        num_train: keep only this many training examples; see `even_sample`.
 
     Returns:
         The arrays, in memory.
@@ -45,7 +55,7 @@ def load(
         >>> digits.train_images.shape, digits.test_images.shape, len(digits.class_names)
         ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
-    path = Path(name)
+    path = from_home(name)
     if name == "digits":
         dataset = _digits()
     elif name in CIFAR:
@@ -53,12 +63,22 @@ def load(
     elif path.suffix == ".npz":
         dataset = read_npz(path)
     elif path.is_dir():
-        dataset = read_image_folder(path, image_size=image_size)
+        dataset = read_image_folder(
+            path,
+            image_size=image_size,
+            image_fit=image_fit,
+            skip_unreadable=skip_unreadable,
+            num_train=num_train,
+        )
+        return dataset._replace(name=str(name))
     else:
         raise ValueError(
             f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz file or'
             f" of a folder of images, got {str(name)!r}"
         )
+    if num_train is not None:
+        rows = even_sample(dataset.train_labels, num_train, what=str(name))
+        dataset = keep_train(dataset, rows)
     return dataset._replace(name=str(name))
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from saner_jax.data._dataset import Dataset, check_fits
 from saner_jax.data._identity import content_hashes, row_keys
 
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_ARRAYS = ("train_images", "train_labels")
+_TEST = ("test_images", "test_labels")
 _OPTIONAL = ("class_names", "train_ids")
 
 
@@ -17,12 +18,12 @@ def read_npz(path: Path) -> Dataset:
     """Read and check the arrays of an .npz file; pickled objects in it are never loaded.
 
     Args:
-        path: a file with the arrays `train_images` and `test_images`, uint8
-            `(n, h, w, channels)`, or `(n, h, w)` for one channel; `train_labels` and
-            `test_labels`, integers `(n,)` of at least 0; and optionally `class_names`, one string
-            per class. Without `class_names`, the names are the numbers 0 to the largest label.
-            Optionally also `train_ids`, the key of each training image, strings or integers
-            `(n,)`, each once.
+        path: a file with the array `train_images`, uint8 `(n, h, w, channels)`,
+            or `(n, h, w)` for one channel; and `train_labels`, integers `(n,)` or
+            `(n, 1)` of at least 0. Optionally also `test_images` and `test_labels`, of the same
+            kinds; `class_names`, one string per class, without which the names are the numbers 0
+            to the largest label; and `train_ids`, the key of each training image, strings or
+            integers `(n,)`, each once.
 
     Returns:
         The arrays, in memory. Without `train_ids`, the keys are the numbers of the rows.
@@ -33,13 +34,16 @@ def read_npz(path: Path) -> Dataset:
     """
     arrays = _read(path)
     train_images, train_labels = _checked_split(path, arrays, "train")
-    test_images, test_labels = _checked_split(path, arrays, "test")
+    if _TEST[0] in arrays:
+        test_images, test_labels = _checked_split(path, arrays, "test")
+    else:
+        test_images, test_labels = train_images[:0], train_labels[:0]
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"{path}: train_images and test_images must have the same size,"
             f" got {train_images.shape[1:]} and {test_images.shape[1:]}"
         )
-    largest = int(max(train_labels.max(), test_labels.max()))
+    largest = int(max(train_labels.max(), test_labels.max(initial=0)))
     names = _checked_names(path, arrays.get("class_names"), largest, len(train_labels))
     ids = arrays.get("train_ids")
     keys = row_keys(len(train_labels)) if ids is None else _checked_ids(path, ids, train_labels)
@@ -64,7 +68,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds one bare array")
-            wanted = [name for name in (*_ARRAYS, *_OPTIONAL) if name in archive.files]
+            wanted = [name for name in (*_ARRAYS, *_TEST, *_OPTIONAL) if name in archive.files]
             members = archive.zip.infolist()
             for member in members:
                 # Opening a member compares its two copies of the name. With a damaged name, an
@@ -81,7 +85,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: not a readable .npz file of plain arrays: {reason}") from error
-    missing = [name for name in _ARRAYS if name not in arrays]
+    # A test split is there as a whole or not at all.
+    needed = (*_ARRAYS, *_TEST) if arrays.keys() & set(_TEST) else _ARRAYS
+    missing = [name for name in needed if name not in arrays]
     if missing:
         raise ValueError(f"{path}: it lacks {', '.join(missing)}")
     return arrays
@@ -96,6 +102,14 @@ def _checked_split(
             f"{path}: {split}_images must be uint8 (n, h, w) or (n, h, w, channels) without an"
             f" empty axis, got {images.dtype} {images.shape}"
         )
+    # (n, 3, 32, 32) would be images of 3 x 32 pixels with 32 channels; (n, 32, 32, 3) is meant.
+    if images.ndim == 4 and images.shape[1] in (1, 3, 4) and images.shape[-1] > 4:
+        raise ValueError(
+            f"{path}: {split}_images must have the channels as the last axis, got {images.shape},"
+            " which look like channels first: np.moveaxis(images, 1, -1)"
+        )
+    # Keras returns the labels of CIFAR in a column.
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
         raise ValueError(
             f"{path}: {split}_labels must be {len(images)} integers, one per image,"

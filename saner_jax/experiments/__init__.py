@@ -10,6 +10,7 @@ from saner_jax.experiments._build import (
     load_data,
     pixel_functions,
     split_rows,
+    write_left_out,
 )
 from saner_jax.experiments._choices import Method, Model, Noise, PerturbMask, Pixels
 from saner_jax.experiments._compare import prepare_comparison, run_comparison
@@ -20,6 +21,8 @@ from saner_jax.experiments._config import (
     check_compare,
     check_options,
     check_train,
+    places_of,
+    with_places,
 )
 from saner_jax.experiments._evaluate import Evaluation, evaluate_run
 from saner_jax.experiments._flat import option_types, option_values, with_options
@@ -43,6 +46,7 @@ from saner_jax.experiments._parts import (
     OutputOptions,
     PerturbationOptions,
     PixelOptions,
+    PlaceOptions,
     TrainOutputOptions,
 )
 from saner_jax.experiments._presets import PRESETS
@@ -81,6 +85,7 @@ __all__ = [
     "PerturbationOptions",
     "PixelOptions",
     "Pixels",
+    "PlaceOptions",
     "Range",
     "RunConfig",
     "TrainConfig",
@@ -105,6 +110,7 @@ __all__ = [
     "option_types",
     "option_values",
     "pixel_functions",
+    "places_of",
     "prepare_comparison",
     "prepare_training",
     "read_options",
@@ -117,4 +123,6 @@ __all__ = [
     "train_to_end",
     "with_noise",
     "with_options",
+    "with_places",
+    "write_left_out",
 ]

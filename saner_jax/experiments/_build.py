@@ -5,6 +5,7 @@ and a run can resume.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +14,16 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from saner_jax.data import Dataset, augment, channel_statistics, correct_labels, load
+from saner_jax.data import (
+    Dataset,
+    augment,
+    channel_statistics,
+    correct_labels,
+    format_left_out,
+    load,
+    set_aside_test,
+    stratified_sample,
+)
 from saner_jax.experiments._parts import (
     DataOptions,
     HeldOutOptions,
@@ -24,16 +34,20 @@ from saner_jax.experiments._parts import (
 )
 from saner_jax.models import build
 from saner_jax.recipes import RECIPES
+from saner_jax.runs import write_bytes
 from saner_jax.step import MASKS, alpha_warmup, per_device
 from saner_jax.training import Optimizer, PixelFunctions
 
-# Streams of random numbers apart from those of `default_rng(seed)`, which noise uses, and from the
-# orders of epochs, whose spawn keys have one number.
-_SUBSET, _VALIDATION = (0, 0), (0, 1)
+# A stream of random numbers apart from those of `default_rng(seed)`, which noise uses, from the
+# orders of epochs, whose spawn keys have one number, and from those of `saner_jax.data`.
+_VALIDATION = (0, 1)
 
 
 def load_data(options: DataOptions) -> Dataset:
-    """Load the dataset that the options name, correct its labels, and keep `num_train` images.
+    """Load the dataset that the options name, correct its labels, and see that it has a test split.
+
+    The labels before the corrections choose the images of `num_train` and of the test split, so
+    that a run before the corrections and one after them use the same images.
 
     Args:
         options: of the data.
@@ -49,25 +63,33 @@ def load_data(options: DataOptions) -> Dataset:
         >>> len(load_data(DataOptions(num_train=100)).train_labels)
         100
     """
-    dataset = load(options.dataset, data_dir=options.data_dir, image_size=options.image_size)
-    rows = slice(None)
-    if options.num_train is not None:
-        total = len(dataset.train_labels)
-        if options.num_train > total:
-            raise ValueError(
-                f"num_train must be at most {total}, the number of training images of"
-                f" {options.dataset}, got {options.num_train}"
-            )
-        # The labels before the corrections choose the images, so that both use the same ones.
-        rows = _even_sample(dataset.train_labels, options.num_train)
+    dataset = load(
+        options.dataset,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
+        image_fit=options.image_fit,
+        skip_unreadable=options.skip_unreadable,
+        num_train=options.num_train,
+    )
+    fraction = 0.0 if len(dataset.test_labels) else options.test_fraction
+    rows = stratified_sample(dataset.train_labels, fraction)
     if options.labels_file is not None:
         dataset = correct_labels(dataset, options.labels_file)
-    return dataset._replace(
-        train_images=dataset.train_images[rows],
-        train_labels=dataset.train_labels[rows],
-        train_keys=dataset.train_keys[rows],
-        train_hashes=dataset.train_hashes[rows],
-    )
+    return set_aside_test(dataset, rows)
+
+
+def write_left_out(folder: Path, dataset: Dataset) -> None:
+    """Write left_out.csv, the files of an image folder that are not used, if there are any.
+
+    Args:
+        folder: an existing folder.
+        dataset: as from `load_data`.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    if dataset.left_out:
+        write_bytes(folder / "left_out.csv", format_left_out(dataset.left_out))
 
 
 def held_out(num_examples: int, fraction: float, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -349,14 +371,3 @@ def _shapes(model: Any, dataset: Dataset) -> Any:
 def _shuffled(num_examples: int, seed: int) -> NDArray[np.int64]:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_VALIDATION))
     return rng.permutation(num_examples)
-
-
-def _even_sample(labels: NDArray[np.int32], size: int) -> NDArray[np.intp]:
-    """Take each class's first shuffled examples in turn until there are enough; ascending rows."""
-    rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=_SUBSET))
-    order = rng.permutation(len(labels))
-    rank = np.empty(len(labels), np.intp)
-    for label in np.unique(labels):
-        rows = order[labels[order] == label]
-        rank[rows] = np.arange(len(rows))
-    return np.sort(order[np.argsort(rank[order], kind="stable")][:size])

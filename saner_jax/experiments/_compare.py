@@ -6,6 +6,7 @@ method after the other and keeps the run folder up to date.
 
 import dataclasses
 import os
+import shutil
 import time
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,12 @@ from functools import partial
 import numpy as np
 
 from saner_jax import runs
-from saner_jax.experiments._build import build_model, check_perturb_mask, load_data
+from saner_jax.experiments._build import (
+    build_model,
+    check_perturb_mask,
+    load_data,
+    write_left_out,
+)
 from saner_jax.experiments._choices import Method
 from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
 from saner_jax.experiments._many_seeds import (
@@ -28,7 +34,7 @@ from saner_jax.experiments._run import prepare_training, train_to_end
 from saner_jax.experiments._saved_options import options_to_json
 from saner_jax.models import is_dense
 from saner_jax.runs import MethodResult, Results, join_seeds, write_results
-from saner_jax.training import SILENT, Diverged, Reporter, shares
+from saner_jax.training import SILENT, Diverged, Reporter, check_backend, shares
 
 
 def prepare_comparison(config: CompareConfig) -> ComparisonJob:
@@ -57,6 +63,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
     folder, batch_size = config.output.output_folder, config.budget.batch_size
     if folder is not None and os.path.lexists(folder):
         raise ValueError(f"output_folder {str(folder)!r} exists, and is not written into")
+    check_backend()
     config = with_noise(config)
     dataset = load_data(config.data)
     num_train = len(dataset.train_labels)
@@ -68,7 +75,13 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
     model = build_model(config.model, dataset)
     check_perturb_mask(config.perturbation, model, dataset)
     noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)
-    return ComparisonJob(config, runs.make_folder(folder, "compare"), dataset, noisy)
+    job = ComparisonJob(config, runs.make_folder(folder, "compare"), dataset, noisy)
+    try:
+        write_left_out(job.folder, dataset)
+    except OSError:
+        shutil.rmtree(job.folder)
+        raise
+    return job
 
 
 def run_comparison(
@@ -100,6 +113,7 @@ def run_comparison(
         provenance=runs.provenance(),
         num_train=len(job.dataset.train_labels),
         num_test=len(job.dataset.test_labels),
+        is_test_set_aside=job.dataset.is_test_set_aside,
         num_corrected=job.dataset.num_corrected,
     )
     runs.write_json(folder / "config.json", options)

@@ -1,7 +1,7 @@
 """The options of `saner-jax train` and `compare`, and their checks."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tyro.conf import OmitArgPrefixes
 
@@ -19,6 +19,7 @@ from saner_jax.experiments._parts import (
     OutputOptions,
     PerturbationOptions,
     PixelOptions,
+    PlaceOptions,
     TrainOutputOptions,
 )
 from saner_jax.experiments._ranges import Count, Seed, WholeNumber, check_option
@@ -63,6 +64,9 @@ class RunConfig:
         return with_options(cls(), **options)
 
 
+Config = TypeVar("Config", bound=RunConfig)
+
+
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
     """Train one model with one method on noisy labels, keeping checkpoints to resume from."""
@@ -105,6 +109,42 @@ class CompareConfig(RunConfig):
     def all_seeds(self) -> tuple[int, ...]:
         """The seed of every run."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))
+
+
+def places_of(config: RunConfig) -> PlaceOptions:
+    """Return the places of the data that a config names, without those that are its defaults.
+
+    Args:
+        config: the options of a command that goes on with a run.
+
+    Returns:
+        The places; None where the run's own serve.
+
+    Example:
+        >>> places_of(TrainConfig.of(dataset="moved"))
+        PlaceOptions(dataset='moved', data_dir=None, noise_dir=None, labels_file=None)
+    """
+    given, defaults = option_values(config), option_values(RunConfig())
+    names = option_types(PlaceOptions)
+    return PlaceOptions(**{name: given[name] for name in names if given[name] != defaults[name]})
+
+
+def with_places(config: Config, places: PlaceOptions) -> Config:
+    """Return a config whose data are in other places.
+
+    Args:
+        config: the options of a run.
+        places: of its data. What it leaves as None is as in the config.
+
+    Returns:
+        The new config.
+
+    Example:
+        >>> with_places(TrainConfig.of(epochs=3), PlaceOptions("moved")).data.dataset
+        'moved'
+    """
+    given = {name: place for name, place in option_values(places).items() if place is not None}
+    return with_options(config, **given)
 
 
 def check_options(config: Any) -> None:

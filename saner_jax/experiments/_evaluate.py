@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from saner_jax.experiments._parts import DeviceOptions
+from saner_jax.experiments._parts import DeviceOptions, PlaceOptions
 from saner_jax.experiments._run import checkpoints_of
 from saner_jax.experiments._run import reopen_training as reopen
 from saner_jax.training import CheckpointError, Shares, make_predict, shares
@@ -22,12 +22,13 @@ class Evaluation(NamedTuple):
     shares: dict[str, Shares]
 
 
-def evaluate_run(folder: Path, which: str) -> Evaluation:
+def evaluate_run(folder: Path, which: str, places: PlaceOptions | None = None) -> Evaluation:
     """Evaluate a checkpoint of a run: what `saner-jax evaluate` does.
 
     Args:
         folder: a run folder of `saner-jax train`.
         which: "last", or "best" by the held-out noisy labels.
+        places: where the data are now. What it leaves as None is as in the run's own options.
 
     Returns:
         The evaluation.
@@ -35,7 +36,7 @@ def evaluate_run(folder: Path, which: str) -> Evaluation:
     Raises:
         ValueError: for a folder that holds no run, or no such checkpoint that can be used.
     """
-    job = reopen(folder, DeviceOptions(devices=1))
+    job = reopen(folder, DeviceOptions(devices=1), places)
     if which == "best" and not len(job.task.splits.validation.labels):
         raise ValueError(
             f"{folder}: this run held out no examples, so it kept no best checkpoint; train with"

@@ -1,20 +1,17 @@
 """Decide which labels are flipped on purpose, and flip them."""
 
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NOISE_TYPES, NoisyLabels, human, instance, record
-from saner_jax.experiments._config import RunConfig
+from saner_jax.experiments._config import Config
 from saner_jax.experiments._parts import DataOptions, NoiseOptions
 from saner_jax.runs import LabelDraw
 
 _BENCHMARKS = ("digits", "cifar10", "cifar100")
 _RATE = 0.4
-
-Config = TypeVar("Config", bound=RunConfig)
 
 
 def with_noise(config: Config) -> Config:

@@ -7,6 +7,7 @@ parts share one.
 from dataclasses import dataclass
 from pathlib import Path
 
+from saner_jax.data import ImageFit
 from saner_jax.experiments._choices import (
     Base,
     Model,
@@ -33,18 +34,41 @@ class DataOptions:
 
     dataset: str = "digits"
     """"digits" (1,797 real 8x8 images that come with scikit-learn), "cifar10" or "cifar100" (see
-    data_dir), the path of an .npz file with train_images, train_labels, test_images and
-    test_labels, or a folder of images, split/class/*."""
+    data_dir), the path of an .npz file with train_images and train_labels, or a folder of images,
+    split/class/* or class/*."""
     data_dir: Path | None = None
     """Folder of TensorFlow Datasets with a prepared cifar10 or cifar100; $TFDS_DATA_DIR or
     ~/tensorflow_datasets if not given."""
     image_size: Count | None = None
-    """Resize the images of an image folder to squares of this side; as they are if not given."""
+    """Bring the images of an image folder to squares of this side; as they are if not given."""
+    image_fit: ImageFit = "crop"
+    """How images get that size: crop (the shorter side is resized, the middle is cut out), pad (the
+    longer side is resized, white is added) or stretch (the aspect ratio changes)."""
+    skip_unreadable: bool = False
+    """Go on without files of an image folder that cannot be read, and list them in left_out.csv."""
     num_train: Count | None = None
-    """Train on this many images only, drawn evenly from the classes, the same for every seed."""
+    """Use this many training images only, drawn evenly from the classes, the same for every
+    seed."""
+    test_fraction: ShareBelowOne = 0.1
+    """Share of the training images that are set aside as test images where the dataset has none,
+    with their labels as they are. 0: no test images, so that accuracy is unknown."""
     labels_file: Path | None = None
     """CSV file of corrected labels, as saner-jax relabel writes it: the columns key, label and
     hash. Examples that it does not list keep the dataset's label."""
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where the data of a run are now, if they were moved; each is the run's own if not given."""
+
+    dataset: str | None = None
+    """The same examples in another file or folder."""
+    data_dir: Path | None = None
+    """Folder of TensorFlow Datasets with a prepared cifar10 or cifar100."""
+    noise_dir: Path | None = None
+    """Folder with the files of CIFAR-N."""
+    labels_file: Path | None = None
+    """CSV file of corrected labels."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax import runs
-from saner_jax.data import Dataset
+from saner_jax.data import Dataset, check_fits
 from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
     build_model,
@@ -30,11 +31,12 @@ from saner_jax.experiments._build import (
     load_data,
     pixel_functions,
     split_rows,
+    write_left_out,
 )
-from saner_jax.experiments._config import TrainConfig, check_train
+from saner_jax.experiments._config import TrainConfig, check_train, with_places
 from saner_jax.experiments._flat import option_types, option_values
 from saner_jax.experiments._noise import draw_noise, label_draw, with_noise
-from saner_jax.experiments._parts import DeviceOptions, TrainOutputOptions
+from saner_jax.experiments._parts import DeviceOptions, PlaceOptions, TrainOutputOptions
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.models import forward_of, is_dense
 from saner_jax.runs import Results, only_writer, summarize_log, write_results
@@ -59,12 +61,17 @@ from saner_jax.training import (
     write_evidence,
 )
 
-# Options that do not change the result of a run.
+# Options that do not change the result of a run. The examples and labels themselves are part of a
+# checkpoint's identity.
 _PLACES = {
-    *("data_dir", "noise_dir", "labels_file"),
+    *option_types(PlaceOptions),
     *option_types(TrainOutputOptions),
     *option_types(DeviceOptions),
 }
+
+
+# The entry of config.json beside the options: the fingerprint of the examples.
+_FINGERPRINT = "fingerprint"
 
 
 class TrainingJob(NamedTuple):
@@ -122,24 +129,28 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
         folder = runs.make_folder(output.output_folder, "train")
         # The processes are those of this call alone.
         alone = replace(config, devices=DeviceOptions(config.devices.devices))
-        kept = options_to_json(alone)
+        kept = {**options_to_json(alone), _FINGERPRINT: parts[0].fingerprint}
         try:
+            write_left_out(folder, parts[0])
             runs.write_json(folder / "config.json", kept)
         except OSError:
             # A folder without its options cannot be resumed.
-            folder.rmdir()
+            shutil.rmtree(folder)
             raise
         name = str(folder)
     return TrainingJob(config, Path(mesh.broadcast(name)), *parts)
 
 
-def reopen_training(folder: Path, devices: DeviceOptions | None = None) -> TrainingJob:
+def reopen_training(
+    folder: Path, devices: DeviceOptions | None = None, places: PlaceOptions | None = None
+) -> TrainingJob:
     """Reopen the run of a folder, with the options it was started with.
 
     Args:
         folder: a run folder of `saner-jax train`.
         devices: the devices and processes of this part of the run. What it leaves as None is as in
             the run's own options.
+        places: where the data are now. What it leaves as None is as in the run's own options.
 
     Returns:
         The job for `run_training`, at its first step; that goes on from the newest checkpoint.
@@ -148,35 +159,47 @@ def reopen_training(folder: Path, devices: DeviceOptions | None = None) -> Train
         ValueError: for a folder that is none, options that cannot be read, or data or noise that
             are no longer what the options ask for.
     """
-    config = read_options(folder)
+    config = read_options(folder, places)
     given = {} if devices is None else option_values(devices)
     given = {name: value for name, value in given.items() if value is not None}
     config = replace(config, devices=replace(config.devices, **given))
     check_train(config)
     _join(config.devices)
-    return TrainingJob(config, folder, *_parts(config))
+    parts = _parts(config)
+    kept = json.loads((folder / "config.json").read_text()).get(_FINGERPRINT)
+    if kept is not None and kept != parts[0].fingerprint:
+        raise ValueError(
+            f"{folder}: this run had other examples than {config.data.dataset} has now: the"
+            f" fingerprint of its data is {kept}, got {parts[0].fingerprint}"
+        )
+    return TrainingJob(config, folder, *parts)
 
 
-def read_options(folder: Path) -> TrainConfig:
+def read_options(folder: Path, places: PlaceOptions | None = None) -> TrainConfig:
     """Read the options of a run.
 
     Args:
         folder: a run folder of `saner-jax train`.
+        places: where the data are now. What it leaves as None is as the run was started with.
 
     Returns:
-        The options it was started with.
+        The options.
 
     Raises:
         ValueError: for a folder that is none, or options that cannot be read.
     """
     path = folder / "config.json"
     try:
-        return options_from_json(TrainConfig, json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        if isinstance(values, dict):
+            values.pop(_FINGERPRINT, None)
+        config = options_from_json(TrainConfig, values)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(
             f"{path}: not the options of a run of saner-jax train: {reason}"
         ) from error
+    return with_places(config, places or PlaceOptions())
 
 
 def run_training(
@@ -278,7 +301,8 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
 
     Args:
         job: as from `prepare_training` or `reopen_training`.
-        to_resume: also refuse those of another number of devices, where it changes the result.
+        to_resume: also refuse those that training would not continue as if it had not stopped:
+            those of other random numbers, and of another number of devices where it matters.
 
     Returns:
         Those to resume from, and that of the best epoch.
@@ -287,8 +311,13 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
     identity["fingerprint"] = job.dataset.fingerprint
-    if job.task.mesh.is_per_device and to_resume:
-        identity["number of devices"] = job.task.mesh.num_devices
+    if to_resume:
+        # Settings and versions of JAX change the stream; its first numbers tell.
+        key = jax.random.key(0)
+        numbers = jax.random.bits(key, (2,)).tolist()
+        identity["random numbers"] = f"{jax.random.key_impl(key)} {numbers}"
+        if job.task.mesh.is_per_device:
+            identity["number of devices"] = job.task.mesh.num_devices
     identity = json.loads(json.dumps(runs.plain(identity)))
     folder = job.folder / "checkpoints"
     return (
@@ -306,7 +335,14 @@ def _parts(
 ) -> tuple[Dataset, NoisyLabels, NDArray[np.intp], Task, Progress]:
     dataset = load_data(config.data) if dataset is None else dataset
     noisy = draw_noise(config.noise, dataset, config.seed)
-    rows, held = split_rows(config.held_out, len(noisy.labels), config.seed)
+    num_examples, num_classes = len(noisy.labels), len(dataset.class_names)
+    # In float64: the sums so far, the next ones, and a copy in a checkpoint; in float32: the
+    # outputs, twice.
+    check_fits(
+        f"the predictions of {num_examples:,} examples for {num_classes:,} classes",
+        num_examples * num_classes * (3 * 8 + 2 * 4),
+    )
+    rows, held = split_rows(config.held_out, num_examples, config.seed)
     mesh = make_device_mesh(
         config.devices.devices or 1, is_per_device=config.per_device_perturbation
     )
@@ -342,7 +378,7 @@ def _parts(
     )
     params, statistics = initial_variables(model, dataset, config.seed)
     state = init_state(params, optimizer.tx, statistics)
-    history = init_history(len(noisy.labels), len(dataset.class_names))
+    history = init_history(num_examples, num_classes)
     return dataset, noisy, held, task, init_progress(state, history)
 
 
@@ -385,6 +421,7 @@ def _results(job: TrainingJob, rows: list[Row], best: Row | None, command: str |
         provenance=runs.provenance(),
         num_train=num_train,
         num_test=len(splits.test.labels),
+        is_test_set_aside=job.dataset.is_test_set_aside,
         num_corrected=job.dataset.num_corrected,
         chosen_epoch=best["epoch"] if best else None,
         seconds=seconds,

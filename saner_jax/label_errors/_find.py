@@ -18,18 +18,23 @@ from saner_jax import runs
 from saner_jax.data import Dataset, check_same_examples
 from saner_jax.experiments import (
     Count,
+    DataOptions,
     PerturbationOptions,
     PixelOptions,
+    PlaceOptions,
     TrainConfig,
     TrainingJob,
     check_option,
     check_train,
     load_data,
+    option_types,
     option_values,
+    places_of,
     prepare_training,
     read_options,
     train_to_end,
     with_options,
+    write_left_out,
 )
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
 from saner_jax.runs import RankingQuality, SuspectsResults, write_results
@@ -49,6 +54,8 @@ class SuspectsConfig(TrainConfig):
     runs: Positional[tuple[Path, ...]] = ()
     """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
     trained with the options below, or as many as num_folds, each judging the part held out."""
+    data: OmitArgPrefixes[DataOptions] = DataOptions(test_fraction=0.0)
+    """The examples. No test images are set aside, so that every training example is ranked."""
     perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions(rho=0.3)
     """The perturbation of SAM and the damping of SANER. The radius is larger than for the best
     accuracy, because larger radii found more of the wrong labels of digits."""
@@ -117,7 +124,7 @@ def check_suspects(config: SuspectsConfig) -> None:
             raise ValueError(f"{name} is for saner-jax train alone")
     if config.runs:
         for name in changed:
-            if name not in ("runs", "output_folder", "pictured"):
+            if name not in ("runs", "output_folder", "pictured", *option_types(PlaceOptions)):
                 raise ValueError(f"{name} is for new runs, and runs are given")
     else:
         check_train(config)
@@ -140,7 +147,7 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
     check_suspects(config)
     if config.runs:
         evidence = pooled([read_evidence(folder) for folder in config.runs])
-        options = read_options(config.runs[0])
+        options = read_options(config.runs[0], places_of(config))
         dataset = load_data(options.data)
         check_same_examples(
             str(config.runs[0]),
@@ -160,7 +167,8 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
             name = f"fold-{fold}" if config.held_out.num_folds else "run"
             options = with_options(TrainConfig(**shared), fold=fold, output_folder=folder / name)
             jobs.append(prepare_training(options, jobs[0].dataset if jobs else None))
-    except ValueError:
+        write_left_out(folder, jobs[0].dataset)
+    except (ValueError, OSError):
         shutil.rmtree(folder)
         raise
     folders, first = tuple(job.folder for job in jobs), jobs[0]

@@ -1,6 +1,7 @@
 """Show what runs measured: console, pictures and one HTML page."""
 
 from saner_jax.reports._console import (
+    describe_files,
     headline,
     progress,
     say,
@@ -34,6 +35,8 @@ from saner_jax.reports._table import (
     cell_text,
     columns_of,
     describe_labels,
+    describe_tests,
+    explain_tests,
     listed,
     mean_and_std,
     plural,
@@ -50,13 +53,16 @@ __all__ = [
     "cell_text",
     "columns_of",
     "curves_picture",
+    "describe_files",
     "describe_labels",
+    "describe_tests",
     "draw_curves",
     "draw_groups",
     "draw_shrinkage",
     "draw_suspects",
     "draw_trajectories",
     "explain",
+    "explain_tests",
     "figure",
     "headline",
     "image_grid",

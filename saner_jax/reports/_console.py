@@ -15,8 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from saner_jax.data import Dataset
 from saner_jax.experiments import ComparisonJob, Evaluation, TrainingJob
-from saner_jax.reports._table import cell_text, columns_of, describe_labels, plural, table_rows
+from saner_jax.reports._table import (
+    cell_text,
+    columns_of,
+    describe_labels,
+    describe_tests,
+    explain_tests,
+    plural,
+    table_rows,
+)
 from saner_jax.runs import Results, SuspectsResults, write_bytes
 from saner_jax.training import Reporter
 
@@ -38,10 +47,36 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
     labels = describe_labels(noise, float(np.mean(rates)), job.dataset.num_corrected)
     return (
         f"{config.data.dataset}: {num_train:,} training images with {labels},"
-        f" {len(job.dataset.test_labels):,} test images;"
+        f" {describe_tests(len(job.dataset.test_labels), job.dataset.is_test_set_aside)};"
         f" {plural(config.budget.epochs, 'epoch')}, {plural(len(rates), 'seed')};"
         f" run folder {job.folder}"
     )
+
+
+def describe_files(dataset: Dataset) -> list[str]:
+    """Say which files of an image folder are not used, or not whole.
+
+    Args:
+        dataset: as loaded.
+
+    Returns:
+        At most two lines; none where all files are used.
+
+    Example:
+        >>> from saner_jax.data import LeftOut, load
+        >>> describe_files(load("digits")._replace(left_out=(LeftOut("a.txt", "it is no image"),)))
+        ['1 file is left out: a.txt: it is no image']
+    """
+    lines, left_out = [], dataset.left_out
+    if left_out:
+        shown = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3])
+        files = "1 file is" if len(left_out) == 1 else f"{len(left_out):,} files are"
+        more = f"; and {len(left_out) - 3:,} more" if len(left_out) > 3 else ""
+        lines.append(f"{files} left out: {shown}{more}")
+    if dataset.num_animated:
+        files = plural(dataset.num_animated, "file")
+        lines.append(f"{files} with several frames: the first frame is used")
+    return lines
 
 
 @contextlib.contextmanager
@@ -58,7 +93,7 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
     console = Console(stderr=True, highlight=False, markup=False, quiet=quiet)
     say = lambda line: console.print(line, soft_wrap=True)
     words = lambda loss, accuracy, memorized: (
-        f"loss {loss:.3f}, test accuracy {accuracy:.1%}, memorized {_percent(memorized)}"
+        f"loss {loss:.3f}, test accuracy {_percent(accuracy)}, memorized {_percent(memorized)}"
     )
 
     def show_line(method: str, epoch: int, *values: float) -> None:
@@ -118,6 +153,7 @@ def show_table(results: Results, folder: Path) -> None:
     lines += [
         f"{averaged if num_seeds > 1 else 'One seed'}, after the last epoch unless it says best.",
         "Best is the maximum over epochs: it looks at the test labels.",
+        *explain_tests(results),
     ]
     if "test_accuracy_chosen" in columns:
         lines.append(

@@ -19,6 +19,8 @@ from saner_jax.reports._table import (
     cell_text,
     columns_of,
     describe_labels,
+    describe_tests,
+    explain_tests,
     listed,
     plural,
     table_rows,
@@ -217,7 +219,9 @@ def _headline(run: RunContents) -> str:
     setting, results = run.results.setting, run.results
     labels = describe_labels(setting.noise, results.rate, results.num_corrected)
     images = "" if results.num_train is None else f"{results.num_train:,} training images with "
-    tests = "" if results.num_test is None else f", {results.num_test:,} test images"
+    tests = ""
+    if results.num_test is not None:
+        tests = f", {describe_tests(results.num_test, results.is_test_set_aside)}"
     epochs, seeds = plural(setting.epochs, "epoch"), plural(len(results.seeds), "seed")
     return (
         f"{setting.dataset}, {images}{labels}{tests}:"
@@ -227,7 +231,7 @@ def _headline(run: RunContents) -> str:
 
 def _notes(run: RunContents) -> list[str]:
     if run.results.complete:
-        return []
+        return explain_tests(run.results)
     if run.has_results:
         missing = [name for name in run.methods if name not in run.results.methods]
         lack = f": no numbers of {listed(missing)} are kept" if missing else ""

@@ -147,6 +147,48 @@ def describe_labels(noise: str | None, rate: float, num_corrected: int | None) -
     return " and ".join(words)
 
 
+def describe_tests(num_test: int, is_set_aside: bool) -> str:
+    """Return in words which images a run was tested on.
+
+    Args:
+        num_test: their number.
+        is_set_aside: whether they are training images that were set aside.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> describe_tests(360, False), describe_tests(1, True), describe_tests(0, False)
+        ('360 test images', '1 of the images set aside for testing', 'no test images')
+    """
+    if not num_test:
+        return "no test images"
+    return (
+        f"{num_test:,} of the images set aside for testing"
+        if is_set_aside
+        else (plural(num_test, "test image"))
+    )
+
+
+def explain_tests(results: Results) -> list[str]:
+    """Return what must be known about the test accuracy of a run; nothing for a test split.
+
+    Args:
+        results: of the run.
+
+    Returns:
+        One sentence, or none.
+    """
+    if results.num_test == 0:
+        return ["The dataset has no test images, so the test accuracy is unknown."]
+    if not results.is_test_set_aside:
+        return []
+    return [
+        "The dataset has no test images. Test accuracy is against the labels of the training images"
+        " that were set aside, and these labels may be wrong."
+    ]
+
+
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 label" and "1,407 labels".
 

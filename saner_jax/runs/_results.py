@@ -80,6 +80,8 @@ class Results(_Record):
         provenance: versions, device and commit; see `provenance`.
         num_train: number of training examples; None if it is not known.
         num_test: number of test examples; None if it is not known.
+        is_test_set_aside: whether they are training examples that were set aside, because the
+            dataset has no test split; their labels may be wrong.
         num_corrected: number of labels that a label file changed; None without such a file.
         chosen_epoch: the epoch that held-out noisy labels favor; None without such labels.
         seconds: of the whole run.
@@ -109,6 +111,7 @@ class Results(_Record):
     provenance: dict[str, Any] = field(default_factory=dict)
     num_train: int | None = None
     num_test: int | None = None
+    is_test_set_aside: bool = False
     num_corrected: int | None = None
     chosen_epoch: int | None = None
     seconds: Measured = math.nan

@@ -1,7 +1,13 @@
 """The engine: steps, epochs, scores, evidence and checkpoints of a training run."""
 
 from saner_jax.training._checkpoints import CheckpointError, Checkpoints
-from saner_jax.training._device_mesh import AXIS, DeviceMesh, join, make_device_mesh
+from saner_jax.training._device_mesh import (
+    AXIS,
+    DeviceMesh,
+    check_backend,
+    join,
+    make_device_mesh,
+)
 from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
 from saner_jax.training._errors import Diverged, Stopped
 from saner_jax.training._evidence import (
@@ -68,6 +74,7 @@ __all__ = [
     "TrainStep",
     "add_evaluation",
     "batch_order",
+    "check_backend",
     "cross_entropy",
     "evaluate",
     "fit",

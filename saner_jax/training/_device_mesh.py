@@ -132,6 +132,7 @@ def make_device_mesh(devices: int, *, is_per_device: bool = False) -> DeviceMesh
         >>> make_device_mesh(1).num_devices
         1
     """
+    check_backend()
     if devices > jax.local_device_count():
         raise ValueError(
             f"devices must be at most {jax.local_device_count()}, the number of devices of kind"
@@ -144,6 +145,22 @@ def make_device_mesh(devices: int, *, is_per_device: bool = False) -> DeviceMesh
     ]
     mesh = jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
     return DeviceMesh(mesh, is_per_device)
+
+
+def check_backend() -> None:
+    """Refuse a platform that this machine has no device of, as `JAX_PLATFORMS` may name one.
+
+    Raises:
+        ValueError: if JAX finds no device.
+
+    Example:
+        >>> check_backend()
+    """
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"JAX finds no device: {reason}") from error
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:

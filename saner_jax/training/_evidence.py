@@ -18,6 +18,7 @@ from scipy.special import log_softmax
 from saner_jax.runs import write_bytes
 
 _FILE = "history.npz"
+_BLOCK = 10_000
 _DTYPE_KINDS = {
     **dict.fromkeys(("keys", "hashes", "class_names"), "U"),
     **dict.fromkeys(("labels", "true_labels"), "i"),
@@ -106,17 +107,29 @@ def add_evaluation(history: History, logits: Any, labels: Any) -> History:
         >>> history.margin.tolist(), history.agreed.tolist()
         ([1.0, -5.0], [1, 0])
     """
-    logits = np.asarray(logits, np.float64)
-    labels, rows = np.asarray(labels), np.arange(len(logits))
-    others = logits.copy()
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    probabilities, margin = np.array(history.probabilities), np.array(history.margin)
+    loss, agreed = np.array(history.loss), np.array(history.agreed)
+    # In blocks, so that the copies in float64 stay small for many classes.
+    for start in range(0, len(logits), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        added = _evaluation_of(logits[block].astype(np.float64), labels[block])
+        for total, values in zip((probabilities, margin, loss, agreed), added, strict=True):
+            total[block] += values
+    num_evaluations = np.asarray(history.num_evaluations + 1)
+    return History(probabilities, margin, loss, agreed, num_evaluations)
+
+
+def _evaluation_of(logits: NDArray[np.float64], labels: NDArray[np.integer]) -> tuple[Any, ...]:
+    """Return what one evaluation adds to each sum of the history."""
+    rows, others = np.arange(len(logits)), logits.copy()
     others[rows, labels] = -np.inf
     log_probabilities = log_softmax(logits, axis=1)
-    return History(
-        history.probabilities + np.exp(log_probabilities),
-        history.margin + (logits[rows, labels] - others.max(axis=1)),
-        history.loss - log_probabilities[rows, labels],
-        history.agreed + (logits.argmax(axis=1) == labels),
-        np.asarray(history.num_evaluations + 1),
+    return (
+        np.exp(log_probabilities),
+        logits[rows, labels] - others.max(axis=1),
+        -log_probabilities[rows, labels],
+        logits.argmax(axis=1) == labels,
     )
 
 

@@ -1,5 +1,6 @@
 """Predict in batches on all devices, count the predictions, and measure an epoch."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -67,15 +68,16 @@ def make_measure(
     def measure(state: TrainState, history: History) -> tuple[dict[str, float], History]:
         counts, logits = predict(state, splits.train)
         labels = splits.train.labels
-        train, test = shares(counts), shares(predict(state, splits.test)[0])
+        train = shares(counts)
+        test = shares(predict(state, splits.test)[0]) if len(splits.test.labels) else None
         row = {
             "train_loss": train.loss,
             "train_accuracy": train.fit,
             "clean_fit": train.clean_fit,
             "memorized": train.memorized,
             "corrected": train.corrected,
-            "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
+            "test_loss": test.loss if test else math.nan,
+            "test_accuracy": test.accuracy if test else math.nan,
         }
         if len(splits.validation.labels):
             counts, held_out = predict(state, splits.validation)

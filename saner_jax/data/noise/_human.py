@@ -45,9 +45,11 @@ _KINDS = {
     },
 }
 _FILES = {
-    "cifar10": ("CIFAR-10_human.pt", "image_order_c10.npy"),
-    "cifar100": ("CIFAR-100_human.pt", "image_order_c100.npy"),
+    "cifar10": ("CIFAR-10_human.pt", "CIFAR-10_human_ordered.npy", "image_order_c10.npy"),
+    "cifar100": ("CIFAR-100_human.pt", "CIFAR-100_human_ordered.npy", "image_order_c100.npy"),
 }
+# The ordered file of CIFAR-100 has another key than the .pt file.
+_OTHER_KEYS = {"noise_label": "noisy_label"}
 
 
 def human(
@@ -80,7 +82,8 @@ def human(
         kind: one of the kinds above.
         dataset: "cifar10" or "cifar100".
         folder: the folder with `CIFAR-10_human.pt` or `CIFAR-100_human.pt`, and for order "tfds"
-            also with `image_order_c10.npy` or `image_order_c100.npy`.
+            also with `image_order_c10.npy` or `image_order_c100.npy`; or with
+            `CIFAR-10_human_ordered.npy` or `CIFAR-100_human_ordered.npy`, which have TFDS's order.
         order: the order in which the examples are numbered, "tfds" or "files".
         ids: number of each example in that order, as integers or as TFDS `id`s (str or bytes).
             None means all 50,000 examples in that order.
@@ -106,7 +109,10 @@ def human(
     chosen = _chosen_kind(kind, dataset)
     if order not in ("tfds", "files"):
         raise ValueError(f'order must be "tfds" or "files", got {order!r}')
-    file, order_file = (Path(folder) / name for name in _FILES[dataset])
+    file, ordered_file, order_file = (Path(folder) / name for name in _FILES[dataset])
+    # The ordered file, made for TFDS, serves in the place of the other two.
+    is_ordered = not file.exists() and ordered_file.exists()
+    file = ordered_file if is_ordered else file
     clean, noisy = _published(file, chosen)
     places = np.arange(clean.size) if ids is None else _numbers(ids, clean.size)
     true_labels = checked_labels(true_labels, chosen.num_classes)
@@ -115,8 +121,9 @@ def human(
             f"true_labels must have {places.size} labels, one for each"
             f" {'image of ' + dataset if ids is None else 'of ids'}, got {true_labels.size}"
         )
-    if order == "tfds":
-        places = _read_order(order_file, clean.size)[places]
+    if (order == "tfds") != is_ordered:
+        permutation = _read_order(order_file, clean.size)
+        places = (np.argsort(permutation) if is_ordered else permutation)[places]
     wrong = np.flatnonzero(clean[places] != true_labels)
     if wrong.size:
         i = wrong[0]
@@ -141,7 +148,8 @@ def read_human_labels(path: str | os.PathLike[str]) -> dict[str, NDArray[np.int6
         path: the file.
 
     Returns:
-        A dictionary from the keys of the file to rows of labels, int64.
+        A dictionary from the keys of the file to rows of labels, int64. The key `noise_label`, as
+        in `CIFAR-100_human_ordered.npy`, becomes `noisy_label`, as in the `.pt` file.
 
     Raises:
         ValueError: for a file that is missing, damaged, too large or of another layout. The
@@ -165,10 +173,14 @@ def read_human_labels(path: str | os.PathLike[str]) -> dict[str, NDArray[np.int6
             content = content.value
         if not isinstance(content, dict) or not content:
             raise pickle.UnpicklingError("it holds no dictionary of labels")
-        return {_key(key): _row(key, value) for key, value in content.items()}
+        rows = {_key(key): _row(key, value) for key, value in content.items()}
+        return {_OTHER_KEYS.get(key, key): row for key, row in rows.items()}
     # A crafted pickle can raise any error, for example a stack underflow or a lack of memory.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        # The unpickler looks up each byte that it does not know.
+        if isinstance(error, KeyError) and isinstance(error.args[0], int):
+            reason = "it is neither a pickle nor a file of torch or NumPy"
         raise ValueError(f"{path}: not a readable file of human labels: {reason}") from error
 
 
@@ -210,6 +222,7 @@ class _Reader(pickle._Unpickler):
             "numpy.core.multiarray._reconstruct": lambda *_: _Array(),
             "numpy.ndarray": _Array,
             "numpy.dtype": _Dtype,
+            "numpy.core.multiarray.scalar": _scalar,
             "_codecs.encode": lambda text, codec: text.encode({"latin1": "latin1"}[codec]),
         }
         # NumPy 2 renamed numpy.core to numpy._core.
@@ -219,7 +232,21 @@ class _Reader(pickle._Unpickler):
         return known[key]
 
 
+def _scalar(dtype: _Dtype, content: bytes) -> int:
+    return int(np.frombuffer(content, dtype.order + dtype.code).item())
+
+
+def _check_saved(content: bytes) -> None:
+    """Refuse what a download saves in the place of the file."""
+    start = content[:200].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise ValueError("it is a web page; download the raw file")
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError("it is a pointer of Git LFS; run git lfs pull, or download the raw file")
+
+
 def _pickled(content: bytes) -> bytes:
+    _check_saved(content)
     if content.startswith(b"PK"):
         with zipfile.ZipFile(BytesIO(content)) as archive:
             found = [i for i in archive.infolist() if i.filename.split("/")[-1] == "data.pkl"]
@@ -332,6 +359,8 @@ def _read_order(file: Path, count: int) -> NDArray[np.int64]:
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file; CIFAR-N comes from {_SOURCE}")
     try:
+        with file.open("rb") as opened:
+            _check_saved(opened.read(200))
         # Mapping refuses an array larger than the file before anything is read.
         order = np.lib.format.open_memmap(file, mode="r")
     except Exception as error:
