@@ -62,10 +62,12 @@ from saner_jax.recipes import (
     zsharp,
 )
 from saner_jax.step import (
+    PassOutput,
     PerGroupState,
     Policy,
     SharpnessAwareState,
     StepMetrics,
+    StepOutput,
     all_but_normalization,
     alpha_warmup,
     at_random,
@@ -82,6 +84,7 @@ from saner_jax.step import (
     smooth_ramp,
     step_metrics,
     synchronized,
+    value_and_update,
     where_steep,
 )
 
@@ -90,10 +93,12 @@ __version__ = "0.1.0"
 __all__ = [
     "RECIPES",
     "AverageState",
+    "PassOutput",
     "PerGroupState",
     "Policy",
     "SharpnessAwareState",
     "StepMetrics",
+    "StepOutput",
     "add_direction",
     "ae_sam",
     "all_but_normalization",
@@ -149,6 +154,7 @@ __all__ = [
     "step_metrics",
     "subtract_trend",
     "synchronized",
+    "value_and_update",
     "vasso",
     "vasso_saner",
     "where_steep",

@@ -84,10 +84,6 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
             "--methods sam ncsam",
             "methods must be among those whose gradients the trainer computes, got 'ncsam'",
         ),
-        (
-            "--methods sgd look_sam --statistics-from perturbed",
-            "statistics_from must be origin with look_sam",
-        ),
         ("--methods sam sam", "methods must name at least one method, and none of them twice"),
         ("--methods", "methods must name at least one method, and none of them twice"),
         ("--dataset mnist", "dataset must be \"digits\", 'cifar10', 'cifar100', the path of"),

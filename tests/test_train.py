@@ -278,7 +278,6 @@ BAD_OPTIONS = {
     "--noise asymmetric_cifar100_next": "",
     "--method adam": "method must be one of sgd, sam",
     "--method ncsam": "method must be among those whose gradients the trainer computes, got",
-    "--method ae_sam --statistics-from perturbed": "statistics_from must be origin with ae_sam",
     "--base lion": "base must be one of sgd, adamw",
     "--schedule steps": "schedule must be one of cosine, multistep, constant",
     "--model resnet19": "model must be one of mlp",

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from saner_jax import perturbed_params, sam, saner
+from saner_jax import every_steps, look_if, perturbed_params, sam, saner
 from saner_jax.models import MLP, forward_of
 from saner_jax.training import batch_order, init_state, make_train_step, run_steps
 
@@ -168,6 +168,18 @@ def test_running_statistics_may_come_from_the_perturbed_pass():
     assert_close(state.statistics, statistics_at(perturbed))
     alone = step_of("perturbed", optax.sgd(0.1))
     assert_close(alone.statistics, statistics_at(params))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standard_promotion")
+def test_a_step_that_skips_the_perturbed_pass_keeps_the_statistics_of_the_origin():
+    model, params, statistics, inputs, labels = net_and_data()
+    tx = optax.chain(look_if(sam(rho=0.5), every_steps(2)), optax.sgd(0.0))
+    step = make_train_step(forward_of(model), cross_entropy, tx, statistics_from="perturbed")
+    state, _ = jax.jit(step)(init_state(params, tx, statistics), inputs, labels)
+    assert_close(state.statistics, step_of("perturbed", sam(rho=0.5)).statistics)
+    skipped, _ = jax.jit(step)(state._replace(statistics=statistics), inputs, labels)
+    assert_close(skipped.statistics, statistics_at(params))
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ def check_compare(config: CompareConfig) -> None:
         raise ValueError(f"first_seed must leave all seeds below 2**32, got {config.first_seed!r}")
     if not config.methods or len(set(config.methods)) < len(config.methods):
         raise ValueError("methods must name at least one method, and none of them twice")
-    _check_methods("methods", config.methods, config)
+    _check_methods("methods", config.methods)
 
 
 def check_train(config: TrainConfig) -> None:
@@ -211,7 +211,7 @@ def check_train(config: TrainConfig) -> None:
         )
     if devices.coordinator is None and (devices.num_processes, devices.process_id) != (None, None):
         raise ValueError("num_processes and process_id need coordinator")
-    _check_methods("method", (config.method,), config)
+    _check_methods("method", (config.method,))
 
 
 def _check_warmup(config: RunConfig) -> None:
@@ -220,16 +220,10 @@ def _check_warmup(config: RunConfig) -> None:
         raise ValueError(f"warmup_epochs must be below epochs, got {warmup_epochs!r} of {epochs}")
 
 
-def _check_methods(name: str, methods: tuple[Method, ...], config: RunConfig) -> None:
+def _check_methods(name: str, methods: tuple[Method, ...]) -> None:
     """Refuse methods that the trainer cannot run."""
     if "ncsam" in methods:
         raise ValueError(
             f"{name} must be among those whose gradients the trainer computes, got 'ncsam', which "
             "also needs those on simulated wrong labels; call saner_jax.ncsam in your own loop"
-        )
-    skipping = [method for method in methods if method in ("look_sam", "ae_sam")]
-    if skipping and config.perturbation.statistics_from == "perturbed":
-        raise ValueError(
-            f"statistics_from must be origin with {skipping[0]}, which skips the perturbed pass on "
-            "some steps, got 'perturbed'"
         )

@@ -28,18 +28,21 @@ from saner_jax.step._skipping import (
     look_if,
     where_steep,
 )
+from saner_jax.step._value_and_update import PassOutput, StepOutput, value_and_update
 
 __all__ = [
     "KEEP_PERTURBED",
     "MASKS",
     "GradFn",
     "GroupGradFn",
+    "PassOutput",
     "PerGroupState",
     "Policy",
     "SelectiveState",
     "SharpnessAwareState",
     "SteepnessState",
     "StepMetrics",
+    "StepOutput",
     "all_but_normalization",
     "alpha_warmup",
     "at_random",
@@ -59,6 +62,7 @@ __all__ = [
     "smooth_ramp",
     "step_metrics",
     "synchronized",
+    "value_and_update",
     "varying",
     "where_steep",
 ]

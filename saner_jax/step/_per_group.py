@@ -6,6 +6,7 @@ al., ICLR 2024, arXiv 2405.03676).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,8 @@ import optax
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
 from saner_jax._core._numbers import check_whole
 from saner_jax._core._trees import check_like
-from saner_jax.step._sharpness_aware import KEEP_PERTURBED, SECOND_PASS
+from saner_jax.step._second_pass import SECOND_PASS, SecondPass
+from saner_jax.step._sharpness_aware import KEEP_PERTURBED
 
 GroupGradFn = Callable[[optax.Params, Any], optax.Updates]
 """Parameters and one group to the gradients of the mean loss on that group."""
@@ -120,7 +122,8 @@ def per_group(
         groups: Any = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, PerGroupState]:
-        if SECOND_PASS in extra_args:
+        second_pass: SecondPass | None = extra_args.pop(SECOND_PASS, None)
+        if second_pass is not None and second_pass.origin is None:
             raise ValueError(
                 "per_group: every group has perturbed parameters of its own, so perturbed_params "
                 "has no single tree to return; pass it the recipe inside, the gradients of one "
@@ -131,6 +134,11 @@ def per_group(
                 "per_group: update needs the keyword grad_fn, a function (params, group) -> "
                 "gradients of the mean loss on one group: tx.update(grads, state, params, "
                 "grad_fn=jax.grad(...), groups=...). If you passed it, a wrapper dropped it."
+            )
+        if extra_args.get("perturbed_grads") is not None:
+            raise TypeError(
+                "per_group: update takes no perturbed_grads, because every group has perturbed "
+                "parameters of its own; pass grad_fn alone."
             )
         if groups is None:
             raise TypeError(
@@ -147,8 +155,13 @@ def per_group(
         start = start_of((optax.tree.zeros_like(updates), state.inside))
 
         def step_on(group: Any) -> tuple[optax.Updates, optax.OptState]:
-            group_grad_fn = lambda p: grad_fn(p, group)
-            grads = group_grad_fn(params)
+            group_grad_fn, more = lambda p: grad_fn(p, group), {}
+            if second_pass is None:
+                grads = group_grad_fn(params)
+            else:
+                grads, output = second_pass.take(params, group)
+                take = partial(_swapped, second_pass.take, group)
+                more = {SECOND_PASS: SecondPass(take, output)}
             check_like(
                 params,
                 grads,
@@ -156,7 +169,7 @@ def per_group(
                 "Return gradients alone, without the value or auxiliary output.",
             )
             after = step.update(
-                grads, state.inside, params, **{**extra_args, "grad_fn": group_grad_fn}
+                grads, state.inside, params, **{**extra_args, **more, "grad_fn": group_grad_fn}
             )
             return change_of(start, after)
 
@@ -186,6 +199,10 @@ def per_group(
         return kept, PerGroupState(inside_state, outside_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _swapped(take: Callable[..., Any], group: Any, at: optax.Params) -> Any:
+    return take(at, group)
 
 
 def _count_groups(groups: Any) -> int:

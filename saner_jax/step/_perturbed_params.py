@@ -4,7 +4,8 @@ from typing import Any, NoReturn
 
 import optax
 
-from saner_jax.step._sharpness_aware import SECOND_PASS, GradFn
+from saner_jax.step._second_pass import SECOND_PASS, SecondPass
+from saner_jax.step._sharpness_aware import GradFn
 
 
 class _ReachedError(Exception):
@@ -75,7 +76,7 @@ def perturbed_params(
         raise _ReachedError(perturbed)
 
     # With the rest of the keywords, so that wrappers which know nothing of it hand it on.
-    question = {**extra_args, "grad_fn": grad_fn, SECOND_PASS: reached}
+    question = {**extra_args, "grad_fn": grad_fn, SECOND_PASS: SecondPass(reached, None)}
     try:
         optax.with_extra_args_support(tx).update(grads, state, params, **question)
     except _ReachedError as end:

@@ -17,15 +17,13 @@ import optax
 
 from saner_jax._core._trees import Mask, check_like, resolve_mask
 from saner_jax.step._metrics import StepMetrics, initial_metrics, step_metrics
+from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
 
 GradFn = Callable[[optax.Params], optax.Updates]
 """Parameters to gradients: same batch, same randomness, already reduced over devices."""
 
 KEEP_PERTURBED = optax.identity()
 """The combine stage of plain SAM: the gradient at the perturbed parameters, as it is."""
-
-SECOND_PASS = "saner_jax_second_pass"
-"""Keyword of update for a function to call at the perturbed parameters instead of ``grad_fn``."""
 
 
 class SharpnessAwareState(NamedTuple):
@@ -35,11 +33,13 @@ class SharpnessAwareState(NamedTuple):
         ascent: state of the ascent stage.
         combine: state of the combine stage.
         metrics: :class:`StepMetrics` of the last step, or ``()`` where they were not asked for.
+        passes: ``()``; during :func:`value_and_update` the outputs of the two passes.
     """
 
     ascent: optax.OptState
     combine: optax.OptState
     metrics: StepMetrics | tuple[()]
+    passes: RecordedPasses | tuple[()] = ()
 
 
 def sharpness_aware(
@@ -63,7 +63,9 @@ def sharpness_aware(
         ascent: Optax transformation from gradients to a perturbation of the parameters. Its
             ``update`` receives every extra argument, ``grad_fn`` included.
         combine: Optax transformation from the perturbed gradients to the ones to keep. Its
-            ``update`` receives every extra argument, and ``origin_grads``.
+            ``update`` receives every extra argument, ``grad_fn`` included, and two more:
+            ``origin_grads``, and ``perturbation``, a tree like ``params`` with what was added to
+            them (zero outside the mask).
         perturb_mask: which parameters are perturbed: a pytree of bools (or a prefix of one), or a
             function of the parameters giving one; static, so name it in ``static_args`` of
             ``optax.inject_hyperparams``. The ascent sees zero gradients elsewhere, so norms run
@@ -78,17 +80,18 @@ def sharpness_aware(
         scale and the reduction over devices that made ``updates``; build it inside the jitted
         step. Unknown extra arguments are passed on. Output dtypes are those of its result.
 
-        To own the second pass (its running statistics, a decision on the host, an accumulation),
-        take the step in two phases, with the same state and result, of any chain ``tx``; the
-        first is :func:`perturbed_params`::
+        :func:`value_and_update` returns the loss and auxiliary output of both passes beside the
+        updates. To own the second pass (a decision on the host, an accumulation), take the step in
+        two phases, with the same state and result, of any chain ``tx``. Stages that call
+        ``grad_fn`` themselves (:func:`climb`) need it in both phases, the others in neither::
 
             perturbed = perturbed_params(tx, grads, state, params)
             perturbed_grads = ...
-            updates, state = tx.update(grads, state, params, grad_fn=lambda _: perturbed_grads)
+            updates, state = tx.update(grads, state, params, perturbed_grads=perturbed_grads)
 
     Raises:
-        TypeError: at update, without ``grad_fn``, for gradients that are not real floating point,
-            or for a mask that does not hold static bools.
+        TypeError: at update, without ``grad_fn`` and ``perturbed_grads``, for gradients that are
+            not real floating point, or for a mask that does not hold static bools.
         ValueError: at update, without ``params``, for gradients or a mask that do not match them,
             or for a masked tree, as under ``optax.masked`` and ``optax.partition``.
 
@@ -146,7 +149,8 @@ def sharpness_aware(
             params,
             perturbation,
         )
-        return perturbed, only_selected(perturbation), ascent_state
+        cast = lambda w, e: e.astype(jnp.result_type(w))
+        return perturbed, only_selected(jax.tree.map(cast, params, perturbation)), ascent_state
 
     def update(
         updates: optax.Updates,
@@ -154,37 +158,50 @@ def sharpness_aware(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
+        perturbed_grads: optax.Updates | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, SharpnessAwareState]:
-        second_pass = extra_args.pop(SECOND_PASS, grad_fn)
-        if second_pass is None:
-            raise TypeError(
-                "sharpness_aware: update needs the keyword grad_fn, a function params -> gradients "
-                "on the same batch: tx.update(grads, state, params, grad_fn=jax.grad(...)). If you "
-                "passed it, a wrapper dropped it: optax.MultiSteps inside a chain, "
-                "optax.lookahead and Flax's TrainState.apply_gradients do."
-            )
+        second_pass = _second_pass(extra_args.pop(SECOND_PASS, None), perturbed_grads, grad_fn)
         extra_args = {**extra_args, "grad_fn": grad_fn}
         perturbed, perturbation, ascent_state = ascend(updates, state, params, extra_args)
-        perturbed_grads = second_pass(perturbed)
+        passed, output = second_pass.take(perturbed)
         check_like(
             perturbed,
-            perturbed_grads,
-            "sharpness_aware: the result of grad_fn",
-            "Return gradients alone, without the value or auxiliary output.",
+            passed,
+            "sharpness_aware: the perturbed gradients",
+            "Return gradients alone from grad_fn, without the value or auxiliary output.",
         )
-        kept, combine_state = keep.update(
-            perturbed_grads, state.combine, params, **{**extra_args, "origin_grads": updates}
-        )
+        extra_args |= {"origin_grads": updates, "perturbation": perturbation}
+        kept, combine_state = keep.update(passed, state.combine, params, **extra_args)
         measured = ()
         if metrics:
             # No more: it would compute first gradients that nobody needs under a mask.
-            seen = (updates, perturbed_grads, perturbation)
+            seen = (updates, passed, perturbation)
             measured = step_metrics(*(_among(selected_in(params), tree) for tree in seen))
         measured = jax.tree.map(lambda new, old: new.astype(old.dtype), measured, state.metrics)
-        return kept, SharpnessAwareState(ascent_state, combine_state, measured)
+        passes = state.passes
+        if isinstance(passes, RecordedPasses):
+            passes = RecordedPasses(second_pass.origin, output, jnp.ones_like(passes.is_taken))
+        return kept, SharpnessAwareState(ascent_state, combine_state, measured, passes)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _second_pass(
+    given: SecondPass | None, perturbed_grads: optax.Updates | None, grad_fn: GradFn | None
+) -> SecondPass:
+    if given is not None:
+        return given
+    if perturbed_grads is not None:
+        return SecondPass(lambda _: (perturbed_grads, ()), ())
+    if grad_fn is not None:
+        return SecondPass(lambda at: (grad_fn(at), ()), ())
+    raise TypeError(
+        "sharpness_aware: update needs the keyword grad_fn, a function params -> gradients "
+        "on the same batch: tx.update(grads, state, params, grad_fn=jax.grad(...)). If you "
+        "passed it, a wrapper dropped it: optax.MultiSteps inside a chain, "
+        "optax.lookahead and Flax's TrainState.apply_gradients do."
+    )
 
 
 def _among(selected: Any, tree: Any) -> list[Any]:

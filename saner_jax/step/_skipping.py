@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from saner_jax._core._averaging import averaged
 from saner_jax._core._numbers import check_whole, truth_of
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
+from saner_jax.step._second_pass import SECOND_PASS, SecondPass
 from saner_jax.step._sharpness_aware import GradFn
 
 
@@ -92,31 +94,55 @@ def look_if(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
+        perturbed_grads: optax.Updates | None = None,
         looked: jax.typing.ArrayLike | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, SelectiveState]:
         if looked is not None:
             looked = truth_of("look_if", "looked", looked)
         decided, policy_state = policy.decide(updates, state.policy)
-        second_pass = grad_fn
-        if looked is False and grad_fn is not None:
-            second_pass = lambda at: updates  # noqa: ARG005
-        elif looked is None and grad_fn is not None:
-            # In the dtypes of grad_fn, which both branches must share.
-            skip = lambda at: jax.tree.map(
-                lambda g, like: jnp.asarray(g, like.dtype), updates, jax.eval_shape(grad_fn, at)
-            )
-            second_pass = lambda at: jax.lax.cond(decided, grad_fn, skip, at)
+        if looked is None:
+            # Outside jit the policy has decided already, and no branch need be compiled.
+            looked = decided if isinstance(decided, Tracer) else bool(decided)
+        second_pass: SecondPass | None = extra_args.pop(SECOND_PASS, None)
+        if second_pass is not None:
+            if second_pass.origin is not None:
+                skipped = (updates, second_pass.origin)
+                take = _taken_if(looked, second_pass.take, skipped)
+                second_pass = second_pass._replace(take=take)
+            extra_args[SECOND_PASS] = second_pass
+        if grad_fn is not None:
+            grad_fn = _taken_if(looked, grad_fn, updates)
+        if perturbed_grads is not None:
+            given = perturbed_grads
+            perturbed_grads = _taken_if(looked, lambda _: given, updates)(params)
         kept, recipe_state = recipe.update(
             updates,
             state.recipe,
             params,
-            **{**extra_args, "grad_fn": second_pass},
-            looked=decided if looked is None else looked,
+            grad_fn=grad_fn,
+            perturbed_grads=perturbed_grads,
+            looked=looked,
+            **extra_args,
         )
         return kept, SelectiveState(policy_state, recipe_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _taken_if(
+    looked: bool | jax.Array, take: Callable[[Any], Any], skipped: Any
+) -> Callable[[Any], Any]:
+    """Return `take`, or a function that returns `skipped` instead, or a branch over the two."""
+    if looked is True:
+        return take
+    if looked is False:
+        return lambda at: skipped  # noqa: ARG005
+    # In the dtypes of `take`, which both branches must share.
+    skip = lambda at: jax.tree.map(
+        lambda x, like: jnp.asarray(x, like.dtype), skipped, jax.eval_shape(take, at)
+    )
+    return lambda at: jax.lax.cond(looked, take, skip, at)
 
 
 def every_steps(period: int) -> Policy:

@@ -14,7 +14,7 @@ import optax
 from numpy.typing import NDArray
 
 from saner_jax.models import Forward
-from saner_jax.step import StepMetrics, metrics_in, varying
+from saner_jax.step import StepMetrics, metrics_in, value_and_update
 
 Loss = Callable[[Any, jax.Array], jax.Array]
 Prepare = Callable[[jax.Array, jax.Array], jax.Array]
@@ -94,9 +94,8 @@ def make_train_step(
         loss: logits and labels to one loss per example, `(n,)`.
         tx: an Optax transformation, with or without extra arguments.
         statistics_from: the pass whose statistics are kept. "origin": the one at the parameters,
-            as in ordinary training. "perturbed": the last one that `tx` asked for, as in the code
-            of SANER's authors; the one at the parameters where it asked for none. `tx` must then
-            call `grad_fn` outside loops and branches of JAX.
+            as in ordinary training. "perturbed": the one at the perturbed parameters, as in the
+            code of SANER's authors; the one at the parameters on steps without a second pass.
         axis_name: of the devices, where the step is one device's part of a `jax.shard_map`: `tx`
             then gets gradients on this device's examples alone and must average what comes out, as
             `saner_jax.per_device` does; batch normalization sees them alone too, and loss and
@@ -125,7 +124,6 @@ def make_train_step(
         raise ValueError(
             f"statistics_from must be one of {', '.join(STATISTICS)}, got {statistics_from!r}"
         )
-    update = optax.with_extra_args_support(tx).update
 
     def step(
         state: TrainState, inputs: jax.Array, labels: jax.Array
@@ -134,23 +132,18 @@ def make_train_step(
             logits, statistics = forward(params, state.statistics, inputs, train=True)
             return jnp.mean(loss(logits, labels)), statistics
 
-        at = state.params if axis_name is None else varying(state.params, axis_name)
-        (value, statistics), grads = jax.value_and_grad(batch_loss, has_aux=True)(at)
-        seen = [statistics]
-
-        def grad_fn(params: Any) -> Any:
-            grads, perturbed_statistics = jax.grad(batch_loss, has_aux=True)(params)
-            if statistics_from == "perturbed":
-                seen.append(perturbed_statistics)
-            return grads
-
-        updates, opt_state = update(grads, state.opt_state, state.params, grad_fn=grad_fn)
-        params = optax.apply_updates(state.params, updates)
-        statistics = seen[-1]
+        done = value_and_update(
+            tx, batch_loss, state.params, state.opt_state, has_aux=True, axis_name=axis_name
+        )
+        origin, perturbed = done.origin, done.perturbed
         if axis_name is not None:
-            value, statistics = jax.lax.pmean((value, statistics), axis_name)
-        next_state = TrainState(params, statistics, opt_state, state.step + 1)
-        return next_state, StepRecord(value, metrics_in(opt_state))
+            origin = jax.lax.pmean(origin, axis_name)
+            # That of a second pass is the mean over the devices already.
+            perturbed = origin if done.perturbed is done.origin else perturbed
+        statistics = (perturbed if statistics_from == "perturbed" else origin).aux
+        params = optax.apply_updates(state.params, done.updates)
+        next_state = TrainState(params, statistics, done.state, state.step + 1)
+        return next_state, StepRecord(origin.value, metrics_in(done.state))
 
     return step
 
