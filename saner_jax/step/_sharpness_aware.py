@@ -168,7 +168,7 @@ def sharpness_aware(
         check_like(
             perturbed,
             passed,
-            "sharpness_aware: the perturbed gradients",
+            "sharpness_aware: the result of grad_fn (or perturbed_grads)",
             "Return gradients alone from grad_fn, without the value or auxiliary output.",
         )
         extra_args |= {"origin_grads": updates, "perturbation": perturbation}
