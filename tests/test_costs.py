@@ -100,6 +100,7 @@ def test_metrics_are_those_of_the_perturbed_parameters():
     _, state = tx.update(grads, tx.init(params), params, grad_fn=grad_fn)
     e = 0.1 * grads["a"] / jnp.linalg.norm(grads["a"])
     perturbed_grads = grad_fn({"a": params["a"] + e, "b": params["b"]})
-    expected = step_metrics(grads["a"], perturbed_grads["a"], e)
+    taken = (params["a"] + e) - params["a"]
+    expected = step_metrics(grads["a"], perturbed_grads["a"], taken)
     for name, value in expected._asdict().items():
         assert float(getattr(state.metrics, name)) == pytest.approx(float(value), rel=1e-6), name

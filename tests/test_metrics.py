@@ -1,12 +1,15 @@
 """The metrics of a step."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from problems import ripples
 
-from saner_jax import gsaner, saner, step_metrics
+from saner_jax import gsaner, perturbed_params, sam, saner, step_metrics
 
 
 @pytest.mark.slow
@@ -68,3 +71,61 @@ def test_metrics_cost_no_gradient_and_nothing_when_off(metrics):
     _, state = tx.update(w, tx.init(w), w, grad_fn=lambda p: calls.append(p) or p)
     assert len(calls) == 1
     assert len(jax.tree.leaves(state.metrics)) == (8 if metrics else 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_the_perturbation_reported_is_the_one_taken(dtype, wrap):
+    # In bfloat16 most of this perturbation rounds away.
+    rng = np.random.default_rng(0)
+    params = jnp.asarray(rng.normal(size=4000) * 0.5, dtype)
+    grads = jnp.asarray(rng.normal(size=4000), dtype)
+    tx = sam(0.1, metrics=True)
+    update = wrap(lambda g, p: tx.update(g, tx.init(p), p, grad_fn=lambda at: jnp.sin(at)))
+    found = update(grads, params)[1].metrics.perturbation_norm
+    at = perturbed_params(tx, grads, tx.init(params), params)
+    taken = np.asarray(at, np.float64) - np.asarray(params, np.float64)
+    np.testing.assert_allclose(found, np.linalg.norm(taken), rtol=1e-5)
+    assert dtype != jnp.bfloat16 or abs(found - 0.1) > 0.003
+
+
+WIDTH = 1024
+SHAPES = {f"layer{i}": {"kernel": (WIDTH, WIDTH), "bias": (WIDTH,)} for i in range(8)}
+is_shape = lambda x: isinstance(x, tuple)
+
+
+@pytest.mark.parametrize(
+    "shapes", [SHAPES, {"one": (3000, 3333)}, {"flat": (10**7,)}], ids=["layers", "one", "flat"]
+)
+def test_metrics_take_less_than_a_tenth_of_the_parameters_in_memory(shapes):
+    params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, jnp.float32), shapes, is_leaf=is_shape)
+    size = 4 * sum(np.prod(x.shape) for x in jax.tree.leaves(params))
+
+    def temporaries(metrics):
+        tx = saner(0.1, metrics=metrics)
+        state = jax.eval_shape(tx.init, params)
+        update = lambda g, s, p, gs: tx.update(g, s, p, perturbed_grads=gs)
+        # XLA's optimizations are part of the claim.
+        lowered = jax.jit(update).lower(params, state, params, params)
+        compiled = lowered.compile({"xla_backend_optimization_level": 2})
+        return compiled.memory_analysis().temp_size_in_bytes / size
+
+    assert temporaries(metrics=True) <= temporaries(metrics=False) + 0.1
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "spec", [("data",), (None, "data"), (None, None)], ids=["rows", "columns", "replicated"]
+)
+def test_metrics_gather_no_gradient(spec, axis_type):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,))
+    shape = lambda s: jax.ShapeDtypeStruct(
+        s, jnp.float32, sharding=NamedSharding(mesh, PartitionSpec(*spec[-len(s) :]))
+    )
+    params = jax.tree.map(shape, SHAPES, is_leaf=is_shape)
+    tx = saner(0.1, metrics=True)
+    state = jax.eval_shape(lambda: tx.init(jax.tree.map(jnp.zeros, SHAPES, is_leaf=is_shape)))
+    update = lambda g, s, p, gs: tx.update(g, s, p, perturbed_grads=gs)
+    with jax.set_mesh(mesh):
+        text = jax.jit(update).lower(params, state, params, params).compile().as_text()
+    assert not re.search(r"all-gather|all-to-all|collective-permute", text)

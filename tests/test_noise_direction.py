@@ -123,7 +123,7 @@ def test_at_a_zero_gradient_the_noise_gradient_alone_perturbs():
         np.testing.assert_allclose(at, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_noise_gradient_without_a_finite_length_perturbs_nothing(bad):
     w = jnp.asarray([3.0, 4.0])
     tx = ncsam(1.0, 0.5)

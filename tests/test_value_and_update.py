@@ -13,6 +13,9 @@ from recipe_rows import REQUIRED
 import saner_jax
 from saner_jax import RECIPES, every_steps, look_if, per_group, sam, saner, value_and_update
 
+each_wrap = pytest.mark.parametrize(
+    "wrap", [pytest.param(lambda f: f, marks=pytest.mark.slow, id="eager"), jax.jit]
+)
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 PARAMS = {"w": jnp.array([0.5, -0.3, 0.8]), "b": jnp.array(0.1)}
 
@@ -37,7 +40,7 @@ def expected_outputs(tx, state, **extra):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+@each_wrap
 def test_it_is_the_update_and_returns_both_losses(name, wrap):
     tx = optax.chain(RECIPES[name](rho=0.2, **REQUIRED.get(name, {})), optax.sgd(0.1))
     state, grads = tx.init(PARAMS), grad_fn(PARAMS)
@@ -92,7 +95,7 @@ def test_a_rejected_step_repeats_the_first_output():
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 3])
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+@each_wrap
 def test_groups_give_the_means_of_their_outputs(chunk, wrap):
     tx = optax.chain(per_group(saner(0.2), chunk_groups=chunk), optax.sgd(0.1))
     groups = X.reshape(4, 2, 3)

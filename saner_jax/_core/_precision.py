@@ -6,10 +6,11 @@ in float32, or in float64 if a leaf is float64, and results are cast back leaf b
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 
 def wide_dtype(*leaves: jax.typing.ArrayLike) -> Any:
@@ -40,11 +41,119 @@ def global_dot(a: Any, b: Any) -> jax.Array:
     return total
 
 
-def global_norm(tree: Any) -> jax.Array:
-    """Return the l2 norm over all leaves; 0, with derivative 0, for an all-zero tree."""
-    square = global_dot(tree, tree)
+class Length(NamedTuple):
+    """The l2 norm of a tree as the quotient ``root / scale``; the norm itself may overflow.
+
+    Attributes:
+        square: the squared norm of ``scale`` times the tree, a scalar of `wide_dtype`; a normal
+            number unless the tree is zero or not finite.
+        scale: a power of 2, so that multiplying by it rounds nothing; 1 for ordinary sizes.
+    """
+
+    square: jax.Array
+    scale: jax.Array
+
+    @property
+    def root(self) -> jax.Array:
+        """The root of ``square``; 0, with derivative 0, for an all-zero tree."""
+        return root_of(self.square)
+
+    @property
+    def norm(self) -> jax.Array:
+        """The l2 norm; infinite if it leaves the dtype."""
+        return self.root / self.scale
+
+
+def root_of(square: jax.Array) -> jax.Array:
+    """Return the square root; 0, with derivative 0, for 0."""
     is_zero = square == 0
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
+
+
+def length_of(tree: Any, weights: Any = None) -> Length:
+    """Return the l2 norm over all leaves, exact wherever the leaves are normal numbers.
+
+    The squares of float32 numbers below 1e-19 or above 1e19 leave float32. Where the plain sum of
+    squares shows that, a second sum over the scaled leaves replaces it; other steps do not run it.
+
+    Args:
+        tree: the tree.
+        weights: a tree of the same structure whose leaves multiply those of `tree`; None is 1.
+    """
+    weighted = tree if weights is None else jax.tree.map(weigh, weights, tree)
+    square = global_dot(weighted, weighted)
+    factor, smallest = range_factors(square.dtype)
+    is_small, is_large = square < smallest, jnp.isinf(square)
+    scale = jnp.where(is_small, factor, jnp.where(is_large, 1 / factor, 1.0)).astype(square.dtype)
+
+    def again(tree: Any, weights: Any) -> jax.Array:
+        scaled = times_apart(scale, tree)
+        scaled = scaled if weights is None else jax.tree.map(weigh, weights, scaled)
+        return global_dot(scaled, scaled)
+
+    keep = lambda *_: square
+    return Length(branch(is_small | is_large, again, keep, tree, weights), scale)
+
+
+def branch(
+    decided: jax.Array, then: Callable[..., Any], other: Callable[..., Any], *args: Any
+) -> Any:
+    """Return ``then(*args)`` or ``other(*args)``; outside jit, without compiling a branch."""
+    if isinstance(decided, Tracer):
+        return jax.lax.cond(decided, then, other, *args)
+    return then(*args) if decided else other(*args)
+
+
+def range_factors(dtype: Any) -> tuple[float, float]:
+    """Return the factor for small and large numbers, and the square below which it is needed."""
+    # In float32 2**90 and 2**-60: no normal number below 2**-30 times 2**90 has a square that
+    # under- or overflows, and neither has a number above 2**64 divided by 2**90.
+    lowest = jnp.finfo(dtype).minexp
+    return 2.0 ** round(-5 / 7 * lowest), 2.0 ** round(10 / 21 * lowest)
+
+
+def weigh(weight: jax.Array, leaf: jax.Array) -> jax.Array:
+    """Return the product of a leaf with its weight, in the dtype of the weight."""
+    return weight * jnp.asarray(leaf, weight.dtype)
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """Return the l2 norm over all leaves; 0, with derivative 0, for an all-zero tree."""
+    return length_of(tree).norm
+
+
+def scale_to_length(length: jax.typing.ArrayLike, tree: Any, own: Length) -> Any:
+    """Return the tree scaled to a length; zeros unless its own length is positive and finite.
+
+    Args:
+        length: the wanted l2 norm.
+        tree: the tree.
+        own: its `length_of`.
+    """
+    ratio = safe_ratio(length, own.root)
+    return scale_tree(ratio, tree, first=own.scale)
+
+
+def projection(a: Any, b: Any) -> jax.Array:
+    """Return the multiple of ``b`` that is the part of ``a`` along it: <a, b> / <b, b>."""
+    length = length_of(b)
+    scaled = times(length.scale, b)
+    return safe_ratio(global_dot(times(length.scale, a), scaled), length.square)
+
+
+def times(scale: jax.Array, tree: Any) -> Any:
+    """Multiply every leaf by one scalar, in `wide_dtype`."""
+    return jax.tree.map(lambda x: scale.astype(wide_dtype(x)) * jnp.asarray(x, wide_dtype(x)), tree)
+
+
+def times_apart(scale: jax.Array, tree: Any) -> Any:
+    """Do the same as `times`, where memory matters and speed does not.
+
+    XLA on CPU writes an array of a scalar that several leaves of one shape share. Here each leaf
+    has a scalar of its own: NaN if a sum over the leaf is, which changes no product's sum.
+    """
+    own = lambda x: jnp.where(jnp.isnan(global_dot(x, x)), jnp.nan, scale).astype(scale.dtype)
+    return jax.tree.map(lambda x: times(own(x), x), tree)
 
 
 def safe_ratio(numerator: jax.typing.ArrayLike, denominator: jax.Array) -> jax.Array:
@@ -54,25 +163,25 @@ def safe_ratio(numerator: jax.typing.ArrayLike, denominator: jax.Array) -> jax.A
     return jnp.where(usable, numerator / jnp.where(usable, denominator, 1.0), 0.0)
 
 
-def cosine_of(dot: jax.Array, norm: jax.Array, other_norm: jax.Array) -> jax.Array:
-    """Return the cosine between two trees, from their dot product and norms; 0 if a norm is 0."""
-    # Divide twice: the product of the two norms can underflow where neither norm does.
-    return safe_ratio(safe_ratio(dot, norm), other_norm)
+def scale_tree(
+    scale: jax.Array,
+    tree: Any,
+    *,
+    first: jax.typing.ArrayLike = 1.0,
+    last: jax.typing.ArrayLike = 1.0,
+) -> Any:
+    """Multiply every leaf by one scalar, keeping dtypes; a zero scale gives exact zeros.
 
-
-def count_true(masks: Any) -> jax.Array:
-    """Return the number of true entries in a tree of masks, as a float32."""
-    # Each leaf is counted in integers: adding 1 to a float32 has no effect from 2**24 on.
-    counts = (jnp.sum(mask).astype(jnp.float32) for mask in jax.tree.leaves(masks))
-    return sum(counts, start=jnp.zeros((), jnp.float32))
-
-
-def scale_tree(scale: jax.Array, tree: Any) -> Any:
-    """Multiply every leaf by one scalar, keeping dtypes; a zero scale gives exact zeros."""
+    Args:
+        scale: the scalar.
+        tree: the tree.
+        first: multiplied into the leaves before the scalar.
+        last: multiplied after it. The product of the three may leave float32.
+    """
 
     def scale_leaf(leaf: jax.Array) -> jax.Array:
-        wide = jnp.asarray(scale, leaf.dtype)
+        before, wide, after = (jnp.asarray(x, leaf.dtype) for x in (first, scale, last))
         # Zeros are selected, because 0 * inf is NaN.
-        return jnp.where(wide == 0, 0.0, wide * leaf)
+        return jnp.where(wide == 0, 0.0, after * (wide * (before * leaf)))
 
     return jax.tree.map(widely(scale_leaf), tree)

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from saner_jax._core._microbatches import ExampleLosses, losses_of, microbatches, num_examples
-from saner_jax._core._precision import cosine_of, count_true, global_dot, global_norm, wide_dtype
+from saner_jax._core._one_pass import compare, count_true
+from saner_jax._core._precision import wide_dtype
 from saner_jax.combine import is_shrunk
 from saner_jax.step import names_of, step_metrics
 
@@ -138,11 +139,10 @@ def noise_diagnostics(
     dominated = jax.tree.map(is_shrunk, noisy_grads, origin_grads)
     both = jax.tree.map(jnp.logical_and, shrunk, dominated)
     part = jax.tree.map(lambda g, mask: jnp.where(mask, g, 0.0), origin_grads, shrunk)
-    cosine = cosine_of(global_dot(noisy_grads, part), global_norm(noisy_grads), global_norm(part))
     size = jnp.asarray(sum(leaf.size for leaf in jax.tree.leaves(shrunk)), jnp.float32)
-    num_shrunk, num_dominated, num_both = map(count_true, (shrunk, dominated, both))
+    num_shrunk, num_dominated, num_both = count_true(shrunk, dominated, both)
     return NoiseDiagnostics(
-        cosine=cosine,
+        cosine=compare(noisy_grads, part).cosine,
         noise_dominated=_share(num_dominated, size),
         noise_dominated_given_shrunk=_share(num_both, num_shrunk),
         shrunk_given_noise_dominated=_share(num_both, num_dominated),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from saner_jax._core._microbatches import ExampleLosses, losses_of, microbatches, num_examples
 from saner_jax._core._numbers import check_whole, is_number
-from saner_jax._core._precision import global_norm, safe_ratio, scale_tree, wide_dtype
+from saner_jax._core._precision import length_of, scale_to_length, wide_dtype
 
 _KINDS = {"algebraic": "LA", "magnitude": "LM"}
 # The limit on restarts of Lanczos' method. SciPy's default, ten per parameter, could take days.
@@ -241,12 +241,13 @@ def _climb(example_losses: ExampleLosses, params: Any, group: Any, rho: Any) -> 
         return jnp.mean(losses, dtype=wide_dtype(losses))
 
     before, grads = jax.value_and_grad(loss)(params)
-    norm = global_norm(grads)
-    # Without a finite norm there is no direction. NaN distinguishes this from a flat loss.
-    scale = jnp.where(jnp.isfinite(norm), safe_ratio(rho, norm), jnp.nan)
-    perturbed = jax.tree.map(jnp.add, params, scale_tree(scale, grads))
+    length = length_of(grads)
+    perturbed = jax.tree.map(jnp.add, params, scale_to_length(rho, grads, length))
+    is_step = (rho != 0) & (length.square != 0)
     # Exactly 0 without a step: two compiled forward passes may differ in the last bit.
-    return jnp.where(scale == 0, 0.0, loss(perturbed) - before)
+    change = jnp.where(is_step, loss(perturbed) - before, 0.0)
+    # Without a finite length there is no direction. NaN distinguishes this from a flat loss.
+    return jnp.where(jnp.isfinite(length.square), change, jnp.nan)
 
 
 def _products(

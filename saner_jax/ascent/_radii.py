@@ -14,7 +14,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._core._precision import global_norm, safe_ratio, scale_tree, wide_dtype, widely
+from saner_jax._core._precision import (
+    global_norm,
+    length_of,
+    scale_to_length,
+    weigh,
+    wide_dtype,
+    widely,
+)
 from saner_jax._core._strengths import Strength, check_strength, counted, value_at
 from saner_jax._core._trees import Mask, resolve_mask
 
@@ -34,9 +41,9 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
         updates.
 
     Limits:
-        A zero or non-finite gradient gives a zero perturbation, and so does a norm whose square
-        leaves float32 (below about 1e-19 or above 1e19). Schedules are not checked: negative
-        radii descend.
+        A zero or non-finite gradient gives a zero perturbation. The length is exact for gradients
+        of any finite size, also where their norm leaves float32. Schedules are not checked:
+        negative radii descend.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,7 +61,7 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     check_strength("scale_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
 
     def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        return scale_tree(safe_ratio(radius, global_norm(updates)), updates)
+        return scale_to_length(radius, updates, length_of(updates))
 
     return counted(scale, rho, when_off=optax.tree.zeros_like)
 
@@ -277,9 +284,12 @@ def _sizes(name: str, scaled: str | Mask, eta: Strength | None) -> Callable[[Any
 
 
 def _scale_sized(sizes: Any, radius: Any, updates: optax.Updates) -> optax.Updates:
-    sized = jax.tree.map(lambda t, g: t * g.astype(t.dtype), sizes, updates)
-    edge = scale_tree(safe_ratio(radius, global_norm(sized)), sized)
-    return jax.tree.map(lambda g, t, e: (t * e).astype(g.dtype), updates, sizes, edge)
+    own = length_of(updates, sizes)
+    sized = lambda g, t: weigh(t, jnp.asarray(own.scale, t.dtype) * jnp.asarray(g, t.dtype))
+    # The scale is in there already.
+    own, sized = own._replace(scale=jnp.ones_like(own.scale)), jax.tree.map(sized, updates, sizes)
+    edge = scale_to_length(radius, sized, own)
+    return jax.tree.map(lambda g, t, e: weigh(t, e).astype(g.dtype), updates, sizes, edge)
 
 
 _BIAS_NAME = re.compile(r".*bias.*|b\d*|beta\d*|offset", re.IGNORECASE)
@@ -309,8 +319,8 @@ def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
 
     Limits:
         A length within 1e-6 of the radius counts as inside, so that what :func:`scale_to_radius`
-        made passes bit for bit. Zero and non-finite perturbations give zero, and so does a norm
-        whose square leaves float32. Schedules are not checked.
+        made passes bit for bit. Zero and non-finite perturbations give zero. Schedules are not
+        checked.
 
     Example:
         >>> import jax.numpy as jnp
@@ -324,9 +334,12 @@ def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     check_strength("project_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
 
     def project(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        norm = global_norm(updates)
-        radius = jnp.asarray(radius, norm.dtype)
-        length = jnp.where(norm <= radius * (1 + 1e-6), norm, radius)
-        return scale_tree(safe_ratio(length, norm), updates)
+        own = length_of(updates)
+        radius = jnp.asarray(radius, own.square.dtype)
+        is_inside = own.norm <= radius * (1 + 1e-6)
+        # Inside, both factors are 1.
+        wanted = jnp.where(is_inside, own.root, radius)
+        own = own._replace(scale=jnp.where(is_inside, 1.0, own.scale))
+        return scale_to_length(wanted, updates, own)
 
     return counted(project, rho, when_off=optax.tree.zeros_like)

@@ -13,9 +13,11 @@ from jax.core import Tracer
 
 from saner_jax._core._numbers import truth_of
 from saner_jax._core._precision import (
-    global_dot,
     global_norm,
+    length_of,
+    projection,
     safe_ratio,
+    scale_to_length,
     scale_tree,
     wide_dtype,
     widely,
@@ -64,7 +66,7 @@ def remove_orthogonal(alpha: Strength = 0.01) -> optax.GradientTransformationExt
 
     def remove(updates: Any, strength: Any, *, origin_grads: Any = None, **_: Any) -> optax.Updates:
         check_origin("remove_orthogonal", origin_grads)
-        along = safe_ratio(global_dot(origin_grads, updates), global_dot(updates, updates))
+        along = projection(origin_grads, updates)
 
         def remove_leaf(perturbed: jax.Array, origin: jax.Array) -> jax.Array:
             share = jnp.asarray(strength, perturbed.dtype)
@@ -161,9 +163,12 @@ def keep_origin_length() -> optax.GradientTransformationExtraArgs:
     ) -> tuple[optax.Updates, Any]:
         del params
         check_origin("keep_origin_length", origin_grads)
-        length = global_norm(updates)
-        ratio = safe_ratio(global_norm(origin_grads), length)
-        return scale_tree(jnp.where(jnp.isfinite(length), ratio, 1.0), updates), state
+        length, origin_length = length_of(updates), length_of(origin_grads)
+        is_finite = jnp.isfinite(length.root)
+        only = lambda factor: jnp.where(is_finite, factor, 1.0)
+        ratio = only(safe_ratio(origin_length.root, length.root))
+        first, last = only(length.scale), only(1 / origin_length.scale)
+        return scale_tree(ratio, updates, first=first, last=last), state
 
     return optax.GradientTransformationExtraArgs(optax.identity().init, update)
 
@@ -255,10 +260,10 @@ def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtra
 
 
 def _turned(perturbed: optax.Updates, origin: optax.Updates, direction: Any) -> Any:
-    along = safe_ratio(global_dot(origin, perturbed), global_dot(origin, origin))
+    along = projection(perturbed, origin)
     part = lambda v, g, gs: gs.astype(v.dtype) - along.astype(v.dtype) * g.astype(v.dtype)
     orthogonal = jax.tree.map(part, direction, origin, perturbed)
-    scale = safe_ratio(1.0, global_norm(orthogonal))
-    return jax.tree.map(
-        lambda v, new: jnp.where(scale > 0, scale.astype(v.dtype) * new, v), direction, orthogonal
-    )
+    length = length_of(orthogonal)
+    is_usable = safe_ratio(1.0, length.root) > 0
+    unit = scale_to_length(1.0, orthogonal, length)
+    return jax.tree.map(lambda v, new: jnp.where(is_usable, new, v), direction, unit)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._core._precision import cosine_of, count_true, global_dot, global_norm
+from saner_jax._core._one_pass import compare, count_true, norm_of
+from saner_jax._core._precision import global_norm
 from saner_jax.combine import is_grown, is_reversed, is_shrunk
 
 
@@ -16,7 +17,8 @@ class StepMetrics(NamedTuple):
     Attributes:
         origin_grad_norm: l2 norm of the gradient at the parameters.
         perturbed_grad_norm: l2 norm of the gradient at the perturbed parameters.
-        perturbation_norm: l2 norm of the perturbation, in parameter units.
+        perturbation_norm: l2 norm of the perturbation that was taken, after rounding to the dtypes
+            of the parameters, in parameter units.
         cosine: cosine of the angle between the two gradients; 0 where one of them is zero.
         shrunk: share of coordinates with 0 < r < 1, r the ratio of the perturbed to the origin
             gradient.
@@ -58,18 +60,21 @@ def step_metrics(origin_grads: Any, perturbed_grads: Any, perturbation: Any) -> 
         >>> round(float(m.perturbation_norm), 3)
         0.5
     """
-    origin_norm, perturbed_norm = global_norm(origin_grads), global_norm(perturbed_grads)
-    cosine = cosine_of(global_dot(origin_grads, perturbed_grads), origin_norm, perturbed_norm)
     has_zero = lambda g, gs: (g == 0) & jnp.isfinite(gs) | (gs == 0) & jnp.isfinite(g)
+    tests = (is_shrunk, is_grown, is_reversed, has_zero)
+    masks = (jax.tree.map(test, origin_grads, perturbed_grads) for test in tests)
+    compared, counts = compare(origin_grads, perturbed_grads), count_true(*masks)
+    size = sum(g.size for g in jax.tree.leaves(origin_grads))
+    shrunk, grown, turned, zero = (count / max(size, 1) for count in counts)
     return StepMetrics(
-        origin_grad_norm=origin_norm,
-        perturbed_grad_norm=perturbed_norm,
-        perturbation_norm=global_norm(perturbation),
-        cosine=cosine,
-        shrunk=_share(is_shrunk, origin_grads, perturbed_grads),
-        grown=_share(is_grown, origin_grads, perturbed_grads),
-        reversed=_share(is_reversed, origin_grads, perturbed_grads),
-        zero=_share(has_zero, origin_grads, perturbed_grads),
+        origin_grad_norm=compared.norm,
+        perturbed_grad_norm=compared.other_norm,
+        perturbation_norm=norm_of(perturbation),
+        cosine=compared.cosine,
+        shrunk=shrunk,
+        grown=grown,
+        reversed=turned,
+        zero=zero,
     )
 
 
@@ -85,11 +90,6 @@ def initial_metrics(params: Any) -> StepMetrics:
     norm = global_norm(jax.tree.map(jnp.zeros_like, params))
     share = jnp.zeros((), jnp.float32)
     return StepMetrics(norm, norm, norm, norm, share, share, share, share)
-
-
-def _share(test: Any, origin_grads: Any, perturbed_grads: Any) -> jax.Array:
-    size = sum(g.size for g in jax.tree.leaves(origin_grads))
-    return count_true(jax.tree.map(test, origin_grads, perturbed_grads)) / max(size, 1)
 
 
 def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:

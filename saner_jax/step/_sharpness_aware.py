@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._precision import wide_dtype
 from saner_jax._core._trees import Mask, check_like, resolve_mask
 from saner_jax.step._metrics import StepMetrics, initial_metrics, step_metrics
 from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
@@ -176,7 +177,7 @@ def sharpness_aware(
         measured = ()
         if metrics:
             # No more: it would compute first gradients that nobody needs under a mask.
-            seen = (updates, passed, perturbation)
+            seen = (updates, passed, jax.tree.map(_taken, perturbed, params))
             measured = step_metrics(*(_among(selected_in(params), tree) for tree in seen))
         measured = jax.tree.map(lambda new, old: new.astype(old.dtype), measured, state.metrics)
         passes = state.passes
@@ -202,6 +203,16 @@ def _second_pass(
         "passed it, a wrapper dropped it: optax.MultiSteps inside a chain, "
         "optax.lookahead and Flax's TrainState.apply_gradients do."
     )
+
+
+def _taken(perturbed: jax.Array, param: jax.Array) -> jax.Array:
+    """Return the perturbation that is left after rounding to the dtype of the parameter."""
+    dtype, limits = wide_dtype(perturbed), jnp.finfo(jnp.result_type(perturbed))
+    # XLA may leave out the conversion to half precision and back, but not this operation.
+    rounded = jax.lax.reduce_precision(
+        jnp.asarray(perturbed, dtype), exponent_bits=limits.nexp, mantissa_bits=limits.nmant
+    )
+    return rounded - jnp.asarray(param, dtype)
 
 
 def _among(selected: Any, tree: Any) -> list[Any]:
