@@ -12,19 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from saner_jax._core._precision import (
-    branch,
     global_dot,
     length_of,
     range_factors,
     root_of,
     safe_ratio,
-    times_apart,
     wide_dtype,
 )
 
 
 class Comparison(NamedTuple):
-    """The lengths of two trees and the cosine between them; the cosine is 0 if one is zero."""
+    """The lengths of two trees, and the cosine between them: 0 if one is zero or not finite."""
 
     norm: jax.Array
     other_norm: jax.Array
@@ -48,32 +46,32 @@ def norm_of(tree: Any) -> jax.Array:
     """
     leaves = jax.tree.leaves(tree)
     dtype = wide_dtype(*leaves)
-    factor, smallest = range_factors(dtype)
-    scales = [jnp.asarray(scale, dtype) for scale in (1.0, factor, 1 / factor)]
-    square, if_small, if_large = _totals(lambda x: [(s * x) ** 2 for s in scales], 3, dtype, tree)
-    root = jnp.where(square < smallest, root_of(if_small) / factor, root_of(square))
-    return jnp.where(jnp.isinf(square), root_of(if_large) * factor, root)
+    factor, _ = range_factors(dtype)
+    return _root(*_totals(lambda x: [x**2, (factor * x) ** 2, (x / factor) ** 2], 3, dtype, tree))
 
 
 def compare(tree: Any, other: Any) -> Comparison:
-    """Return the lengths of two trees of one structure, and the cosine between them."""
-    length, other_length = length_of(tree), length_of(other)
-    plain = _cosine(global_dot(tree, other), length.square, other_length.square)
+    """Return the lengths of two trees of one structure, and the cosine between them.
 
-    def in_range(tree: Any, other: Any) -> jax.Array:
-        scaled = times_apart(length.scale, tree), times_apart(other_length.scale, other)
-        # XLA would drop sums that are not used, and then write the operand of the only one left.
-        products = lambda x, y: [x * y, x * x, y * y]
-        return _cosine(*_totals(products, 3, plain.dtype, *scaled))
+    The leaves of `other` are not needed all at once: each is summed with three factors, instead of
+    a second time where the first sum leaves the dtype.
+    """
+    length, dtype = length_of(tree), wide_dtype(*jax.tree.leaves((tree, other)))
+    factor, _ = range_factors(dtype)
+    # In units of the first tree, so that the products have the size of the second.
+    scale, to_unit = length.scale.astype(dtype), safe_ratio(1.0, length.root).astype(dtype)
+    sums = lambda x, y: [to_unit * (scale * x) * y, (factor * y) ** 2, (y / factor) ** 2]
+    along, if_small, if_large = _totals(sums, 3, dtype, tree, other)
+    norm = _root(global_dot(other, other).astype(dtype), if_small, if_large)
+    is_finite = jnp.isfinite(length.square)
+    return Comparison(length.norm, norm, jnp.where(is_finite, safe_ratio(along, norm), 0.0))
 
-    is_plain = (length.scale == 1) & (other_length.scale == 1)
-    cosine = branch(is_plain, lambda *_: plain, in_range, tree, other)
-    return Comparison(length.norm, other_length.norm, cosine)
 
-
-def _cosine(dot: jax.Array, square: jax.Array, other_square: jax.Array) -> jax.Array:
-    # Divide twice: the product of the two roots can underflow where neither does.
-    return safe_ratio(safe_ratio(dot, root_of(square)), root_of(other_square))
+def _root(square: jax.Array, if_small: jax.Array, if_large: jax.Array) -> jax.Array:
+    """Return the root of a sum of squares, from that of numbers times or divided by a factor."""
+    factor, smallest = range_factors(square.dtype)
+    root = jnp.where(square < smallest, root_of(if_small) / factor, root_of(square))
+    return jnp.where(jnp.isinf(square), root_of(if_large) * factor, root)
 
 
 def _totals(
