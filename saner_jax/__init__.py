@@ -62,6 +62,7 @@ from saner_jax.recipes import (
     zsharp,
 )
 from saner_jax.step import (
+    MaskDescription,
     PassOutput,
     PerGroupState,
     Policy,
@@ -71,6 +72,7 @@ from saner_jax.step import (
     all_but_normalization,
     alpha_warmup,
     at_random,
+    describe_mask,
     every_steps,
     is_normalization,
     last_layer,
@@ -93,6 +95,7 @@ __version__ = "0.1.0"
 __all__ = [
     "RECIPES",
     "AverageState",
+    "MaskDescription",
     "PassOutput",
     "PerGroupState",
     "Policy",
@@ -109,6 +112,7 @@ __all__ = [
     "average_directions",
     "climb",
     "damp_shrunk",
+    "describe_mask",
     "every_steps",
     "extrapolate",
     "friendly_sam",

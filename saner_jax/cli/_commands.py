@@ -42,6 +42,7 @@ def _train(arguments: Sequence[str]) -> int:
     )
     from saner_jax.reports import (
         describe_files,
+        describe_perturbed,
         draw_curves,
         headline,
         progress,
@@ -69,7 +70,7 @@ def _train(arguments: Sequence[str]) -> int:
             job = reopen_training(folder, config.devices, places)
         is_main = job.task.mesh.is_main
         with progress(job.config.budget.epochs, quiet=not is_main) as reporter:
-            for line in (headline(job), *describe_files(job.dataset)):
+            for line in (headline(job), *describe_perturbed(job), *describe_files(job.dataset)):
                 reporter.say(line)
             results = run_training(job, _line("train", arguments), reporter)
     if is_main:
@@ -95,6 +96,7 @@ def _compare(arguments: Sequence[str]) -> int:
     from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
     from saner_jax.reports import (
         describe_files,
+        describe_perturbed,
         draw_curves,
         headline,
         progress,
@@ -106,7 +108,7 @@ def _compare(arguments: Sequence[str]) -> int:
     with _refusals():
         job = prepare_comparison(config)
     with progress(config.budget.epochs) as reporter:
-        for line in (headline(job), *describe_files(job.dataset)):
+        for line in (headline(job), *describe_perturbed(job), *describe_files(job.dataset)):
             reporter.say(line)
         results = run_comparison(job, _line("compare", arguments), reporter)
     write_picture(job.folder / "curves.png", lambda: draw_curves(results))

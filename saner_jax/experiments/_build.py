@@ -35,7 +35,7 @@ from saner_jax.experiments._parts import (
 from saner_jax.models import build
 from saner_jax.recipes import RECIPES
 from saner_jax.runs import write_bytes
-from saner_jax.step import MASKS, alpha_warmup, per_device
+from saner_jax.step import MASKS, MaskDescription, alpha_warmup, describe_mask, per_device
 from saner_jax.training import Optimizer, PixelFunctions
 
 # A stream of random numbers apart from those of `default_rng(seed)`, which noise uses, from the
@@ -202,20 +202,26 @@ def build_model(options: ModelOptions, dataset: Dataset) -> Any:
     return model
 
 
-def check_perturb_mask(options: PerturbationOptions, model: Any, dataset: Dataset) -> None:
-    """Refuse a `perturb_mask` that selects none of the model's parameters.
+def perturbed_parameters(
+    options: PerturbationOptions, model: Any, dataset: Dataset
+) -> MaskDescription:
+    """List the parameters of a model that `perturb_mask` selects.
 
     Args:
         options: of the perturbation.
         model: as from `build_model`.
         dataset: as from `load_data`.
 
+    Returns:
+        The description.
+
     Raises:
         ValueError: if nothing is selected.
     """
-    mask = MASKS[options.perturb_mask]
-    if mask is not None and not any(jax.tree.leaves(mask(_shapes(model, dataset)))):
+    described = describe_mask(MASKS[options.perturb_mask], _shapes(model, dataset))
+    if not described.paths:
         raise ValueError(f"perturb_mask {options.perturb_mask} selects nothing in this model")
+    return described
 
 
 def initial_variables(model: Any, dataset: Dataset, seed: int) -> tuple[Any, Any]:

@@ -16,8 +16,8 @@ import numpy as np
 from saner_jax import runs
 from saner_jax.experiments._build import (
     build_model,
-    check_perturb_mask,
     load_data,
+    perturbed_parameters,
     write_left_out,
 )
 from saner_jax.experiments._choices import Method
@@ -73,7 +73,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
             f" {config.data.dataset}, got {batch_size}"
         )
     model = build_model(config.model, dataset)
-    check_perturb_mask(config.perturbation, model, dataset)
+    perturbed_parameters(config.perturbation, model, dataset)
     noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)
     job = ComparisonJob(config, runs.make_folder(folder, "compare"), dataset, noisy)
     try:

@@ -26,9 +26,9 @@ from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
     build_model,
     build_optimizer,
-    check_perturb_mask,
     initial_variables,
     load_data,
+    perturbed_parameters,
     pixel_functions,
     split_rows,
     write_left_out,
@@ -348,7 +348,7 @@ def _parts(
     )
     budget = _budget(config, len(rows), mesh.num_devices)
     model = build_model(config.model, dataset)
-    check_perturb_mask(config.perturbation, model, dataset)
+    perturbed_parameters(config.perturbation, model, dataset)
     steps_per_epoch = len(rows) // budget.batch_size
     optimizer = build_optimizer(
         config.method,

@@ -2,6 +2,7 @@
 
 from saner_jax.reports._console import (
     describe_files,
+    describe_perturbed,
     headline,
     progress,
     say,
@@ -55,6 +56,7 @@ __all__ = [
     "curves_picture",
     "describe_files",
     "describe_labels",
+    "describe_perturbed",
     "describe_tests",
     "draw_curves",
     "draw_groups",

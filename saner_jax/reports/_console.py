@@ -16,7 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from saner_jax.data import Dataset
-from saner_jax.experiments import ComparisonJob, Evaluation, TrainingJob
+from saner_jax.experiments import (
+    ComparisonJob,
+    Evaluation,
+    TrainingJob,
+    build_model,
+    perturbed_parameters,
+)
 from saner_jax.reports._table import (
     cell_text,
     columns_of,
@@ -51,6 +57,23 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
         f" {plural(config.budget.epochs, 'epoch')}, {plural(len(rates), 'seed')};"
         f" run folder {job.folder}"
     )
+
+
+def describe_perturbed(job: TrainingJob | ComparisonJob) -> list[str]:
+    """Say which parameters are perturbed, if not all are.
+
+    Args:
+        job: as prepared.
+
+    Returns:
+        One line, or none.
+    """
+    config = job.config
+    if config.perturbation.perturb_mask == "all":
+        return []
+    model = build_model(config.model, job.dataset)
+    described = perturbed_parameters(config.perturbation, model, job.dataset)
+    return [f"perturbed: {described}"]
 
 
 def describe_files(dataset: Dataset) -> list[str]:

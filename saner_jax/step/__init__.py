@@ -1,11 +1,13 @@
 """The step: an ascent, a second pass and a combine, and what decides when and where it is taken."""
 
+from saner_jax.step._layer_names import names_of
 from saner_jax.step._masks import (
     MASKS,
+    MaskDescription,
     all_but_normalization,
+    describe_mask,
     is_normalization,
     last_layer,
-    names_of,
     normalization_only,
 )
 from saner_jax.step._metrics import StepMetrics, initial_metrics, metrics_in, step_metrics
@@ -35,6 +37,7 @@ __all__ = [
     "MASKS",
     "GradFn",
     "GroupGradFn",
+    "MaskDescription",
     "PassOutput",
     "PerGroupState",
     "Policy",
@@ -46,6 +49,7 @@ __all__ = [
     "all_but_normalization",
     "alpha_warmup",
     "at_random",
+    "describe_mask",
     "every_steps",
     "initial_metrics",
     "is_normalization",

@@ -14,50 +14,118 @@ ascent                                          all   normalization_only
 :func:`scale_to_adaptive_linf_radius`           0.01  0.1
 ==============================================  ====  ==================
 
-Masks work for Flax Linen and for NNX states, and come out as trees of Python bools.
+Masks work for the trees of Flax Linen, NNX, Equinox and Haiku, and come out as trees of Python
+bools. A mask that selects nothing is refused by every recipe; :func:`describe_mask` lists what one
+selects.
 
 Source:
     Mueller et al., NeurIPS 2023, arXiv 2306.04226, the radii from its first figure;
     mueller-mp/SAM-ON @8b8869a.
 
 Differences:
-    1. The authors' code looks for "norm" or "bn" anywhere in a parameter's name; here the layer's
-       name decides, see :func:`is_normalization`.
+    1. The authors' code looks for "norm" or "bn" anywhere in a parameter's name; here the words of
+       the layer's name decide, or its parameters, see :func:`normalization_only`.
 """
 
-import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
-# Linen's BatchNorm_0 and what people call such layers in NNX, where names are theirs to choose.
-_LAYER_NAME = re.compile(r"(\w*norm|bn|ln|gn)_?\d*", re.IGNORECASE)
+from saner_jax._core._trees import Mask, resolve_mask
+from saner_jax.step._layer_names import is_normalization_name, names_of, split_number
+
+# Running statistics beside the parameters of a layer.
+_STATISTICS = frozenset(
+    ("mean", "var", "count", "moving_mean", "moving_variance", "running_mean", "running_var")
+)
+_SCALES, _OFFSETS = frozenset(("scale", "weight", "gamma")), frozenset(("bias", "beta", "offset"))
+_MATRICES = frozenset(("kernel", "w", "weight"))
 
 
 def normalization_only(params: optax.Params) -> Any:
     """Select scales and offsets of normalization layers: SAM-ON.
 
+    A layer counts if its name has a word for it and its arrays have one shape: "norm" at the end of
+    a word, "normalization", "bn", "ln", "gn" or "rms", as in `LayerNorm_0`, `ln_f`,
+    `downsample_bn`, `batch_normalization_3` and Haiku's `resnet/~/layer_norm`. Weight and spectral
+    normalization do not count, because they normalize no activations. A layer of another name, such
+    as Equinox's `layers/1`, counts if all it has are a scale and an offset of one axis, or a
+    `scale` or `weight` alone.
+
     Args:
-        params: any pytree of parameters whose modules are told by name.
+        params: any pytree of parameters.
 
     Returns:
-        A tree of bools like ``params``; all False where there is no such layer, and then nothing
-        is perturbed.
+        A tree of bools like ``params``; all False where there is no such layer, which recipes
+        refuse. Running statistics are never selected.
+
+    Limits:
+        LayerScale's lone `gamma` is no normalization. A `scale` or `weight` of one axis that stands
+        alone for another reason is taken for RMSNorm's; see :func:`describe_mask`.
 
     Example:
         >>> normalization_only({"Conv_0": {"kernel": 1.0}, "BatchNorm_0": {"scale": 1.0}})
         {'BatchNorm_0': {'scale': True}, 'Conv_0': {'kernel': False}}
     """
-    return jax.tree_util.tree_map_with_path(is_normalization, params)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    modules: dict[tuple[str, ...], dict[str, Any]] = {}
+    for path, leaf in leaves:
+        *module, name = names_of(path) or [""]
+        modules.setdefault(tuple(module), {})[name] = leaf
+    selected = {module for module, own in modules.items() if _is_normalization(module, own)}
+
+    def is_selected(path: tuple[Any, ...], _: Any) -> bool:
+        *module, name = names_of(path) or [""]
+        return tuple(module) in selected and name not in _STATISTICS
+
+    return jax.tree_util.tree_map_with_path(is_selected, params)
+
+
+def _is_normalization(module: tuple[str, ...], leaves: dict[str, Any]) -> bool:
+    """Return whether a module with these arrays of its own is a normalization layer."""
+    own = {name: np.shape(leaf) for name, leaf in leaves.items() if name not in _STATISTICS}
+    if not module or not own or "kernel" in own or len(set(own.values())) > 1:
+        return False
+    if is_normalization_name(module[-1]):
+        return True
+    shape = next(iter(own.values()))
+    if len(shape) != 1 or shape[0] < 2 or not own.keys() <= _SCALES | _OFFSETS:
+        return False
+    is_pair = len(own) == 2 and bool(own.keys() & _SCALES) and bool(own.keys() & _OFFSETS)
+    return is_pair or own.keys() in ({"scale"}, {"weight"})
+
+
+def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
+    """Return whether a parameter belongs to a normalization layer, by the name of its layer alone.
+
+    For `jax.tree_util.tree_map_with_path`, to build masks of one's own: of parameters that weight
+    decay should leave alone, for example. The words are those of :func:`normalization_only`.
+
+    Args:
+        path: key path of a leaf in a tree of parameters.
+        leaf: not used.
+
+    Returns:
+        Whether the leaf is a scale or an offset of a layer with such a name.
+
+    Example:
+        >>> params = {"block": {"norm1": {"scale": 1.0}, "normal": {"kernel": 1.0}}}
+        >>> jax.tree_util.tree_map_with_path(is_normalization, params)
+        {'block': {'norm1': {'scale': True}, 'normal': {'kernel': False}}}
+    """
+    del leaf
+    names = names_of(path)
+    return len(names) > 1 and is_normalization_name(names[-2]) and names[-1] != "kernel"
 
 
 def all_but_normalization(params: optax.Params) -> Any:
     """Select everything else: the complement that SAM-ON is compared with.
 
     Args:
-        params: any pytree of parameters whose modules are told by name.
+        params: any pytree of parameters.
 
     Returns:
         A tree of bools like ``params``.
@@ -73,38 +141,112 @@ def last_layer(params: optax.Params) -> Any:
     """Select the classifier: the one dense layer at the top level of a model, or its last one.
 
     Args:
-        params: parameters of a Flax model by name; dense layers hold a "kernel" of two axes.
+        params: parameters by name; dense layers hold a "kernel", "w" or "weight" of two axes. Names
+            that all parameters begin with, such as Haiku's name of the model, do not count.
 
     Returns:
         A tree of bools like ``params``.
 
     Raises:
-        ValueError: where no dense layer stands at the top level, or several do that are not one
-            numbered series such as Linen's Dense_0, Dense_1. Say then which one you mean:
+        ValueError: for no dense layer at the top level, and for several that are not one numbered
+            series such as Linen's Dense_0, Dense_1. Then name the one that you mean:
             ``perturb_mask={"head": True, ...}``.
 
     Example:
-        >>> import numpy as np
         >>> dense = {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}
         >>> last_layer({"Dense_0": dense, "Dense_1": dense})["Dense_1"]
         {'bias': True, 'kernel': True}
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    names = {
-        path[0]
-        for path, leaf in leaves
-        if len(names_of(path)) == 2 and names_of(path)[1] == "kernel" and leaf.ndim == 2
+    paths = [tuple(names_of(path)) for path, _ in leaves]
+    depth = _common_depth(paths)
+    dense = {
+        names[depth]
+        for names, (_, leaf) in zip(paths, leaves, strict=True)
+        if len(names) == depth + 2 and names[-1] in _MATRICES and np.ndim(leaf) == 2
     }
-    numbered = {name: re.fullmatch(r"(\D*)(\d*)", names_of((name,))[0]) for name in names}
-    stems = {match[1] if match else name for name, match in numbered.items()}
-    if len(stems) != 1:
-        found = ", ".join(sorted(names_of((name,))[0] for name in names)) or "none"
+    numbered = {name: split_number(name) for name in dense}
+    if len({stem for stem, _ in numbered.values()}) != 1:
+        found = ", ".join(sorted(dense)) or "none"
         raise ValueError(
             "last_layer: params must have one dense layer, or one numbered series of them, at the "
             f"top level, found {found}; pass a tree of bools that selects the one you mean."
         )
-    last = max(names, key=lambda name: int(match[2] or 0) if (match := numbered[name]) else 0)
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[0] == last, params)
+    last = max(dense, key=lambda name: numbered[name][1])
+    is_in_it = lambda path, _: names_of(path)[depth : depth + 1] == [last]
+    return jax.tree_util.tree_map_with_path(is_in_it, params)
+
+
+def _common_depth(paths: list[tuple[str, ...]]) -> int:
+    """Return how many names at the top all paths share; a module's own name does not count."""
+    depth = 0
+    while len(paths) > 1 and all(len(names) > depth + 2 for names in paths):
+        if len({names[depth] for names in paths}) > 1:
+            break
+        depth += 1
+    return depth
+
+
+class MaskDescription(NamedTuple):
+    """The parameters that a mask selects.
+
+    Attributes:
+        paths: of the selected arrays, with slashes, in the order of the tree.
+        num_selected: number of parameters in them.
+        num_arrays: number of arrays in the whole tree.
+        num_parameters: number of parameters in the whole tree.
+    """
+
+    paths: tuple[str, ...]
+    num_selected: int
+    num_arrays: int
+    num_parameters: int
+
+    @property
+    def share(self) -> float:
+        """The share of the parameters that is selected; 0 for a tree without parameters."""
+        return self.num_selected / max(self.num_parameters, 1)
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.paths[:3]) + (", ..." if len(self.paths) > 3 else "")
+        return (
+            f"{self.num_selected:,} of {self.num_parameters:,} parameters ({self.share:.2%}) in"
+            f" {len(self.paths):,} of {self.num_arrays:,} arrays: {shown or 'none'}"
+        )
+
+
+def describe_mask(mask: Mask, params: optax.Params) -> MaskDescription:
+    """List the parameters that a mask selects, with counts and shares.
+
+    Args:
+        mask: a pytree of bools like ``params``, or a prefix of one; a function of the parameters
+            that returns one; or None, which selects all.
+        params: the parameters, or their shapes as from ``jax.eval_shape``.
+
+    Returns:
+        A :class:`MaskDescription`; as text, one line.
+
+    Raises:
+        ValueError: for a mask of another structure.
+        TypeError: for a mask that does not hold bools.
+
+    Example:
+        >>> params = {"Dense_0": {"kernel": np.zeros((4, 3))}, "LayerNorm_0": {"scale": np.ones(3)}}
+        >>> print(describe_mask(normalization_only, params))
+        3 of 15 parameters (20.00%) in 1 of 2 arrays: LayerNorm_0/scale
+    """
+    selected = jax.tree.leaves(
+        resolve_mask("describe_mask", "mask", True if mask is None else mask, params)
+    )
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    sizes = [int(np.prod(np.shape(leaf))) for _, leaf in leaves]
+    chosen = [row for row, is_selected in enumerate(selected) if is_selected]
+    return MaskDescription(
+        tuple("/".join(names_of(leaves[row][0])) for row in chosen),
+        sum(sizes[row] for row in chosen),
+        len(leaves),
+        sum(sizes),
+    )
 
 
 MASKS: dict[str, Callable[[optax.Params], Any] | None] = {
@@ -114,42 +256,3 @@ MASKS: dict[str, Callable[[optax.Params], Any] | None] = {
     "last_layer": last_layer,
 }
 """Masks by name; None perturbs every parameter."""
-
-
-def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
-    """Tell whether a parameter belongs to a normalization layer, by the name of its module.
-
-    For `jax.tree_util.tree_map_with_path`, to build masks of one's own: of parameters that weight
-    decay should leave alone, for example. The module counts if its name ends in "norm", whatever
-    its case, or is "bn", "ln" or "gn", in each case with or without a number: all of Linen's own
-    names, and NNX attributes such as `norm1` or `bn`.
-
-    Args:
-        path: key path of a leaf in a tree of parameters.
-        leaf: not looked at.
-
-    Returns:
-        Whether the leaf is a scale or an offset of a normalization layer.
-
-    Example:
-        >>> params = {"block": {"norm1": {"scale": 1.0}, "normal": {"kernel": 1.0}}}
-        >>> jax.tree_util.tree_map_with_path(is_normalization, params)
-        {'block': {'norm1': {'scale': True}, 'normal': {'kernel': False}}}
-    """
-    del leaf
-    names = names_of(path)
-    return len(names) > 1 and _LAYER_NAME.fullmatch(names[-2]) is not None
-
-
-def names_of(path: tuple[Any, ...]) -> list[str]:
-    """Name every level of the path of a leaf, in Linen and NNX trees alike.
-
-    Args:
-        path: key path of a leaf, as from `jax.tree_util.tree_leaves_with_path`.
-
-    Returns:
-        The names from the top down; none for a tree that is one leaf.
-    """
-    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # NNX states that still hold variables have one key more.
-    return names[:-1] if names and names[-1] in ("value", "raw_value") else names

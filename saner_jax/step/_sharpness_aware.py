@@ -67,10 +67,11 @@ def sharpness_aware(
             ``update`` receives every extra argument, ``grad_fn`` included, and two more:
             ``origin_grads``, and ``perturbation``, a tree like ``params`` with what was added to
             them (zero outside the mask).
-        perturb_mask: which parameters are perturbed: a pytree of bools (or a prefix of one), or a
-            function of the parameters giving one; static, so name it in ``static_args`` of
-            ``optax.inject_hyperparams``. The ascent sees zero gradients elsewhere, so norms run
-            over the selected leaves. Every parameter still gets a gradient. None selects all.
+        perturb_mask: which parameters are perturbed, at least one: a pytree of bools (or a prefix
+            of one), or a function of the parameters giving one; static, so name it in
+            ``static_args`` of ``optax.inject_hyperparams``. The ascent sees zero gradients
+            elsewhere, so norms run over the selected leaves. Every parameter still gets a gradient.
+            None selects all. :func:`describe_mask` lists what a mask selects.
         metrics: keep :class:`StepMetrics` of the last step in the state, over the selected
             parameters. Costs no gradient: gradients of the first pass that a mask makes
             superfluous stay uncomputed.
@@ -93,8 +94,9 @@ def sharpness_aware(
     Raises:
         TypeError: at update, without ``grad_fn`` and ``perturbed_grads``, for gradients that are
             not real floating point, or for a mask that does not hold static bools.
-        ValueError: at update, without ``params``, for gradients or a mask that do not match them,
-            or for a masked tree, as under ``optax.masked`` and ``optax.partition``.
+        ValueError: at init and update, for a mask that selects nothing; at update, without
+            ``params``, for gradients or a mask that do not match them, or for a masked tree, as
+            under ``optax.masked`` and ``optax.partition``.
 
     Limits:
         Where the ball ascents do not perturb (zero or non-finite ``updates``), what ``grad_fn``
@@ -119,15 +121,23 @@ def sharpness_aware(
     keep = optax.with_extra_args_support(combine)
 
     def init(params: optax.Params) -> SharpnessAwareState:
+        selected = selected_in(params)
         return SharpnessAwareState(
             ascent=look.init(params),
             combine=keep.init(params),
-            metrics=initial_metrics(_among(selected_in(params), params)) if metrics else (),
+            metrics=initial_metrics(_among(selected, params)) if metrics else (),
         )
 
     def selected_in(params: Any) -> Any:
         mask = perturb_mask is None or perturb_mask
-        return resolve_mask("sharpness_aware", "perturb_mask", mask, params)
+        selected = resolve_mask("sharpness_aware", "perturb_mask", mask, params)
+        if jax.tree.leaves(selected) and not any(jax.tree.leaves(selected)):
+            raise ValueError(
+                "sharpness_aware: perturb_mask selects none of the parameters, so nothing would be "
+                "perturbed; name the layers that you mean in a tree of bools, or look at "
+                "saner_jax.describe_mask(mask, params)."
+            )
+        return selected
 
     def ascend(
         updates: optax.Updates, state: Any, params: Any, extra_args: dict[str, Any]

@@ -1,0 +1,71 @@
+"""The names of layers in the trees of Linen, NNX, Equinox, Haiku and Keras."""
+
+import re
+from typing import Any
+
+import jax
+
+# "LayerNorm2d" is Layer, Norm, 2, d; "ln1" is ln, 1; "RMSNorm" is RMS, Norm.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SHORT = frozenset(("bn", "ln", "gn", "rms"))
+_OF_WEIGHTS = frozenset(("weight", "spectral"))
+
+
+def is_normalization_name(name: str) -> bool:
+    """Return whether the words of a layer's name say that it normalizes activations.
+
+    Args:
+        name: of the layer alone, without the names above it.
+
+    Returns:
+        Whether they do.
+
+    Example:
+        >>> [is_normalization_name(name) for name in ("ln_f", "RMSNorm_0", "normal", "WeightNorm")]
+        [True, True, False, False]
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    for before, word in zip(["", *words], words, strict=False):
+        is_norm = word.endswith(("norm", "normalization", "normalisation"))
+        if word in _SHORT or (is_norm and before not in _OF_WEIGHTS):
+            return True
+    return False
+
+
+def split_number(name: str) -> tuple[str, int]:
+    """Return the stem of a name and the number at its end.
+
+    Args:
+        name: of a layer.
+
+    Returns:
+        The name without number and underscore, and the number; -1 without a number.
+
+    Example:
+        >>> split_number("Dense_12"), split_number("linear")
+        (('Dense', 12), ('linear', -1))
+    """
+    match = re.fullmatch(r"(.*?)_?(\d*)", name)
+    stem, number = match.groups() if match else (name, "")
+    return stem, int(number) if number else -1
+
+
+def names_of(path: tuple[Any, ...]) -> list[str]:
+    """Return the names on the path of a leaf, from the top down.
+
+    Args:
+        path: key path of a leaf, as from `jax.tree_util.tree_leaves_with_path`.
+
+    Returns:
+        The names; none for a tree that is one leaf. Haiku's `mlp/~/linear` and flat names such as
+        `layer1.bn` give one name for each part.
+
+    Example:
+        >>> leaves = jax.tree_util.tree_leaves_with_path({"net/~/norm": {"scale": 1.0}})
+        >>> names_of(leaves[0][0])
+        ['net', 'norm', 'scale']
+    """
+    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+    # NNX states that still hold variables have one key more.
+    names = names[:-1] if names and names[-1] in ("value", "raw_value") else names
+    return [part for name in names for part in re.split(r"[/.]", name) if part and part != "~"]
