@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from recipe_rows import REQUIRED
 
 import saner_jax
 from saner_jax import (
@@ -153,3 +155,101 @@ def test_nothing_raises_inside_a_compiled_step():
     grads = jnp.asarray([1.0, -2.0])
     updates, _ = jax.jit(lambda g: tx.update(g, tx.init(g), g, grad_fn=lambda w: w / 2))(grads)
     assert bool(jnp.all(jnp.isfinite(updates)))
+
+
+W = jnp.ones(3)
+slope = jax.grad(lambda w: jnp.sum(w**2))
+BALL = saner_jax.scale_to_radius(0.1)
+
+
+def step_of(tx, **extra):
+    return tx.update(slope(W), tx.init(W), W, grad_fn=slope, **extra)
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (
+            lambda: saner_jax.sharpness_aware(0.1),
+            "ascent must be an Optax tran.* got 0.1",
+        ),
+        (lambda: saner_jax.sharpness_aware(BALL, 0.1), "combine must be an Optax transformation"),
+        (
+            lambda: saner_jax.sharpness_aware(saner_jax.scale_to_radius),
+            "first: scale_to_radius",
+        ),
+        (lambda: saner_jax.climb(0.1, 2), "climb: ascent must be an Optax transformation"),
+        (lambda: saner_jax.per_group(sam), r"per_group: inside .* call it first: sam\(\.\.\.\)"),
+        (lambda: saner_jax.per_group(sam(0.1), sam), "per_group: outside must be an Optax"),
+        (lambda: saner_jax.per_device(sam, "data"), "per_device: recipe must be an Optax"),
+        (
+            lambda: saner_jax.perturbed_params(sam, W, (), W),
+            "perturbed_params: tx must be",
+        ),
+        (lambda: saner_jax.value_and_update(sam, jnp.sum, W, ()), "value_and_update: tx must be"),
+        (lambda: saner_jax.look_if(sam, saner_jax.every_steps(5)), "look_if: recipe must be"),
+        (lambda: saner_jax.look_if(sam(0.1), 5), "look_if: policy must be a Policy, .* got 5"),
+        (
+            lambda: step_of(
+                saner_jax.look_if(saner_jax.per_group(sam(0.1)), saner_jax.every_steps(2))
+            ),
+            "look_if: recipe must not hold per_group",
+        ),
+        (
+            lambda: step_of(optax.inject_hyperparams(saner_jax.look_sam)(rho=0.1, period=5)),
+            "period must be a whole number .* name it in static_args",
+        ),
+        (lambda: step_of(saner_jax.sharpness_aware(sam(0.1))), "ascent .* got a whole recipe"),
+        (lambda: step_of(saner_jax.sharpness_aware(BALL, sam(0.1))), "combine .* a whole recipe"),
+        (
+            lambda: step_of(saner_jax.sharpness_aware(saner_jax.climb(sam(0.1), 2))),
+            "ascent must be a part of a step, got a whole recipe",
+        ),
+        (
+            lambda: step_of(saner_jax.sharpness_aware(BALL, optax.chain(optax.identity(), BALL))),
+            "combine must return gradients, got a part that returns a perturbation",
+        ),
+        (
+            lambda: saner_jax.per_group(sam(0.1), sam(0.1)).init(W),
+            "per_group: outside must be a part of a step, got a whole recipe",
+        ),
+    ],
+)
+def test_a_part_in_the_wrong_place_is_refused(act, sentence):
+    with pytest.raises(TypeError, match=sentence) as told:
+        act()
+    assert "\n" not in str(told.value)
+
+
+def test_the_state_of_another_transformation_is_refused():
+    one, chain = sam(0.1), optax.chain(sam(0.1), optax.sgd(0.1))
+    others = [chain.init(W), saner_jax.vasso(0.1).init(W), sam(0.1, metrics=True).init(W), ()]
+    for state in others:
+        with pytest.raises(
+            TypeError, match="state must be the one that init of this transformation"
+        ):
+            one.update(W, state, W, grad_fn=slope)
+        with pytest.raises(
+            TypeError, match="state must be the one that init of this transformation"
+        ):
+            saner_jax.perturbed_params(one, W, state, W)
+
+
+def test_a_compiled_step_is_exported_without_a_private_import():
+    tx = saner_jax.look_sam(0.1, metrics=True)
+    update = jax.jit(lambda g, s, p: tx.update(g, s, p, perturbed_grads=g, looked=True))
+    exported = jax.export.export(update)(W, tx.init(W), W)
+    restored = jax.export.deserialize(exported.serialize())
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        restored.call(W, tx.init(W), W),
+        update(W, tx.init(W), W),
+    )
+
+
+@pytest.mark.parametrize("name", saner_jax.RECIPES)
+def test_every_state_can_be_written(name):
+    tx = saner_jax.RECIPES[name](rho=0.1, metrics=True, **REQUIRED.get(name, {}))
+    same = jax.jit(lambda state: state)
+    exported = jax.export.export(same)(tx.init(W))
+    assert jax.export.deserialize(exported.serialize()).in_tree == exported.in_tree

@@ -35,8 +35,11 @@ def check_count(name: str, value: Any, *, least: int = 1) -> None:
 def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> None:
     """Raise TypeError unless an argument is a whole number, ValueError if it is below `least`."""
     if not is_count(value, least):
+        is_array = isinstance(value, jax.Array)
+        advice = " Under optax.inject_hyperparams, name it in static_args." if is_array else ""
         raise (ValueError if is_whole(value) else TypeError)(
             f"{function}: {argument} must be a whole number of at least {least}, got {value!r}."
+            f"{advice}"
         )
 
 

@@ -11,10 +11,13 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+from saner_jax._core._exporting import exportable
+
 Strength = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
 """A number, a traced scalar, or a function of the number of updates so far (an Optax schedule)."""
 
 
+@exportable
 class CountState(NamedTuple):
     """The state of a part that only counts its updates.
 
@@ -23,6 +26,14 @@ class CountState(NamedTuple):
     """
 
     count: jax.typing.ArrayLike
+
+
+@exportable
+class PerturbationState(CountState):
+    """The state of a part that returns a perturbation, such as `scale_to_radius`.
+
+    Its type tells a part that ends an ascent from a combine stage.
+    """
 
 
 def check_strength(
@@ -73,6 +84,8 @@ def counted(
     transform: Callable[..., optax.Updates],
     strength: Strength,
     when_off: Callable[[optax.Updates], optax.Updates],
+    *,
+    state_type: type[CountState] = CountState,
 ) -> optax.GradientTransformationExtraArgs:
     """Make a transformation from a function of the updates and the current strength.
 
@@ -82,7 +95,7 @@ def counted(
 
     def init(params: optax.Params) -> CountState:
         del params
-        return CountState(count=jnp.zeros((), jnp.int32))
+        return state_type(count=jnp.zeros((), jnp.int32))
 
     def update(
         updates: optax.Updates, state: Any, params: Any = None, **extra_args: Any
@@ -92,6 +105,6 @@ def counted(
         else:
             now = value_at(strength, state.count)
             updates = transform(updates, now, params=params, count=state.count, **extra_args)
-        return updates, CountState(count=optax.safe_increment(state.count))
+        return updates, state_type(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._numbers import check_whole
+from saner_jax._core._transformations import check_transformation
 
 
 def climb(
@@ -46,6 +47,7 @@ def climb(
     Differences:
         1. Nothing is projected: the radius of the steps bounds the sum.
     """
+    check_transformation("climb", "ascent", ascent, "scale_to_radius(0.1)")
     check_whole("climb", "num_steps", num_steps)
     step = optax.with_extra_args_support(ascent)
 

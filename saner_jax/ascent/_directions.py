@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import averaged
+from saner_jax._core._exporting import exportable
 from saner_jax._core._precision import wide_dtype, widely
 from saner_jax._core._quantiles import largest_bound
 from saner_jax._core._strengths import Strength, check_strength, counted, is_off, value_at
 from saner_jax._core._trees import check_like
 
 
+@exportable
 class AverageState(NamedTuple):
     """State of a part that remembers past gradients.
 

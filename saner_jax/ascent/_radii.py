@@ -22,7 +22,13 @@ from saner_jax._core._precision import (
     wide_dtype,
     widely,
 )
-from saner_jax._core._strengths import Strength, check_strength, counted, value_at
+from saner_jax._core._strengths import (
+    PerturbationState,
+    Strength,
+    check_strength,
+    counted,
+    value_at,
+)
 from saner_jax._core._trees import Mask, resolve_mask
 
 
@@ -63,7 +69,7 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
         return scale_to_length(radius, updates, length_of(updates))
 
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
+    return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
 def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
@@ -97,7 +103,7 @@ def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs
         step = lambda g: jnp.where(jnp.isnan(g), 0.0, jnp.asarray(radius, g.dtype) * jnp.sign(g))
         return jax.tree.map(widely(step), updates)
 
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
+    return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
 def scale_to_adaptive_radius(
@@ -154,7 +160,7 @@ def scale_to_adaptive_radius(
     def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
         return _scale_sized(sizes_of(params, count), radius, updates)
 
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
+    return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
 def scale_to_layerwise_radius(
@@ -202,7 +208,7 @@ def scale_to_layerwise_radius(
     def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
         return _scale_sized(sizes_of(params, count), radius, updates)
 
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
+    return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
 def scale_to_adaptive_linf_radius(
@@ -249,7 +255,7 @@ def scale_to_adaptive_linf_radius(
 
         return jax.tree.map(widely(step), updates, sizes_of(params, count))
 
-    return counted(scale, rho, when_off=optax.tree.zeros_like)
+    return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
 def _sizes(name: str, scaled: str | Mask, eta: Strength | None) -> Callable[[Any, Any], Any]:
@@ -342,4 +348,4 @@ def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
         own = own._replace(scale=jnp.where(is_inside, 1.0, own.scale))
         return scale_to_length(wanted, updates, own)
 
-    return counted(project, rho, when_off=optax.tree.zeros_like)
+    return counted(project, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import averaged
+from saner_jax._core._exporting import exportable
 from saner_jax._core._quantiles import largest_bound
 from saner_jax._core._strengths import Strength, check_strength, is_off, value_at
 
 
+@exportable
 class ImportanceState(NamedTuple):
     """State of :func:`sparsify`.
 

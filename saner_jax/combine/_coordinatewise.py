@@ -15,6 +15,7 @@ import optax
 
 from saner_jax._core._precision import widely
 from saner_jax._core._strengths import Strength, check_strength, counted
+from saner_jax._core._transformations import stateless
 from saner_jax.combine._groups import is_shrunk
 
 Group = Callable[[jax.Array, jax.Array], jax.Array]
@@ -125,7 +126,7 @@ def restore_origin(where: Group) -> optax.GradientTransformationExtraArgs:
         restore = widely(lambda perturbed, g: jnp.where(where(g, perturbed), g, perturbed))
         return jax.tree.map(restore, updates, origin_grads), state
 
-    return optax.GradientTransformationExtraArgs(optax.identity().init, update)
+    return optax.GradientTransformationExtraArgs(stateless, update)
 
 
 def check_origin(function: str, origin_grads: optax.Updates | None) -> None:

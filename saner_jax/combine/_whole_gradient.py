@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
+from saner_jax._core._exporting import exportable
 from saner_jax._core._numbers import truth_of
 from saner_jax._core._precision import (
     global_norm,
@@ -23,6 +24,7 @@ from saner_jax._core._precision import (
     widely,
 )
 from saner_jax._core._strengths import Strength, check_strength, counted, value_at
+from saner_jax._core._transformations import stateless
 from saner_jax.combine._coordinatewise import check_origin
 
 
@@ -170,9 +172,10 @@ def keep_origin_length() -> optax.GradientTransformationExtraArgs:
         first, last = only(length.scale), only(1 / origin_length.scale)
         return scale_tree(ratio, updates, first=first, last=last), state
 
-    return optax.GradientTransformationExtraArgs(optax.identity().init, update)
+    return optax.GradientTransformationExtraArgs(stateless, update)
 
 
+@exportable
 class ReusedDirectionState(NamedTuple):
     """State of :func:`reuse_orthogonal`.
 

@@ -42,10 +42,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saner_jax._core._exporting import exportable
 from saner_jax._core._precision import wide_dtype
 from saner_jax._core._strengths import check_strength
 
 
+@exportable
 class OutputHistory(NamedTuple):
     """The running averages of a model's outputs for each of `n` training examples.
 

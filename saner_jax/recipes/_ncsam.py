@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._strengths import Strength, check_strength, is_off
+from saner_jax._core._transformations import stateless
 from saner_jax._core._trees import Mask, resolve_mask
 from saner_jax.ascent import add_direction, project_to_radius, scale_to_radius
 from saner_jax.step import sharpness_aware
@@ -85,13 +86,14 @@ def ncsam(
     if is_off(kappa):
         return sharpness_aware(edge, perturb_mask=perturb_mask, metrics=metrics)
 
-    def select(updates: optax.Updates, params: Any = None) -> optax.Updates:
-        selected = resolve_mask("ncsam", "perturb_mask", perturb_mask, params)
+    def select(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
+        mask = perturb_mask is None or perturb_mask
+        selected = resolve_mask("ncsam", "perturb_mask", mask, params)
         keep = lambda is_selected, x: x if is_selected else jnp.zeros_like(x)
-        return jax.tree.map(keep, selected, updates)
+        return jax.tree.map(keep, selected, updates), state
 
     # sharpness_aware masks g but not the noise gradient, which must not count in the length.
-    only_selected = optax.identity() if perturb_mask is None else optax.stateless(select)
+    only_selected = optax.GradientTransformation(stateless, select)
     ascent = optax.chain(edge, add_direction(kappa), only_selected, project_to_radius(rho))
     return sharpness_aware(ascent, perturb_mask=perturb_mask, metrics=metrics)
 

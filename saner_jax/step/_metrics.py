@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._exporting import exportable
 from saner_jax._core._one_pass import compare, count_true, norm_of
 from saner_jax._core._precision import global_norm
 from saner_jax.combine import is_grown, is_reversed, is_shrunk
 
 
+@exportable
 class StepMetrics(NamedTuple):
     """Scalars that describe one sharpness-aware step.
 

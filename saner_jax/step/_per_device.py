@@ -19,6 +19,7 @@ import optax
 
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
 from saner_jax._core._precision import wide_dtype
+from saner_jax._core._transformations import check_transformation
 from saner_jax.step._sharpness_aware import GradFn
 
 AxisName = Any
@@ -113,6 +114,7 @@ def per_device(
         Foret et al., ICLR 2021, arXiv 2010.01412, section 4.1; google-research/sam @dae9904, where
         it is what happens on several accelerators.
     """
+    check_transformation("per_device", "recipe", recipe, "sam(0.1)")
     own = lambda tree: varying(tree, axis_name)
     act = optax.with_extra_args_support(recipe).update
 

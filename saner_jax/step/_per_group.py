@@ -14,15 +14,18 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
+from saner_jax._core._exporting import exportable
 from saner_jax._core._numbers import check_whole
+from saner_jax._core._transformations import check_transformation, holds
 from saner_jax._core._trees import check_like
 from saner_jax.step._second_pass import SECOND_PASS, SecondPass
-from saner_jax.step._sharpness_aware import KEEP_PERTURBED
+from saner_jax.step._sharpness_aware import KEEP_PERTURBED, SharpnessAwareState
 
 GroupGradFn = Callable[[optax.Params, Any], optax.Updates]
 """Parameters and one group to the gradients of the mean loss on that group."""
 
 
+@exportable
 class PerGroupState(NamedTuple):
     """State of :func:`per_group`.
 
@@ -77,8 +80,9 @@ def per_group(
         dtypes of ``updates``.
 
     Raises:
-        TypeError: at build, for a ``chunk_groups`` that is no whole number; at update, without
-            ``grad_fn`` or ``groups``.
+        TypeError: at build, for a ``chunk_groups`` that is no whole number and a stage that is no
+            transformation; at init, for a recipe ``outside``; at update, without ``grad_fn`` or
+            ``groups``, and with ``perturbed_grads``.
         ValueError: at build, for ``chunk_groups`` below 1; at update, without ``params``, without
             a group, or for arrays that count different numbers of groups.
 
@@ -107,11 +111,19 @@ def per_group(
     """
     if chunk_groups is not None:
         check_whole("per_group", "chunk_groups", chunk_groups)
+    check_transformation("per_group", "inside", inside, "sam(0.1)")
+    check_transformation("per_group", "outside", outside, "damp_shrunk(0.5)")
     step = optax.with_extra_args_support(inside)
     finish = optax.with_extra_args_support(outside)
 
     def init(params: optax.Params) -> PerGroupState:
-        return PerGroupState(inside=step.init(params), outside=finish.init(params))
+        behind = finish.init(params)
+        if holds(behind, SharpnessAwareState):
+            raise TypeError(
+                "per_group: outside must be a part of a step, got a whole recipe, which takes a "
+                "second pass itself; put it inside."
+            )
+        return PerGroupState(inside=step.init(params), outside=behind)
 
     def update(
         updates: optax.Updates,

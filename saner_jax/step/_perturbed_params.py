@@ -4,6 +4,7 @@ from typing import Any, NoReturn
 
 import optax
 
+from saner_jax._core._transformations import check_transformation
 from saner_jax.step._second_pass import SECOND_PASS, SecondPass
 from saner_jax.step._sharpness_aware import GradFn
 
@@ -62,6 +63,7 @@ def perturbed_params(
         >>> [round(x, 3) for x in perturbed_params(tx, w, tx.init(w), w).tolist()]
         [3.3, 4.4]
     """
+    check_transformation("perturbed_params", "tx", tx, "sam(0.1)")
     from jax.extend.core import get_opaque_trace_state  # which a bare import need not load
 
     outside = get_opaque_trace_state()

@@ -15,7 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._exporting import exportable
 from saner_jax._core._precision import wide_dtype
+from saner_jax._core._strengths import PerturbationState
+from saner_jax._core._transformations import check_transformation, holds, state_check, stateless
 from saner_jax._core._trees import Mask, check_like, resolve_mask
 from saner_jax.step._metrics import StepMetrics, initial_metrics, step_metrics
 from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
@@ -23,10 +26,15 @@ from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
 GradFn = Callable[[optax.Params], optax.Updates]
 """Parameters to gradients: same batch, same randomness, already reduced over devices."""
 
-KEEP_PERTURBED = optax.identity()
+KEEP_PERTURBED = optax.GradientTransformation(
+    # Not `optax.identity`, whose state `jax.export` cannot write.
+    init=stateless,
+    update=lambda updates, state, params=None: (updates, state),  # noqa: ARG005
+)
 """The combine stage of plain SAM: the gradient at the perturbed parameters, as it is."""
 
 
+@exportable
 class SharpnessAwareState(NamedTuple):
     """State of :func:`sharpness_aware`.
 
@@ -92,8 +100,10 @@ def sharpness_aware(
             updates, state = tx.update(grads, state, params, perturbed_grads=perturbed_grads)
 
     Raises:
-        TypeError: at update, without ``grad_fn`` and ``perturbed_grads``, for gradients that are
-            not real floating point, or for a mask that does not hold static bools.
+        TypeError: at build, for a stage that is no transformation; at init, for a stage that holds
+            a recipe, and a combine stage that returns a perturbation; at update, without
+            ``grad_fn`` and ``perturbed_grads``, for the state of another transformation, gradients
+            that are not real floating point, or a mask that does not hold static bools.
         ValueError: at init and update, for a mask that selects nothing; at update, without
             ``params``, for gradients or a mask that do not match them, or for a masked tree, as
             under ``optax.masked`` and ``optax.partition``.
@@ -117,16 +127,28 @@ def sharpness_aware(
     Source:
         Foret et al., ICLR 2021, arXiv 2010.01412, algorithm 1, for the two passes.
     """
+    check_transformation("sharpness_aware", "ascent", ascent, "scale_to_radius(0.1)")
+    check_transformation("sharpness_aware", "combine", combine, "damp_shrunk(0.5)")
     look = optax.with_extra_args_support(ascent)
     keep = optax.with_extra_args_support(combine)
 
     def init(params: optax.Params) -> SharpnessAwareState:
-        selected = selected_in(params)
-        return SharpnessAwareState(
-            ascent=look.init(params),
-            combine=keep.init(params),
-            metrics=initial_metrics(_among(selected, params)) if metrics else (),
-        )
+        selected, before, behind = selected_in(params), look.init(params), keep.init(params)
+        for argument, state in (("ascent", before), ("combine", behind)):
+            if holds(state, SharpnessAwareState):
+                raise TypeError(
+                    f"sharpness_aware: {argument} must be a part of a step, got a whole recipe, "
+                    "which takes a second pass itself."
+                )
+        if holds(behind, PerturbationState):
+            raise TypeError(
+                "sharpness_aware: combine must return gradients, got a part that returns a "
+                "perturbation; chain it to the ascent instead."
+            )
+        measured = initial_metrics(_among(selected, params)) if metrics else ()
+        return SharpnessAwareState(before, behind, measured)
+
+    check_state = state_check("sharpness_aware", init)
 
     def selected_in(params: Any) -> Any:
         mask = perturb_mask is None or perturb_mask
@@ -142,7 +164,6 @@ def sharpness_aware(
     def ascend(
         updates: optax.Updates, state: Any, params: Any, extra_args: dict[str, Any]
     ) -> tuple[optax.Params, optax.Updates, optax.OptState]:
-        _check_inputs(updates, params)
         selected = selected_in(params)
         only_selected = lambda tree: jax.tree.map(
             lambda is_selected, x: x if is_selected else jnp.zeros_like(x), selected, tree
@@ -172,6 +193,9 @@ def sharpness_aware(
         perturbed_grads: optax.Updates | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, SharpnessAwareState]:
+        params = _check_inputs(updates, params)
+        bare = state._replace(passes=()) if isinstance(state, SharpnessAwareState) else state
+        check_state(bare, params)
         second_pass = _second_pass(extra_args.pop(SECOND_PASS, None), perturbed_grads, grad_fn)
         extra_args = {**extra_args, "grad_fn": grad_fn}
         perturbed, perturbation, ascent_state = ascend(updates, state, params, extra_args)
@@ -231,7 +255,7 @@ def _among(selected: Any, tree: Any) -> list[Any]:
     )
 
 
-def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> None:
+def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> optax.Params:
     if params is None:
         raise ValueError(
             "sharpness_aware: update needs params, the parameters the gradients were taken at; "
@@ -250,3 +274,4 @@ def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> None:
         "sharpness_aware: updates",
         "Pass the gradients of the same params that you pass.",
     )
+    return params

@@ -22,9 +22,12 @@ import optax
 from jax.core import Tracer
 
 from saner_jax._core._averaging import averaged
+from saner_jax._core._exporting import exportable
 from saner_jax._core._numbers import check_whole, truth_of
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
+from saner_jax._core._transformations import check_transformation, holds
+from saner_jax.step._per_group import PerGroupState
 from saner_jax.step._second_pass import SECOND_PASS, SecondPass
 from saner_jax.step._sharpness_aware import GradFn
 
@@ -41,6 +44,7 @@ class Policy(NamedTuple):
     decide: Callable[[optax.Updates, Any], tuple[jax.Array, Any]]
 
 
+@exportable
 class SelectiveState(NamedTuple):
     """State of :func:`look_if`.
 
@@ -70,7 +74,9 @@ def look_if(
         skipped step compare the origin gradient with itself.
 
     Raises:
-        TypeError: at update, without ``grad_fn``, and for a ``looked`` that is traced or no scalar.
+        TypeError: at build, for a recipe or a policy that is none; at init, for a recipe that holds
+            :func:`per_group`; at update, without ``grad_fn``, and for a ``looked`` that is traced
+            or no scalar.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -84,9 +90,20 @@ def look_if(
         [1.0]
         [1.5]
     """
+    check_transformation("look_if", "recipe", recipe, "sam(0.1)")
+    if not isinstance(policy, Policy):
+        raise TypeError(
+            f"look_if: policy must be a Policy, such as every_steps(5), got {policy!r}."
+        )
 
     def init(params: optax.Params) -> SelectiveState:
-        return SelectiveState(policy.init(params), recipe.init(params))
+        inside = recipe.init(params)
+        if holds(inside, PerGroupState):
+            raise TypeError(
+                "look_if: recipe must not hold per_group, whose groups take passes of their own; "
+                "put look_if inside: per_group(look_if(sam(0.1), every_steps(5)))."
+            )
+        return SelectiveState(policy.init(params), inside)
 
     def update(
         updates: optax.Updates,
@@ -207,6 +224,7 @@ def at_random(probability: Strength, seed: int = 0) -> Policy:
     return Policy(_no_steps, decide)
 
 
+@exportable
 class SteepnessState(NamedTuple):
     """State of :func:`where_steep`: updates so far, and the moving moments of the squared norm.
 

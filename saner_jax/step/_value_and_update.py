@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._transformations import check_transformation
 from saner_jax.step._per_device import AxisName, varying
 from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
 from saner_jax.step._sharpness_aware import SharpnessAwareState
@@ -93,6 +94,7 @@ def value_and_update(
         >>> step.origin.aux.item(), round(step.perturbed.aux.item(), 3)
         (4.0, 4.4)
     """
+    check_transformation("value_and_update", "tx", tx, "sam(0.1)")
     differentiate = jax.value_and_grad(loss_fn, has_aux=has_aux)
     mark = lambda at: at if axis_name is None else varying(at, axis_name)
 

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
+from saner_jax._core._exporting import exportable
 from saner_jax.models import Forward
 from saner_jax.step import StepMetrics, metrics_in, value_and_update
 
@@ -23,6 +24,7 @@ STATISTICS = ("origin", "perturbed")
 """Which pass of a step the running statistics of normalization layers may come from."""
 
 
+@exportable
 class TrainState(NamedTuple):
     """Hold all that one step hands to the next.
 
@@ -40,6 +42,7 @@ class TrainState(NamedTuple):
     step: jax.Array
 
 
+@exportable
 class StepRecord(NamedTuple):
     """Hold what one step measured.
 
