@@ -1,6 +1,6 @@
 """Masks over parameter trees, and the check that a tree matches the parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,14 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-Mask = Any | Callable[[optax.Params], Any]
+Mask = bool | Mapping[Any, Any] | Sequence[Any] | Callable[[optax.Params], Any] | None
 """A pytree of bools with the structure of the parameters or a prefix of it, or a function of the
-parameters that returns one."""
+parameters that returns one. None stands for all parameters."""
 
 
 def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params) -> Any:
     """Return a mask as one Python bool per parameter; refuse a mask that does not fit."""
-    if callable(mask):
+    if mask is None:
+        mask = True
+    # A tree of bools may be callable itself, as Equinox's modules are.
+    if callable(mask) and jax.tree_util.all_leaves([mask]):
         mask = mask(params)
     try:
         mask = jax.tree.broadcast(mask, params)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from saner_jax.step import StepMetrics, metrics_in
+from saner_jax.step import StepMetrics, kept_metrics
 
 
 class TwoClasses(NamedTuple):
@@ -115,7 +115,7 @@ def descend(
             params, state = carry
             updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
             params = optax.apply_updates(params, updates)
-            return (params, state), (params, metrics_in(state))
+            return (params, state), (params, next(iter(kept_metrics(state)), ()))
 
         run = jax.jit(lambda carry: jax.lax.scan(step, carry, length=num_steps)[1])
         path, metrics = jax.device_get(run((params, tx.init(params))))

@@ -7,6 +7,8 @@ update count, which the state keeps; numbers out of range raise ``ValueError``, 
 the gradients.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

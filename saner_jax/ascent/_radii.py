@@ -6,6 +6,8 @@ perturbation: the second pass then looks at the parameters themselves and shows 
 there.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from typing import Any

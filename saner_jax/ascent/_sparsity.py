@@ -1,5 +1,7 @@
 """Which coordinates matter: perturbations of a few parameters, chosen anew at every step."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

@@ -6,6 +6,8 @@ parameters and which receives the gradient at the parameters as the keyword ``or
 are as in :mod:`saner_jax.ascent`; results have the dtypes of the perturbed gradients.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -4,6 +4,8 @@ Each part is a combine stage like those of :mod:`saner_jax.combine`; products an
 leaves together.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

@@ -12,6 +12,8 @@ costs three gradients, the third one over the flipped examples only
     updates, state = tx.update(grads, state, params, grad_fn=grad_fn, noise_grads=noise_grads)
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax
@@ -87,8 +89,7 @@ def ncsam(
         return sharpness_aware(edge, perturb_mask=perturb_mask, metrics=metrics)
 
     def select(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
-        mask = perturb_mask is None or perturb_mask
-        selected = resolve_mask("ncsam", "perturb_mask", mask, params)
+        selected = resolve_mask("ncsam", "perturb_mask", perturb_mask, params)
         keep = lambda is_selected, x: x if is_selected else jnp.zeros_like(x)
         return jax.tree.map(keep, selected, updates), state
 

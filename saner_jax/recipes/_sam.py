@@ -3,6 +3,8 @@
 The docstring of :mod:`saner_jax.recipes` describes what all recipes share.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp

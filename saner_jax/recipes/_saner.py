@@ -3,6 +3,8 @@
 The docstring of :mod:`saner_jax.recipes` describes what all recipes share.
 """
 
+from __future__ import annotations
+
 import optax
 
 from saner_jax._core._strengths import Strength, check_strength

@@ -6,6 +6,8 @@ skips a step without a branch in the compiled program. On a CPU, branches with c
 slow.
 """
 
+from __future__ import annotations
+
 import optax
 
 from saner_jax._core._strengths import Strength

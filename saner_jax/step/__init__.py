@@ -10,7 +10,13 @@ from saner_jax.step._masks import (
     last_layer,
     normalization_only,
 )
-from saner_jax.step._metrics import StepMetrics, initial_metrics, metrics_in, step_metrics
+from saner_jax.step._metrics import (
+    StepMetrics,
+    initial_metrics,
+    kept_metrics,
+    metrics_in,
+    step_metrics,
+)
 from saner_jax.step._per_device import per_device, synchronized, varying
 from saner_jax.step._per_group import GroupGradFn, PerGroupState, per_group
 from saner_jax.step._perturbed_params import perturbed_params
@@ -53,6 +59,7 @@ __all__ = [
     "every_steps",
     "initial_metrics",
     "is_normalization",
+    "kept_metrics",
     "last_layer",
     "look_if",
     "metrics_in",

@@ -27,6 +27,8 @@ Differences:
        the layer's name decide, or its parameters, see :func:`normalization_only`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -235,9 +237,7 @@ def describe_mask(mask: Mask, params: optax.Params) -> MaskDescription:
         >>> print(describe_mask(normalization_only, params))
         3 of 15 parameters (20.00%) in 1 of 2 arrays: LayerNorm_0/scale
     """
-    selected = jax.tree.leaves(
-        resolve_mask("describe_mask", "mask", True if mask is None else mask, params)
-    )
+    selected = jax.tree.leaves(resolve_mask("describe_mask", "mask", mask, params))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     sizes = [int(np.prod(np.shape(leaf))) for _, leaf in leaves]
     chosen = [row for row, is_selected in enumerate(selected) if is_selected]

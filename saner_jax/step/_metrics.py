@@ -94,19 +94,42 @@ def initial_metrics(params: Any) -> StepMetrics:
     return StepMetrics(norm, norm, norm, norm, share, share, share, share)
 
 
-def metrics_in(opt_state: optax.OptState) -> StepMetrics | tuple[()]:
-    """Find the step metrics that a transformation keeps, however deep in a chain.
+def metrics_in(opt_state: optax.OptState) -> StepMetrics:
+    """Return the step metrics that a transformation keeps, however deep in a chain.
 
     Args:
         opt_state: the state of any Optax transformation.
 
     Returns:
-        The first `StepMetrics` in it, or `()`.
+        The first :class:`StepMetrics` in it.
+
+    Raises:
+        ValueError: if it keeps none.
 
     Example:
-        >>> metrics_in(optax.adam(0.1).init(jnp.zeros(2)))
-        ()
+        >>> from saner_jax import sam
+        >>> tx = optax.chain(sam(0.1, metrics=True), optax.sgd(0.1))
+        >>> metrics_in(tx.init(jnp.zeros(2))).shrunk.item()
+        0.0
+    """
+    for metrics in kept_metrics(opt_state):
+        return metrics
+    raise ValueError("metrics_in: opt_state keeps no metrics; build the recipe with metrics=True.")
+
+
+def kept_metrics(opt_state: optax.OptState) -> list[StepMetrics]:
+    """Return all step metrics that a transformation keeps.
+
+    Args:
+        opt_state: the state of any Optax transformation.
+
+    Returns:
+        The metrics in the order of the state; empty for a transformation that keeps none.
+
+    Example:
+        >>> kept_metrics(optax.adam(0.1).init(jnp.zeros(2)))
+        []
     """
     is_metrics = lambda node: isinstance(node, StepMetrics)
     leaves = jax.tree.leaves(opt_state, is_leaf=is_metrics)
-    return next((leaf for leaf in leaves if is_metrics(leaf)), ())
+    return [leaf for leaf in leaves if is_metrics(leaf)]

@@ -10,6 +10,8 @@ Where the program is written for one device, under ``jax.shard_map`` or ``jax.pm
 meanings of SAM are the two functions here.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any
 

@@ -5,6 +5,8 @@ the results are averaged. Under label noise SAM's gain is reported to need small
 al., ICLR 2024, arXiv 2405.03676).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """The first phase alone: where the second pass of a step would stand."""
 
+from __future__ import annotations
+
 from typing import Any, NoReturn
 
 import optax

@@ -8,6 +8,8 @@ What comes out goes to any Optax base optimizer. The papers are products of the 
 :mod:`saner_jax.recipes`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -151,8 +153,7 @@ def sharpness_aware(
     check_state = state_check("sharpness_aware", init)
 
     def selected_in(params: Any) -> Any:
-        mask = perturb_mask is None or perturb_mask
-        selected = resolve_mask("sharpness_aware", "perturb_mask", mask, params)
+        selected = resolve_mask("sharpness_aware", "perturb_mask", perturb_mask, params)
         if jax.tree.leaves(selected) and not any(jax.tree.leaves(selected)):
             raise ValueError(
                 "sharpness_aware: perturb_mask selects none of the parameters, so nothing would be "

@@ -13,6 +13,8 @@ compile two steps, which also is what to do where the period is known beforehand
         params, state = step(params, state, batch(i), looked=i % 5 == 0)
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

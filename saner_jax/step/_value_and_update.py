@@ -1,5 +1,7 @@
 """One update of any transformation, with the loss and the auxiliary output of both passes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from saner_jax.step import StepMetrics, metrics_in
+from saner_jax.step import StepMetrics, kept_metrics
 from saner_jax.training._step import TrainState, make_train_step, run_steps
 from saner_jax.training._task import Task
 
@@ -38,7 +38,8 @@ def init_totals(state: TrainState) -> Totals:
     Returns:
         Zeros, and no bad step.
     """
-    zeros = jax.tree.map(jnp.zeros_like, metrics_in(state.opt_state))
+    metrics = next(iter(kept_metrics(state.opt_state)), ())
+    zeros = jax.tree.map(jnp.zeros_like, metrics)
     return Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from saner_jax._core._exporting import exportable
 from saner_jax.models import Forward
-from saner_jax.step import StepMetrics, metrics_in, value_and_update
+from saner_jax.step import StepMetrics, kept_metrics, value_and_update
 
 Loss = Callable[[Any, jax.Array], jax.Array]
 Prepare = Callable[[jax.Array, jax.Array], jax.Array]
@@ -145,8 +145,9 @@ def make_train_step(
             perturbed = origin if done.perturbed is done.origin else perturbed
         statistics = (perturbed if statistics_from == "perturbed" else origin).aux
         params = optax.apply_updates(state.params, done.updates)
+        metrics = next(iter(kept_metrics(done.state)), ())
         next_state = TrainState(params, statistics, done.state, state.step + 1)
-        return next_state, StepRecord(origin.value, metrics_in(done.state))
+        return next_state, StepRecord(origin.value, metrics)
 
     return step
 
