@@ -43,15 +43,16 @@ def blocks(text, language):
 @pytest.mark.usefixtures("standard_promotion")
 def test_every_python_block_of_the_readme_runs_in_order(capsys):
     rng = np.random.default_rng(0)
+    model = lambda p, x: jnp.tanh((x * p["norm"]["scale"]) @ p["head"]["kernel"])
     names = {
         "jax": jax,
         "jnp": jnp,
         "optax": optax,
         "saner_jax": saner_jax,
-        "params": jnp.ones(3),
+        "params": {"norm": {"scale": jnp.ones(3)}, "head": {"kernel": jnp.ones((3, 1))}},
         "batch": rng.normal(size=(32, 3)).astype(np.float32),
-        "model": lambda w, x: jnp.tanh(x @ w),
-        "loss": lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2),
+        "model": model,
+        "loss": lambda p, x: jnp.mean(model(p, x) ** 2),
     }
     for block in blocks(README, "python"):
         exec(block, names)
@@ -62,7 +63,8 @@ def test_every_python_block_of_the_readme_runs_in_order(capsys):
         end, _ = step(params, tx.init(params), names["batch"])
         assert names["loss"](end, names["batch"]) < names["loss"](params, names["batch"])
     assert re.fullmatch(
-        r"\d+% shrunk, cosine [01]\.\d\d\n: \d+% shrunk, \d+% grown\n", capsys.readouterr().out
+        r"\d+% shrunk, cosine [01]\.\d\d\n(\S+: \d+% shrunk, \d+% grown\n){2}",
+        capsys.readouterr().out,
     )
 
 
