@@ -11,6 +11,7 @@ An *ascent* says where to look, a *combine* what to keep, any Optax optimizer wh
     updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
 """
 
+from saner_jax import parts
 from saner_jax.ascent import (
     AverageState,
     add_direction,
@@ -132,6 +133,7 @@ __all__ = [
     "metrics_in",
     "ncsam",
     "normalization_only",
+    "parts",
     "penalized_loss",
     "per_device",
     "per_group",

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "ascent": set(),
     "combine": set(),
     "objectives": set(),
+    "parts": set(),
     "data": set(),
     "models": set(),
     "runs": set(),
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "reports": {*ENGINE, "analysis", "experiments", "label_errors"},
     "cli": {*ENGINE, "analysis", "reports", "experiments", "label_errors"},
 }
-LIGHT = ("_core", "ascent", "combine", "objectives", "step", "recipes")
+LIGHT = ("_core", "ascent", "combine", "objectives", "parts", "step", "recipes")
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 NAMES = {path: str(path.relative_to(PACKAGE)) for path in FILES}
 

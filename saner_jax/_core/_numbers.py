@@ -33,7 +33,24 @@ def check_count(name: str, value: Any, *, least: int = 1) -> None:
 
 
 def check_whole(function: str, argument: str, value: Any, *, least: int = 1) -> None:
-    """Raise TypeError unless an argument is a whole number, ValueError if it is below `least`."""
+    """Refuse an argument that is no whole number, or a smaller one than `least`.
+
+    Args:
+        function: the name of the part, for the message.
+        argument: the name of the argument.
+        value: the number, of Python or NumPy.
+        least: the smallest number that is accepted.
+
+    Raises:
+        TypeError: for something that is no whole number; a bool is none.
+        ValueError: for a smaller one.
+
+    Example:
+        >>> check_whole("my_part", "period", 0)
+        Traceback (most recent call last):
+            ...
+        ValueError: my_part: period must be a whole number of at least 1, got 0.
+    """
     if not is_count(value, least):
         is_array = isinstance(value, jax.Array)
         advice = " Under optax.inject_hyperparams, name it in static_args." if is_array else ""

@@ -13,8 +13,59 @@ from jax.core import Tracer
 
 from saner_jax._core._exporting import exportable
 
-Strength = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
-"""A number, a traced scalar, or a function of the number of updates so far (an Optax schedule)."""
+
+class DirectionStrength(NamedTuple):
+    """A strength that depends on what a part receives; see `of_direction`.
+
+    Attributes:
+        function: of the updates that the part receives and the count of updates so far, to a
+            scalar.
+    """
+
+    function: Callable[[optax.Updates, jax.typing.ArrayLike], jax.typing.ArrayLike]
+
+
+Strength = (
+    jax.typing.ArrayLike
+    | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
+    | DirectionStrength
+)
+"""A number, a traced scalar, a function of the number of updates so far (an Optax schedule), or
+`of_direction` of a function."""
+
+
+def of_direction(
+    function: Callable[[optax.Updates, jax.typing.ArrayLike], jax.typing.ArrayLike],
+) -> DirectionStrength:
+    r"""Make a strength that depends on the updates that a part receives.
+
+    The main strength of a part may be one: ``rho`` of a ball receives the gradient, ``alpha`` of
+    :func:`saner_jax.damp_shrunk` the perturbed gradients.
+
+    Args:
+        function: of the updates, a tree, and of the count of updates so far, an int32 scalar, to a
+            scalar. It runs where the part runs, so it must be traceable.
+
+    Returns:
+        A strength. It is not checked, as schedules are not.
+
+    Raises:
+        TypeError: for something that is no function.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from saner_jax import scale_to_radius
+        >>> # The radius that raises a linearized loss by 0.5, at most 1: LE-SAM's.
+        >>> rho = of_direction(lambda g, count: jnp.minimum(0.5 / jnp.linalg.norm(g), 1.0))
+        >>> tx, g = scale_to_radius(rho), jnp.array([3.0, 4.0])
+        >>> [round(x, 3) for x in tx.update(g, tx.init(g))[0].tolist()]
+        [0.06, 0.08]
+    """
+    if not callable(function):
+        raise TypeError(
+            "of_direction: function must take the updates and the count, got " + repr(function)
+        )
+    return DirectionStrength(function)
 
 
 @exportable
@@ -42,9 +93,27 @@ def check_strength(
     """Refuse a wrong strength before anything is compiled.
 
     A number, and a JAX scalar with a value, must be finite, at least 0 and at most ``upper``. A
-    traced array has no value yet: it must be a scalar. A schedule is not checked.
+    traced array has no value yet: it must be a scalar. Schedules and `of_direction` are not
+    checked.
+
+    Args:
+        function: the name of the part, for the message.
+        argument: the name of the argument.
+        value: the strength.
+        upper: the largest value that is accepted.
+        meaning: what the values mean, for the message.
+
+    Raises:
+        TypeError: for something that is no strength.
+        ValueError: for a number out of range, and for an array that is no scalar.
+
+    Example:
+        >>> check_strength("my_part", "rho", -1.0, meaning="0 perturbs nothing")
+        Traceback (most recent call last):
+            ...
+        ValueError: my_part: rho must be a finite number, at least 0 (0 perturbs nothing), got -1.
     """
-    if callable(value):
+    if callable(value) or isinstance(value, DirectionStrength):
         return
     if isinstance(value, jax.Array) and value.ndim:
         raise ValueError(
@@ -66,9 +135,43 @@ def check_strength(
         raise ValueError(f"{function}: {argument} must be {bound} ({meaning}), got {value:g}.")
 
 
-def value_at(strength: Strength, count: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
-    """Return the value of a strength after ``count`` updates."""
+def value_at(
+    strength: Strength, count: jax.typing.ArrayLike, updates: optax.Updates | None = None
+) -> jax.typing.ArrayLike:
+    """Return the current value of a strength.
+
+    Args:
+        strength: a number, a traced scalar, a schedule, or `of_direction` of a function.
+        count: updates so far.
+        updates: what the part receives; None where a strength may not depend on it.
+
+    Returns:
+        The value, a scalar.
+
+    Raises:
+        TypeError: for `of_direction` without updates.
+
+    Example:
+        >>> value_at(0.5, 3), value_at(lambda count: 2.0 * count, 3)
+        (0.5, 6.0)
+    """
+    if isinstance(strength, DirectionStrength):
+        if updates is None:
+            raise TypeError(
+                "of_direction: only the main strength of a part may depend on its updates, such as "
+                "rho of a ball; pass a number or a schedule here."
+            )
+        return strength.function(updates, count)
     return strength(count) if callable(strength) else strength
+
+
+def mapped(
+    function: Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike], strength: Strength
+) -> Strength:
+    """Return the strength whose value is a function of the value of another one."""
+    if isinstance(strength, DirectionStrength):
+        return DirectionStrength(lambda *seen: function(strength.function(*seen)))
+    return (lambda count: function(strength(count))) if callable(strength) else function(strength)
 
 
 def is_off(strength: Strength) -> bool:
@@ -90,7 +193,23 @@ def counted(
     """Make a transformation from a function of the updates and the current strength.
 
     An update calls ``transform(updates, strength, params=, count=, **extra_args)``, or
-    ``when_off(updates)`` if the strength is off. ``transform`` names the keywords that it needs.
+    ``when_off(updates)`` if the strength is the plain number 0. ``transform`` names the keywords
+    that it needs and takes the others.
+
+    Args:
+        transform: of the updates and the current value of the strength to new updates.
+        strength: the strength.
+        when_off: of the updates to new updates, for a strength of 0; it skips the code of
+            ``transform`` when the step is traced.
+        state_type: the type of the state; `PerturbationState` for a part that ends an ascent.
+
+    Returns:
+        An Optax transformation whose state is the count of updates.
+
+    Example:
+        >>> tx = counted(lambda g, strength, **_: strength * g, lambda count: 2.0, lambda g: g)
+        >>> tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].tolist()
+        [2.0, 2.0]
     """
 
     def init(params: optax.Params) -> CountState:
@@ -103,7 +222,7 @@ def counted(
         if is_off(strength):
             updates = when_off(updates)
         else:
-            now = value_at(strength, state.count)
+            now = value_at(strength, state.count, updates)
             updates = transform(updates, now, params=params, count=state.count, **extra_args)
         return updates, state_type(count=optax.safe_increment(state.count))
 

@@ -14,7 +14,25 @@ parameters that returns one. None stands for all parameters."""
 
 
 def resolve_mask(function: str, argument: str, mask: Mask, params: optax.Params) -> Any:
-    """Return a mask as one Python bool per parameter; refuse a mask that does not fit."""
+    """Return a mask as one Python bool per parameter; refuse a mask that does not fit.
+
+    Args:
+        function: the name of the part, for the message.
+        argument: the name of the argument.
+        mask: the mask; a function is called with the parameters.
+        params: the parameters.
+
+    Returns:
+        A tree of Python bools like the parameters.
+
+    Raises:
+        ValueError: for a mask of another structure.
+        TypeError: for a mask that does not hold bools.
+
+    Example:
+        >>> resolve_mask("my_part", "mask", {"a": True, "b": False}, {"a": [1.0, 2.0], "b": 3.0})
+        {'a': [True, True], 'b': False}
+    """
     if mask is None:
         mask = True
     # A tree of bools may be callable itself, as Equinox's modules are.

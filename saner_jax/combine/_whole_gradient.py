@@ -25,7 +25,7 @@ from saner_jax._core._precision import (
     wide_dtype,
     widely,
 )
-from saner_jax._core._strengths import Strength, check_strength, counted, value_at
+from saner_jax._core._strengths import Strength, check_strength, counted, is_off, value_at
 from saner_jax._core._transformations import stateless
 from saner_jax.combine._coordinatewise import check_origin
 
@@ -129,7 +129,7 @@ def extrapolate(kappa: Strength = 1.0) -> optax.GradientTransformationExtraArgs:
         return jax.tree.map(widely(go_leaf), updates, origin_grads)
 
     # A plain 0 is not off here: the origin gradient is its result.
-    return counted(go, kappa if callable(kappa) else lambda _: kappa, when_off=lambda g: g)
+    return counted(go, (lambda _: 0.0) if is_off(kappa) else kappa, when_off=lambda g: g)
 
 
 def keep_origin_length() -> optax.GradientTransformationExtraArgs:

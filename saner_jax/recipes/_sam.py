@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._numbers import is_number
-from saner_jax._core._strengths import Strength, check_strength
+from saner_jax._core._strengths import Strength, check_strength, mapped
 from saner_jax._core._trees import Mask
 from saner_jax.ascent import (
     average_directions,
@@ -274,7 +274,7 @@ def wsam(
         share = min(share, 0.999) if is_number(share) else jnp.minimum(share, 0.999)
         return share / (1 - share)
 
-    kappa = (lambda count: odds(gamma(count))) if callable(gamma) else odds(gamma)
+    kappa = mapped(odds, gamma)
     return sharpness_aware(
         scale_to_radius(rho), extrapolate(kappa), perturb_mask=perturb_mask, metrics=metrics
     )
@@ -420,5 +420,5 @@ def vasso_ascent(rho: Strength, theta: Strength) -> optax.GradientTransformation
         An Optax transformation from gradients to a perturbation.
     """
     check_strength("vasso", "theta", theta, upper=1.0, meaning="weight of the new gradient")
-    decay = (lambda count: 1 - theta(count)) if callable(theta) else 1 - theta
+    decay = mapped(lambda theta: 1 - theta, theta)
     return optax.chain(average_directions(decay), scale_to_radius(rho))

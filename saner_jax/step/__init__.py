@@ -21,6 +21,7 @@ from saner_jax.step._per_device import per_device, synchronized, varying
 from saner_jax.step._per_group import GroupGradFn, PerGroupState, per_group
 from saner_jax.step._perturbed_params import perturbed_params
 from saner_jax.step._schedules import alpha_warmup, rho_tied_to_learning_rate, smooth_ramp
+from saner_jax.step._second_pass import PassOutput
 from saner_jax.step._sharpness_aware import (
     KEEP_PERTURBED,
     GradFn,
@@ -36,7 +37,7 @@ from saner_jax.step._skipping import (
     look_if,
     where_steep,
 )
-from saner_jax.step._value_and_update import PassOutput, StepOutput, value_and_update
+from saner_jax.step._value_and_update import StepOutput, value_and_update
 
 __all__ = [
     "KEEP_PERTURBED",

@@ -14,6 +14,18 @@ SECOND_PASS = "saner_jax_second_pass"
 """Keyword of ``update`` for a `SecondPass` that is taken in place of ``grad_fn``."""
 
 
+class PassOutput(NamedTuple):
+    """What a loss function returned in one pass.
+
+    Attributes:
+        value: the loss, a scalar.
+        aux: the auxiliary output; None without ``has_aux``.
+    """
+
+    value: jax.Array
+    aux: Any
+
+
 class SecondPass(NamedTuple):
     """A function to call at the perturbed parameters, which returns more than gradients.
 

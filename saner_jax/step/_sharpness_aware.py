@@ -23,7 +23,7 @@ from saner_jax._core._strengths import PerturbationState
 from saner_jax._core._transformations import check_transformation, holds, state_check, stateless
 from saner_jax._core._trees import Mask, check_like, resolve_mask
 from saner_jax.step._metrics import StepMetrics, initial_metrics, step_metrics
-from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
+from saner_jax.step._second_pass import SECOND_PASS, PassOutput, RecordedPasses, SecondPass
 
 GradFn = Callable[[optax.Params], optax.Updates]
 """Parameters to gradients: same batch, same randomness, already reduced over devices."""
@@ -74,9 +74,10 @@ def sharpness_aware(
         ascent: Optax transformation from gradients to a perturbation of the parameters. Its
             ``update`` receives every extra argument, ``grad_fn`` included.
         combine: Optax transformation from the perturbed gradients to the ones to keep. Its
-            ``update`` receives every extra argument, ``grad_fn`` included, and two more:
-            ``origin_grads``, and ``perturbation``, a tree like ``params`` with what was added to
-            them (zero outside the mask).
+            ``update`` receives every extra argument, ``grad_fn`` included, and more:
+            ``origin_grads``; ``perturbation``, a tree like ``params`` with what was added to them
+            (zero outside the mask); and under :func:`value_and_update` ``perturbed_value``, the
+            loss at the perturbed parameters.
         perturb_mask: which parameters are perturbed, at least one: a pytree of bools (or a prefix
             of one), or a function of the parameters giving one; static, so name it in
             ``static_args`` of ``optax.inject_hyperparams``. The ascent sees zero gradients
@@ -208,6 +209,8 @@ def sharpness_aware(
             "Return gradients alone from grad_fn, without the value or auxiliary output.",
         )
         extra_args |= {"origin_grads": updates, "perturbation": perturbation}
+        if isinstance(output, PassOutput):
+            extra_args["perturbed_value"] = output.value
         kept, combine_state = keep.update(passed, state.combine, params, **extra_args)
         measured = ()
         if metrics:

@@ -11,20 +11,8 @@ import optax
 
 from saner_jax._core._transformations import check_transformation
 from saner_jax.step._per_device import AxisName, varying
-from saner_jax.step._second_pass import SECOND_PASS, RecordedPasses, SecondPass
+from saner_jax.step._second_pass import SECOND_PASS, PassOutput, RecordedPasses, SecondPass
 from saner_jax.step._sharpness_aware import SharpnessAwareState
-
-
-class PassOutput(NamedTuple):
-    """What a loss function returned in one pass.
-
-    Attributes:
-        value: the loss, a scalar.
-        aux: the auxiliary output; None without ``has_aux``.
-    """
-
-    value: jax.Array
-    aux: Any
 
 
 class StepOutput(NamedTuple):
