@@ -198,6 +198,52 @@ def test_the_loss_is_the_value_that_optax_asks_for():
     assert done.origin.aux is None
 
 
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize(
+    "base",
+    [optax.lbfgs(), optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(10))],
+    ids=["lbfgs", "backtracking"],
+)
+def test_line_searches_work_as_the_base(base):
+    tx = optax.chain(sam(0.01), base)
+    only = lambda p: loss(p)[0] + jnp.sum(p["w"] ** 2)
+    params, state = PARAMS, tx.init(PARAMS)
+    for _ in range(3):
+        value, grads = jax.value_and_grad(only)(params)
+        by_hand, _ = tx.update(
+            grads,
+            state,
+            params,
+            grad_fn=jax.grad(only),
+            value=value,
+            grad=grads,
+            value_fn=lambda p, grad_fn=None: only(p),
+        )
+        done = value_and_update(tx, only, params, state, noise_grads=None)
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+        jax.tree.map(close, done.updates, by_hand)
+        params, state = optax.apply_updates(params, done.updates), done.state
+    assert only(params) < only(PARAMS)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_both_passes_draw_the_same_dropout_and_a_clone_satisfies_the_check_of_keys():
+    tx = sam(0.1)
+
+    def dropped(p, key):
+        return jnp.sum(jnp.where(jax.random.bernoulli(key, 0.5, p["w"].shape), p["w"], 0.0) ** 2)
+
+    def update(p, key, clone):
+        return value_and_update(tx, lambda at: dropped(at, clone(key)), p, tx.init(p)).updates
+
+    key = jax.random.key(1)
+    plain = jax.jit(lambda p, key: update(p, key, lambda key: key))(PARAMS, key)
+    with jax.debug_key_reuse(True):
+        cloned = jax.jit(lambda p, key: update(p, key, jax.random.clone))(PARAMS, key)
+    assert_bitwise_equal(plain, cloned)
+    assert (np.asarray(plain["w"]) == 0).any()
+
+
 def test_it_costs_what_the_update_costs():
     tx = optax.chain(saner(0.2, metrics=True), optax.sgd(0.1))
     shapes = jax.eval_shape(lambda: ({"w": jnp.zeros((64, 64)), "b": jnp.zeros((1, 64))}))

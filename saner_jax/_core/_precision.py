@@ -107,7 +107,33 @@ def root_of(square: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
-def length_of(tree: Any, weights: Any = None) -> Length:
+AxisName = Any
+"""A name of a mesh axis, or a tuple of names."""
+
+
+def square_of(tree: Any, axis_name: AxisName | None) -> jax.Array:
+    """Return the squared norm over all leaves and, with an axis name, over all shards.
+
+    Leaves that JAX knows to be the same on all devices of the axes are counted once.
+    """
+    if axis_name is None:
+        return global_dot(tree, tree)
+    axes = set(axis_name) if isinstance(axis_name, tuple | list) else {axis_name}
+    leaves = jax.tree.leaves(tree)
+    # Under pmap, and with check_vma=False, nothing is tracked: all leaves count as sharded.
+    is_tracked = any(jax.typeof(leaf).manual_axis_type.varying for leaf in leaves)
+    is_sharded = lambda leaf: not is_tracked or axes & jax.typeof(leaf).manual_axis_type.varying
+    sharded = [leaf for leaf in leaves if is_sharded(leaf)]
+    replicated = [leaf for leaf in leaves if not is_sharded(leaf)]
+    total = jnp.zeros((), wide_dtype(*leaves))
+    if sharded:
+        square = global_dot(sharded, sharded)
+        known = jax.typeof(square).manual_axis_type.varying if is_tracked else axes
+        total += jax.lax.psum(square, tuple(axis for axis in axes if axis in known))
+    return total + global_dot(replicated, replicated)
+
+
+def length_of(tree: Any, weights: Any = None, axis_name: AxisName | None = None) -> Length:
     """Return the l2 norm over all leaves, exact wherever the leaves are normal numbers.
 
     The squares of float32 numbers below 1e-19 or above 1e19 leave float32. Where the plain sum of
@@ -116,9 +142,10 @@ def length_of(tree: Any, weights: Any = None) -> Length:
     Args:
         tree: the tree.
         weights: a tree of the same structure whose leaves multiply those of `tree`; None is 1.
+        axis_name: of the mesh axes over which leaves are sharded inside ``jax.shard_map``.
     """
     weighted = tree if weights is None else jax.tree.map(weigh, weights, tree)
-    square = global_dot(weighted, weighted)
+    square = square_of(weighted, axis_name)
     factor, smallest = range_factors(square.dtype)
     is_small, is_large = square < smallest, jnp.isinf(square)
     scale = jnp.where(is_small, factor, jnp.where(is_large, 1 / factor, 1.0)).astype(square.dtype)
@@ -126,7 +153,7 @@ def length_of(tree: Any, weights: Any = None) -> Length:
     def again(tree: Any, weights: Any) -> jax.Array:
         scaled = times_apart(scale, tree)
         scaled = scaled if weights is None else jax.tree.map(weigh, weights, scaled)
-        return global_dot(scaled, scaled)
+        return square_of(scaled, axis_name)
 
     keep = lambda *_: square
     return Length(branch(is_small | is_large, again, keep, tree, weights), scale)
@@ -149,16 +176,23 @@ def range_factors(dtype: Any) -> tuple[float, float]:
     return 2.0 ** round(-5 / 7 * lowest), 2.0 ** round(10 / 21 * lowest)
 
 
+def by_layer(function: Callable[[jax.Array], jax.Array], leaf: jax.Array, axis: int) -> jax.Array:
+    """Apply a function to each layer of a leaf that stacks layers along an axis."""
+    return jax.vmap(function, in_axes=axis, out_axes=axis)(leaf)
+
+
 def weigh(weight: jax.Array, leaf: jax.Array) -> jax.Array:
     """Return the product of a leaf with its weight, in the dtype of the weight."""
     return weight * jnp.asarray(leaf, weight.dtype)
 
 
-def global_norm(tree: Any) -> jax.Array:
+def global_norm(tree: Any, axis_name: AxisName | None = None) -> jax.Array:
     """Return the l2 norm over all leaves; 0, with derivative 0, for an all-zero tree.
 
     Args:
         tree: a tree of arrays.
+        axis_name: of the mesh axes over which leaves are sharded inside ``jax.shard_map``; None
+            outside it.
 
     Returns:
         A scalar of `wide_dtype`, right for leaves of any finite size; infinite where the norm
@@ -168,7 +202,7 @@ def global_norm(tree: Any) -> jax.Array:
         >>> global_norm([jnp.array([3e-30]), jnp.array([4e-30])]).item() > 4.9e-30
         True
     """
-    return length_of(tree).norm
+    return length_of(tree, axis_name=axis_name).norm
 
 
 def scale_to_length(length: jax.typing.ArrayLike, tree: Any, own: Length) -> Any:

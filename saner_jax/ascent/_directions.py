@@ -17,10 +17,10 @@ import optax
 
 from saner_jax._core._averaging import averaged
 from saner_jax._core._exporting import exportable
-from saner_jax._core._precision import wide_dtype, widely
+from saner_jax._core._precision import by_layer, wide_dtype, widely
 from saner_jax._core._quantiles import largest_bound
 from saner_jax._core._strengths import Strength, check_strength, counted, is_off, value_at
-from saner_jax._core._trees import check_like
+from saner_jax._core._trees import Mask, check_like, resolve_mask
 
 
 @exportable
@@ -131,7 +131,9 @@ def subtract_trend(
     return optax.GradientTransformationExtraArgs(_init_average, update)
 
 
-def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtraArgs:
+def keep_outliers(
+    quantile: Strength = 0.95, *, stacked: Mask = False, layer_axis: int = 0
+) -> optax.GradientTransformationExtraArgs:
     r"""Drop the coordinates whose gradient is ordinary for their tensor: ZSharp's filter.
 
     .. math:: d = q \odot g, \quad q = 1[|z| \ge Q_p(|z|)], \quad z = (g - \bar g) / \sigma_g
@@ -142,6 +144,10 @@ def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtr
     Args:
         quantile: share of every tensor that is dropped, 0 to 1; 0 keeps everything. Tensors of
             fewer than two axes (biases, scales) are kept whole.
+        stacked: which leaves hold several layers, stacked along one axis as ``nn.scan`` stacks
+            them: a pytree of bools, or a function of the parameters giving one. Each layer then has
+            a quantile of its own, as if it stood alone.
+        layer_axis: the axis of those leaves that counts the layers.
 
     Returns:
         An Optax transformation from gradients to a direction; its state is the count of updates.
@@ -164,7 +170,7 @@ def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtr
     """
     check_strength("keep_outliers", "quantile", quantile, upper=1.0, meaning="0 keeps everything")
 
-    def keep(updates: optax.Updates, share: Any, **_: Any) -> optax.Updates:
+    def keep(updates: optax.Updates, share: Any, *, params: Any, **_: Any) -> optax.Updates:
         def keep_leaf(g: jax.Array) -> jax.Array:
             if g.ndim < 2 or not g.size:
                 return g
@@ -175,7 +181,12 @@ def keep_outliers(quantile: Strength = 0.95) -> optax.GradientTransformationExtr
             is_far = distance >= largest_bound([distance], dropped)
             return jnp.where(is_far | ~jnp.isfinite(distance).all(), g, 0.0)
 
-        return jax.tree.map(widely(keep_leaf), updates)
+        keep_layers = lambda g: by_layer(keep_leaf, g, layer_axis)
+        like = updates if params is None else params
+        is_stacked = resolve_mask("keep_outliers", "stacked", stacked, like)
+        return jax.tree.map(
+            lambda is_one, g: widely(keep_layers if is_one else keep_leaf)(g), is_stacked, updates
+        )
 
     return counted(keep, quantile, when_off=lambda updates: updates)
 

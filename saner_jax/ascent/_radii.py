@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._precision import (
+    AxisName,
+    by_layer,
     global_norm,
     length_of,
     scale_to_length,
@@ -34,7 +36,9 @@ from saner_jax._core._strengths import (
 from saner_jax._core._trees import Mask, resolve_mask
 
 
-def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
+def scale_to_radius(
+    rho: Strength, *, axis_name: AxisName | None = None
+) -> optax.GradientTransformationExtraArgs:
     r"""Scale the gradient to length ``rho``: SAM's step to the edge of an l2 ball.
 
     .. math:: e = \rho \, g / \lVert g \rVert_2
@@ -43,6 +47,9 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
 
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing.
+        axis_name: inside ``jax.shard_map``, the mesh axis over which parameters are sharded, or a
+            tuple of them: the norm then runs over all shards, as on one device. None: parameters
+            are whole, or sharded under ``jax.jit`` alone.
 
     Returns:
         An Optax transformation from a direction to a perturbation; its state is the count of
@@ -69,7 +76,7 @@ def scale_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     check_strength("scale_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
 
     def scale(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        return scale_to_length(radius, updates, length_of(updates))
+        return scale_to_length(radius, updates, length_of(updates, axis_name=axis_name))
 
     return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
@@ -109,7 +116,11 @@ def scale_to_linf_radius(rho: Strength) -> optax.GradientTransformationExtraArgs
 
 
 def scale_to_adaptive_radius(
-    rho: Strength, eta: Strength = 0.01, scaled: str | Mask = "weights"
+    rho: Strength,
+    eta: Strength = 0.01,
+    scaled: str | Mask = "weights",
+    *,
+    axis_name: AxisName | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scale to a ball that is wide along large parameters: ASAM's scale-invariant step.
 
@@ -126,6 +137,7 @@ def scale_to_adaptive_radius(
             ``beta``, ``offset``) or, for leaves of a list or tuple, by having at most one axis.
             "all": every parameter. Or a pytree of bools, or a function of the parameters giving
             one (name it in ``static_args`` of ``optax.inject_hyperparams``).
+        axis_name: as for :func:`scale_to_radius`.
 
     Returns:
         An Optax transformation from a direction to a perturbation; its state is the count of
@@ -160,13 +172,18 @@ def scale_to_adaptive_radius(
     sizes_of = _sizes(name, scaled, eta)
 
     def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
-        return _scale_sized(sizes_of(params, count), radius, updates)
+        return _scale_sized(sizes_of(params, count), radius, updates, axis_name)
 
     return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
 def scale_to_layerwise_radius(
-    rho: Strength, scaled: str | Mask = "weights"
+    rho: Strength,
+    scaled: str | Mask = "weights",
+    *,
+    stacked: Mask = False,
+    layer_axis: int = 0,
+    axis_name: AxisName | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scale to a ball that is wide along layers with large weights: layer-wise ASAM.
 
@@ -179,6 +196,11 @@ def scale_to_layerwise_radius(
         rho: radius relative to the layers' norms, at least 0; 0 perturbs nothing. Published: 0.05,
             or 0.5 on normalization layers alone.
         scaled: whose size counts, as in :func:`scale_to_adaptive_radius`.
+        stacked: which leaves hold several layers, stacked along one axis as ``nn.scan`` stacks
+            them: a pytree of bools, or a function of the parameters giving one. Each layer then has
+            a T of its own, as if it stood alone.
+        layer_axis: the axis of those leaves that counts the layers.
+        axis_name: as for :func:`scale_to_radius`.
 
     Returns:
         An Optax transformation from a direction to a perturbation; its state is the count of
@@ -205,10 +227,10 @@ def scale_to_layerwise_radius(
     """
     name = "scale_to_layerwise_radius"
     check_strength(name, "rho", rho, meaning="the radius; 0 perturbs nothing")
-    sizes_of = _sizes(name, scaled, None)
+    sizes_of = _sizes(name, scaled, None, stacked, layer_axis, axis_name)
 
     def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
-        return _scale_sized(sizes_of(params, count), radius, updates)
+        return _scale_sized(sizes_of(params, count), radius, updates, axis_name)
 
     return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
@@ -260,7 +282,14 @@ def scale_to_adaptive_linf_radius(
     return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
 
-def _sizes(name: str, scaled: str | Mask, eta: Strength | None) -> Callable[[Any, Any], Any]:
+def _sizes(
+    name: str,
+    scaled: str | Mask,
+    eta: Strength | None,
+    stacked: Mask = False,
+    layer_axis: int = 0,
+    axis_name: AxisName | None = None,
+) -> Callable[[Any, Any], Any]:
     """Return the function of parameters and count that gives T; eta None means one T per leaf."""
     if eta is not None:
         check_strength(name, "eta", eta, meaning="added to abs(w); 0 freezes zero parameters")
@@ -278,21 +307,25 @@ def _sizes(name: str, scaled: str | Mask, eta: Strength | None) -> Callable[[Any
         else:
             mask = resolve_mask(name, "scaled", scaled == "all" or scaled, params)
 
-        def size(is_scaled: bool, w: jax.Array) -> jax.Array:
+        length = lambda w: jnp.full_like(w, global_norm(w, axis_name))
+
+        def size(is_scaled: bool, is_stacked: bool, w: jax.Array) -> jax.Array:
             w = jnp.asarray(w, wide_dtype(w))
             if not is_scaled:
                 return jnp.ones_like(w)
             if eta is None:
-                return jnp.full_like(w, global_norm(w))
+                return by_layer(length, w, layer_axis) if is_stacked else length(w)
             return jnp.abs(w) + jnp.asarray(value_at(eta, count), w.dtype)
 
-        return jax.tree.map(size, mask, params)
+        return jax.tree.map(size, mask, resolve_mask(name, "stacked", stacked, params), params)
 
     return sizes
 
 
-def _scale_sized(sizes: Any, radius: Any, updates: optax.Updates) -> optax.Updates:
-    own = length_of(updates, sizes)
+def _scale_sized(
+    sizes: Any, radius: Any, updates: optax.Updates, axis_name: AxisName | None
+) -> optax.Updates:
+    own = length_of(updates, sizes, axis_name)
     sized = lambda g, t: weigh(t, jnp.asarray(own.scale, t.dtype) * jnp.asarray(g, t.dtype))
     # The scale is in there already.
     own, sized = own._replace(scale=jnp.ones_like(own.scale)), jax.tree.map(sized, updates, sizes)
@@ -312,7 +345,9 @@ def _is_weight(path: tuple[Any, ...], leaf: jax.typing.ArrayLike) -> bool:
     return jnp.ndim(leaf) > 1 if names[-1].isdigit() else not _BIAS_NAME.fullmatch(names[-1])
 
 
-def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
+def project_to_radius(
+    rho: Strength, *, axis_name: AxisName | None = None
+) -> optax.GradientTransformationExtraArgs:
     r"""Draw a perturbation back into the l2 ball, if it has left it.
 
     .. math:: e \leftarrow e \, \min(1, \rho / \lVert e \rVert_2)
@@ -321,6 +356,7 @@ def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
 
     Args:
         rho: radius in parameter units, at least 0; 0 perturbs nothing.
+        axis_name: as for :func:`scale_to_radius`.
 
     Returns:
         An Optax transformation of perturbations; its state is the count of updates.
@@ -342,7 +378,7 @@ def project_to_radius(rho: Strength) -> optax.GradientTransformationExtraArgs:
     check_strength("project_to_radius", "rho", rho, meaning="the radius; 0 perturbs nothing")
 
     def project(updates: optax.Updates, radius: Any, **_: Any) -> optax.Updates:
-        own = length_of(updates)
+        own = length_of(updates, axis_name=axis_name)
         radius = jnp.asarray(radius, own.square.dtype)
         is_inside = own.norm <= radius * (1 + 1e-6)
         # Inside, both factors are 1.

@@ -114,8 +114,10 @@ def sharpness_aware(
     Limits:
         Where the ball ascents do not perturb (zero or non-finite ``updates``), what ``grad_fn``
         returns at ``params`` is kept, non-finite values included, for ``apply_if_finite`` around
-        the base to reject. In bfloat16 a perturbation below half a unit in the last place of a
-        parameter rounds away.
+        the base to reject. Line searches and ``optax.lbfgs`` as the base refuse keywords that their
+        ``value_fn`` does not name: pass ``value_fn=lambda p, grad_fn=None: loss(p)``, or use
+        :func:`value_and_update`, which passes one. In bfloat16 a perturbation below half a unit in
+        the last place of a parameter rounds away.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -59,8 +60,9 @@ def value_and_update(
         has_aux: whether ``loss_fn`` returns auxiliary output.
         axis_name: under ``jax.shard_map`` and ``pmap``, the axis over whose devices ``tx`` averages
             (:func:`per_device`). ``origin`` is then this device's own, ``perturbed`` the mean.
-        **extra_args: for ``tx.update``, such as ``looked`` or ``noise_grads``. ``value`` is the
-            loss at the parameters unless it is given (not with ``groups``).
+        **extra_args: for ``tx.update``, such as ``looked`` or ``noise_grads``. Unless they are
+            given, and without ``groups``, ``tx`` also receives ``value``, ``grad`` and ``value_fn``
+            by Optax's convention, as ``optax.lbfgs``, line searches and ``optax.polyak_sgd`` ask.
 
     Returns:
         A :class:`StepOutput`. With ``groups``, both outputs are means over the groups: of
@@ -70,7 +72,9 @@ def value_and_update(
         ValueError: with ``groups``, for a ``tx`` without a recipe.
 
     Limits:
-        Of two recipes in one chain, the first one is reported. Under :func:`per_group`, gradients
+        JAX's check of key reuse (``jax_debug_key_reuse``) takes the second pass for a reuse of the
+        keys of the first: use ``jax.random.clone(key)`` in ``loss_fn``. Of two recipes in one
+        chain, the first one is reported. Under :func:`per_group`, gradients
         at the parameters that a stage behind the mean reads cost one pass more.
 
     Example:
@@ -95,7 +99,10 @@ def value_and_update(
     groups = extra_args.get("groups")
     if groups is None:
         grads, origin = take(params)
-        extra_args = {"value": origin.value, **extra_args}
+        value_of = lambda at: loss_fn(at)[0] if has_aux else loss_fn(at)
+        names = ("grad_fn", SECOND_PASS, *extra_args)
+        usual = {"value": origin.value, "grad": grads, "value_fn": _consuming(value_of, names)}
+        extra_args = {**usual, **extra_args}
         like = origin
     else:
         first = jax.tree.map(lambda x: x[0], groups)
@@ -126,6 +133,22 @@ def value_and_update(
     either = lambda taken, other: jnp.where(recorded.is_taken > 0, taken, other)
     perturbed = jax.tree.map(either, recorded.perturbed, repeated)
     return StepOutput(updates, state, origin, perturbed)
+
+
+def _consuming(function: Callable[[Any], Any], names: Iterable[str]) -> Callable[..., Any]:
+    """Return a function that takes more keywords, by name, and does not use them.
+
+    Optax's line searches refuse keywords of ``update`` that the signature of ``value_fn`` lacks.
+    """
+
+    def consuming(at: Any, **_: Any) -> Any:
+        return function(at)
+
+    kind = inspect.Parameter
+    first = kind("at", kind.POSITIONAL_ONLY)
+    others = [kind(name, kind.KEYWORD_ONLY, default=None) for name in names]
+    vars(consuming)["__signature__"] = inspect.Signature([first, *others])
+    return consuming
 
 
 def _mean_gradients(take: Callable[..., Any], params: Any, groups: Any) -> Any:
