@@ -36,7 +36,7 @@ def stack(layers, axis):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis), *layers)
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("axis", [0, *(pytest.param(x, marks=pytest.mark.slow) for x in (1, -1))])
 @pytest.mark.parametrize("name", PARTS)
 def test_stacked_layers_are_layers(name, axis):
     whole = {"layers": stack(LAYERS, axis), "head": LAYERS[0]}
@@ -63,7 +63,9 @@ PARAMS = {"kernel": LAYERS[0]["kernel"], "bias": LAYERS[0]["bias"]}
 SPECS = {"kernel": PartitionSpec("model"), "bias": PartitionSpec()}
 
 
-@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
+@pytest.mark.parametrize(
+    "size", [1.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (1e-30, 1e30))]
+)
 @pytest.mark.parametrize("name", BALLS)
 def test_sharded_parameters_have_the_norm_of_whole_ones(name, size):
     # The kernel is sharded over four devices, the bias is the same on all.

@@ -26,6 +26,7 @@ def check(folder, *files):
     return [(one.get("rule"), one["range"]["start"]["line"] + 1, one["message"]) for one in found]
 
 
+@pytest.mark.slow
 def test_the_script_runs():
     subprocess.run([sys.executable, SCRIPT], check=True, capture_output=True)
 

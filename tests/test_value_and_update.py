@@ -39,7 +39,12 @@ def expected_outputs(tx, state, **extra):
     return loss(PARAMS), loss(at)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+QUICK = ("saner", "look_sam", "ncsam")
+
+
+@pytest.mark.parametrize(
+    "name", [x if x in QUICK else pytest.param(x, marks=pytest.mark.slow) for x in RECIPES]
+)
 @each_wrap
 def test_it_is_the_update_and_returns_both_losses(name, wrap):
     tx = optax.chain(RECIPES[name](rho=0.2, **REQUIRED.get(name, {})), optax.sgd(0.1))
@@ -94,7 +99,7 @@ def test_a_rejected_step_repeats_the_first_output():
     assert not any(jnp.any(u) for u in jax.tree.leaves(done.updates))
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 3])
+@pytest.mark.parametrize("chunk", [None, 1, pytest.param(3, marks=pytest.mark.slow)])
 @each_wrap
 def test_groups_give_the_means_of_their_outputs(chunk, wrap):
     tx = optax.chain(per_group(saner(0.2), chunk_groups=chunk), optax.sgd(0.1))
@@ -198,6 +203,7 @@ def test_the_loss_is_the_value_that_optax_asks_for():
     assert done.origin.aux is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize(
     "base",
