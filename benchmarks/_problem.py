@@ -13,7 +13,7 @@ from saner_jax.training import cross_entropy, evaluate, shares
 
 
 class Problem(NamedTuple):
-    """Hold images as the model sees them, and labels given and true."""
+    """The inputs of the model, and the given and the true labels."""
 
     images: jax.Array
     labels: jax.Array

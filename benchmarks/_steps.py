@@ -14,7 +14,7 @@ NUM_CLASSES, IMAGE_SHAPE = 10, (32, 32, 3)
 
 
 class Step(NamedTuple):
-    """Hold a compiled step: `state, record = program(state, images, labels)`, state donated."""
+    """A compiled step, `state, record = program(state, images, labels)`, with the state donated."""
 
     program: Any
     state: Any

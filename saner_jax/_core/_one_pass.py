@@ -90,7 +90,7 @@ def _sums(arrays: Sequence[jax.Array]) -> list[jax.Array]:
     shape = arrays[0].shape
     if not shape or _is_explicit(arrays[0], -1):
         return [jnp.sum(array, dtype=array.dtype) for array in arrays]
-    # Where the last axis is sharded, what is returned is gathered. Part of the axis is therefore
+    # Where the last axis is sharded, the result is gathered. Part of the axis is therefore
     # kept: then a sharded axis stays local, for numbers of devices that are powers of 2.
     kept = min(shape[-1] & -shape[-1], 1024)
     while kept > 1 and 128 * kept > shape[-1]:

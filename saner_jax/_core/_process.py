@@ -57,7 +57,7 @@ def output_escaped() -> Iterator[None]:
     """Escape the characters that standard output cannot encode inside a `with` block."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     former = getattr(sys.stdout, "errors", None)
-    # What a test or a notebook puts in the place of standard output may take any character.
+    # A test or a notebook may replace standard output by an object that takes any character.
     if reconfigure is None or former != "strict":
         yield
         return

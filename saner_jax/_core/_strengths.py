@@ -15,7 +15,7 @@ from saner_jax._core._exporting import exportable
 
 
 class DirectionStrength(NamedTuple):
-    """A strength that depends on what a part receives; see `of_direction`.
+    """A strength that depends on the updates that a part receives; see `of_direction`.
 
     Attributes:
         function: of the updates that the part receives and the count of updates so far, to a
@@ -101,7 +101,7 @@ def check_strength(
         argument: the name of the argument.
         value: the strength.
         upper: the largest value that is accepted.
-        meaning: what the values mean, for the message.
+        meaning: the meaning of the values, for the message.
 
     Raises:
         TypeError: for something that is no strength.
@@ -143,7 +143,7 @@ def value_at(
     Args:
         strength: a number, a traced scalar, a schedule, or `of_direction` of a function.
         count: updates so far.
-        updates: what the part receives; None where a strength may not depend on it.
+        updates: those that the part receives; None where a strength may not depend on it.
 
     Returns:
         The value, a scalar.

@@ -165,7 +165,7 @@ def keep_outliers(
         Yun, arXiv 2505.02369, algorithm 1.
 
     Differences:
-        1. The authors' code scales what is left tensor by tensor to rho; before
+        1. The authors' code scales the remaining coordinates tensor by tensor to rho; before
            :func:`scale_to_radius` it is scaled as a whole, as the paper's formula has it.
     """
     check_strength("keep_outliers", "quantile", quantile, upper=1.0, meaning="0 keeps everything")
@@ -215,7 +215,7 @@ def add_direction(scale: Strength) -> optax.GradientTransformationExtraArgs:
     .. math:: e \leftarrow e + s \, g_n
 
     e: ``updates``; g_n: the extra argument ``noise_grads``; s: ``scale``. As an ascent, or the
-    part of one; what it adds is not limited in length, see :func:`project_to_radius`.
+    part of one; its length is not limited, see :func:`project_to_radius`.
 
     Args:
         scale: in parameter units per unit of gradient, at least 0; 0 adds nothing.

@@ -52,8 +52,8 @@ def sparsify(
 
     Limits:
         Coordinates equal to tau are all kept, so a tree of one value is kept whole. Where F is
-        zero, so is e; what a ``perturb_mask`` leaves out has F = 0 and counts as least important. A
-        non-finite coordinate of a gradient leaves its F as it was.
+        zero, so is e; parameters outside a ``perturb_mask`` have F = 0 and count as least
+        important. A non-finite coordinate of a gradient leaves its F as it was.
 
     Example:
         >>> import jax.numpy as jnp

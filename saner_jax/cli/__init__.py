@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _fail(prog, str(error), 2)
     except BrokenPipeError:
-        # Nobody reads on, as behind `| head`: what is left to print goes nowhere.
+        # Nobody reads on, as behind `| head`: the rest of the output goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # 128 and the number of SIGPIPE, which Windows has not
     except (CommandError, OSError) as error:
@@ -79,7 +79,7 @@ def _help() -> str:
 
 
 def _fail(prog: str, sentence: str, code: int) -> int:
-    # Names of files may hold ends of lines, commands to the terminal, or what is no UTF-8.
+    # Names of files may hold ends of lines, commands to the terminal, or bytes that are no UTF-8.
     told = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
     sys.stderr.write(f"{prog}: {told}\n")
     return code

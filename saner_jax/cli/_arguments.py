@@ -16,7 +16,7 @@ _EXTRA = ("flax", "matplotlib", "orbax.checkpoint", "rich", "sklearn", "tyro")
 
 
 class UsageError(Exception):
-    """Say in one sentence what is wrong with a command line."""
+    """Say in one sentence which part of a command line is wrong."""
 
 
 class CommandError(Exception):

@@ -14,14 +14,15 @@ from saner_jax.cli._arguments import CommandError, Config, UsageError, parse, re
 
 
 class Command(NamedTuple):
-    """Hold one command.
+    """A command of `saner-jax`.
 
     Attributes:
         summary: a line for the help.
         run: takes the arguments after the command's name and returns the exit code 0. It raises
             UsageError for a missing extra and for an option or a value that cannot be used,
             CommandError when the loss of a run stops being finite, OSError when a file cannot be
-            written, and KeyboardInterrupt after a signal, with a sentence on what is kept.
+            written, and KeyboardInterrupt after a signal, with a sentence on the files that are
+            kept.
     """
 
     summary: str
@@ -213,7 +214,7 @@ COMMANDS = {
     "relabel": Command("write the labels that a reviewed suspects.csv decides on", _relabel),
     "report": Command("make one page of runs, to read, print or send", _report),
     "explain": Command("draw why SANER resists wrong labels", _explain),
-    "data": Command("prepare a dataset, or show what is in it", _data),
+    "data": Command("prepare a dataset, or show its contents", _data),
 }
 
 

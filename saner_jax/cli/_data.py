@@ -1,4 +1,4 @@
-"""Prepare a dataset, or show what is in it: what `saner-jax data` does."""
+"""Prepare a dataset, or show its contents: the command `saner-jax data`."""
 
 import dataclasses
 from pathlib import Path
@@ -69,7 +69,7 @@ def prepare_data(config: PrepareConfig) -> None:
 
 
 def show_data(config: ShowConfig) -> None:
-    """Print what a dataset holds and what the noise does to its labels.
+    """Print the contents of a dataset and the effect of the noise on its labels.
 
     Args:
         config: the options.
@@ -90,7 +90,7 @@ def show_data(config: ShowConfig) -> None:
 
 
 def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
-    """Say in a few lines what a dataset holds and what was done to its labels.
+    """Describe a dataset and its labels in a few lines.
 
     Args:
         noise: the name of the noise.

@@ -136,7 +136,7 @@ def check_origin(function: str, origin_grads: optax.Updates | None) -> None:
 
     Args:
         function: name of the part, for the sentence.
-        origin_grads: what its ``update`` was given, or None.
+        origin_grads: the keyword of its ``update``, or None.
 
     Raises:
         TypeError: for None.

@@ -192,7 +192,7 @@ class ReusedDirectionState(NamedTuple):
 
 
 def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtraArgs:
-    r"""Where the second pass is skipped, add what the last one found: LookSAM's memory.
+    r"""Add the direction of the last second pass where the pass is skipped: LookSAM's memory.
 
     .. math:: g \leftarrow \begin{cases} g', \; v := g'_\perp / \lVert g'_\perp \rVert &
         \text{looked} \\ g + \alpha \lVert g \rVert v & \text{skipped} \end{cases}

@@ -41,7 +41,8 @@ def read_image_folder(
 
     Returns:
         The images, in memory. The key of an example is the path of its file below `root`, such as
-        "train/cat/1.png", its hash that of the file's bytes. `left_out` lists what is not used.
+        "train/cat/1.png", its hash that of the file's bytes. `left_out` lists the files that are
+        not used.
 
     Raises:
         ValueError: for folders without two classes, images of different sizes, more training

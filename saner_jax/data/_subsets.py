@@ -42,7 +42,7 @@ def even_sample(labels: NDArray[np.int32], size: int, *, what: str) -> NDArray[n
         what: the name of the dataset for the error message.
 
     Returns:
-        Rows `(size,)`, ascending. Classes without enough examples give what they have.
+        Rows `(size,)`, ascending. Classes without enough examples give all of theirs.
 
     Raises:
         ValueError: for a size above n.

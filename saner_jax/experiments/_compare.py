@@ -1,4 +1,4 @@
-"""Compare methods on one dataset with noisy training labels: what `saner-jax compare` does.
+"""Compare methods on one dataset with noisy training labels: the command `saner-jax compare`.
 
 `prepare_comparison` refuses bad options before anything is written; `run_comparison` trains one
 method after the other and keeps the run folder up to date.
@@ -98,7 +98,7 @@ def run_comparison(
         The results, as written to results.json.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, with a sentence that says what is kept.
+        KeyboardInterrupt: on Ctrl-C, with a sentence on the results that are kept.
         OSError: when the run folder cannot be written.
     """
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Evaluate what a run of the trainer kept: what `saner-jax evaluate` does."""
+"""Evaluate a checkpoint of a run: the command `saner-jax evaluate`."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_run(folder: Path, which: str, places: PlaceOptions | None = None) -> Evaluation:
-    """Evaluate a checkpoint of a run: what `saner-jax evaluate` does.
+    """Evaluate a checkpoint of a run: the command `saner-jax evaluate`.
 
     Args:
         folder: a run folder of `saner-jax train`.

@@ -34,12 +34,12 @@ from saner_jax.training import (
 
 
 class ComparisonJob(NamedTuple):
-    """Hold what `run_comparison` needs: checked options, an empty folder, data, noise per seed.
+    """The input of `run_comparison`: checked options, an empty folder, data, noise per seed.
 
     Attributes:
         config: the options.
         folder: where results go.
-        dataset: what is trained on.
+        dataset: the examples.
         noisy: its training labels after noise, one draw per seed.
     """
 
@@ -50,7 +50,7 @@ class ComparisonJob(NamedTuple):
 
 
 class EpochRecord(NamedTuple):
-    """Hold one epoch's mean loss over its minibatches, and counts after it; one entry per seed.
+    """The mean loss of one epoch's minibatches, and counts after it; one entry per seed.
 
     Attributes:
         loss: `(seeds,)`, over the minibatches as they were trained on.

@@ -1,7 +1,7 @@
 """The papers' set-ups by name, as options of `saner-jax train`.
 
-Each is what the paper and its authors' code say of the main experiment, on the dataset that the
-name ends in; any option given beside a preset overrides it. What a paper leaves open has the
+Each has the options of the main experiment, by the paper and its authors' code, on the dataset that
+the name ends in; an option beside a preset overrides it. An option that a paper leaves open has the
 value noted there. All train on every example (no validation split), as the papers did.
 """
 

@@ -1,4 +1,4 @@
-"""Train one model with one method, so that it can be interrupted: what `saner-jax train` does.
+"""Train one model with one method, so that it can be interrupted: the command `saner-jax train`.
 
 `prepare_training` refuses bad options before anything is written, `reopen_training` takes up a run
 that stopped, `run_training` trains to the end and keeps the run folder up to date.
@@ -75,7 +75,7 @@ _FINGERPRINT = "fingerprint"
 
 
 class TrainingJob(NamedTuple):
-    """Hold what `run_training` needs, checked.
+    """The input of `run_training`, checked.
 
     Attributes:
         config: the options.
@@ -101,7 +101,7 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
 
     Args:
         config: the options.
-        dataset: what they name, where it is loaded already.
+        dataset: the one that the options name, where it is loaded already.
 
     Returns:
         The job for `run_training`.
@@ -157,7 +157,7 @@ def reopen_training(
 
     Raises:
         ValueError: for a folder that is none, options that cannot be read, or data or noise that
-            are no longer what the options ask for.
+            have changed.
     """
     config = read_options(folder, places)
     given = {} if devices is None else option_values(devices)
@@ -221,7 +221,7 @@ def run_training(
 
     Raises:
         Diverged: when the loss stops being finite.
-        Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
+        Stopped: on SIGINT and SIGTERM, with a sentence on the files that are kept.
         ValueError: when no checkpoint of the folder can be used though there are some, its log is
             damaged, or another process is at work on the run.
         OSError: when the run folder cannot be written.
@@ -240,7 +240,7 @@ def train_to_end(
     show: Callable[..., None],
     command: str | None = None,
 ) -> Results:
-    """Train to the end from the newest checkpoint, keeping what it did in the folder.
+    """Train to the end from the newest checkpoint, and keep log and results in the folder.
 
     Args:
         job: as from `prepare_training` or `reopen_training`.

@@ -1,4 +1,4 @@
-"""Find the wrong labels of a training set: what `saner-jax suspects` does."""
+"""Find the wrong labels of a training set: the command `saner-jax suspects`."""
 
 import csv
 import dataclasses
@@ -66,7 +66,7 @@ class SuspectsConfig(TrainConfig):
 
 
 class SuspectsJob(NamedTuple):
-    """Hold what `find_suspects` needs, checked.
+    """The input of `find_suspects`, checked.
 
     Attributes:
         config: the options.
@@ -75,7 +75,7 @@ class SuspectsJob(NamedTuple):
         to_train: those that must be trained before.
         options: of the first run.
         dataset: of all of them.
-        evidence: what they say together; None where they must be trained before.
+        evidence: their mean predictions; None where they must be trained before.
     """
 
     config: SuspectsConfig
@@ -88,11 +88,11 @@ class SuspectsJob(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Hold what was found.
+    """The result of `find_suspects`.
 
     Attributes:
         results: as written to suspects.json.
-        evidence: what the runs say together.
+        evidence: the mean predictions of the runs.
         ranking: of their examples.
     """
 
@@ -178,7 +178,7 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
 def find_suspects(
     job: SuspectsJob, command: str | None = None, reporter: Reporter = SILENT
 ) -> Found:
-    """Train where there is something to train, rank, and write what was found.
+    """Train the models that are needed, rank the examples, and write the ranking.
 
     Writes suspects.csv (every training example, the most suspicious first, with an empty column
     for the reviewer's decision), suspects.json (where the ranking comes from, and how good it is
@@ -191,11 +191,11 @@ def find_suspects(
         reporter: told of every evaluation under the name of the run's folder.
 
     Returns:
-        What suspects.json holds, and what it comes from.
+        The results, the evidence and the ranking.
 
     Raises:
         Diverged: when the loss of a run stops being finite.
-        Stopped: on SIGINT and SIGTERM, with a sentence on what is kept.
+        Stopped: on SIGINT and SIGTERM, with a sentence on the files that are kept.
         OSError: when the folder cannot be written.
     """
     for one in job.to_train:

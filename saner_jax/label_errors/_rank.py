@@ -1,4 +1,4 @@
-"""Which training examples have a wrong label, by what was said of them during training.
+"""Rank training examples by how likely their label is wrong, from their predictions in training.
 
 Pure functions of `saner_jax.training.Evidence`; `saner-jax suspects` is `saner_jax.label_errors`.
 """
@@ -15,7 +15,7 @@ from saner_jax.training import Evidence
 
 
 class Ranking(NamedTuple):
-    """Hold how suspicious the given label of each of `n` examples is.
+    """How suspicious the given label of each of `n` examples is.
 
     Attributes:
         score: float64 `(n,)`, the larger the more likely wrong; in [0, 1] from `rank`.
@@ -86,8 +86,8 @@ def rank(evidence: Evidence) -> Ranking:
         evidence: of one run, or `pooled`.
 
     Returns:
-        The ranking; what is not finite counts as most suspicious. Equal scores keep the order of
-        the examples.
+        The ranking; scores that are not finite count as most suspicious. Equal scores keep the
+        order of the examples.
 
     Example:
         >>> keys, names = np.array(["a", "b", "c"]), np.array(["cat", "dog"])

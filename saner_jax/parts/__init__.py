@@ -1,4 +1,4 @@
-"""What a part of your own needs: strengths, and sums over trees that do not lose precision.
+"""Pieces for parts of your own: strengths, and sums over trees that do not lose precision.
 
 A part is an ordinary Optax transformation. With these pieces it takes a number, a traced scalar, a
 schedule or a function of the gradient as its strength, does nothing at a strength of 0, survives a

@@ -1,6 +1,6 @@
 """Print progress, tables and sentences.
 
-Percent appears only in what is shown.
+Shares become percent here, and only here.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from saner_jax.training import Reporter
 
 
 def headline(job: TrainingJob | ComparisonJob) -> str:
-    """Say in one line what is about to be trained.
+    """Describe the coming training in one line.
 
     Args:
         job: as prepared.

@@ -33,7 +33,7 @@ _DIGITS_RHO, _DIGITS_RATE, _DIGITS_STEPS = 0.2, 0.2, 3000
 
 
 class Paths(NamedTuple):
-    """Hold what became of the logits of class 0 in a linear classifier of two digits.
+    """The paths of the logits of class 0 in a linear classifier of two digits.
 
     Attributes:
         clean: `(num_steps + 1,)` by method, the mean logit of examples labelled 0.

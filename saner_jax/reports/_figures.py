@@ -1,6 +1,6 @@
 """Draw pictures as PNG files in memory.
 
-Percent appears only in what is shown.
+Shares become percent here, and only here.
 """
 
 import io

@@ -102,8 +102,8 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
 
     Args:
         folders: one or more run folders, of `saner-jax train` or `saner-jax compare`, finished or
-            not: config.json, what there is of results.json and metrics.jsonl, and suspects.csv and
-            suspects.png where `saner-jax suspects` has left them.
+            not: config.json, results.json and metrics.jsonl as far as they exist, and suspects.csv
+            and suspects.png of `saner-jax suspects`.
         output_file: the page, a new file in a folder that exists; report.html in the first of the
             run folders if not given. It is written whole or not at all.
 
@@ -206,7 +206,7 @@ def _section(run: RunContents, position: int) -> str:
     rows = [row for row in run.rows if any(name in row for name in GROUPS)]
     if rows:
         parts += [
-            "<h3>What the perturbation does to the gradient</h3>\n",
+            "<h3>The effect of the perturbation on the gradient</h3>\n",
             figure(draw_groups(rows)),
         ]
     parts += _suspects(run)

@@ -21,11 +21,11 @@ _GROUP_COLORS = ("#0072b2", "#56b4e9", "#d55e00", "#d9d9d9")
 
 
 class Picture(NamedTuple):
-    """Hold a picture and what it says.
+    """A picture and its text.
 
     Attributes:
         png: a PNG file.
-        alt: what it shows, for those who do not see it.
+        alt: its content in words, for those who do not see it.
     """
 
     png: bytes
@@ -36,7 +36,7 @@ def figure(picture: Picture) -> str:
     """Put a picture into a page.
 
     Args:
-        picture: a PNG file and what it shows.
+        picture: a PNG file and its content in words.
 
     Returns:
         HTML that holds the picture, in its own size where the page has room.
@@ -127,7 +127,7 @@ def draw_groups(rows: Sequence[dict[str, float]]) -> Picture:
 
 
 def percent(fraction: float) -> str:
-    """Write a fraction in percent with one decimal, or a dash for what is not finite.
+    """Write a fraction in percent with one decimal, or a dash for a number that is not finite.
 
     Args:
         fraction: any number.

@@ -116,7 +116,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Args:
         path: the file; its folder must exist. A former file stays until the new one is complete.
-        content: what it is to hold.
+        content: the bytes.
 
     Raises:
         OSError: when the file cannot be written.
@@ -133,7 +133,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Turn a value into what JSON can hold; what is not finite becomes None.
+    """Turn a value into one that JSON can hold; numbers that are not finite become None.
 
     Args:
         value: as for `write_json`.
@@ -195,7 +195,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             ...
         ValueError: ...: another process is at work on this run; wait for it, or stop it
     """
-    # Some network drives lock only what is open for writing.
+    # Some network drives lock only files that are open for writing.
     with (folder / "config.json").open("r+b") as file:
         try:
             if fcntl is not None:

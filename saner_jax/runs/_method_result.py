@@ -1,4 +1,4 @@
-"""The results of one method: what it reached for each seed."""
+"""The results of one method, for each seed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class LabelDraw:
 
 @dataclass(frozen=True)
 class MethodResult:
-    """What one method reached, for each of `s` seeds.
+    """The results of one method for each of `s` seeds.
 
     Attributes:
         diverged: `(s,)`, whether the training loss was not finite.

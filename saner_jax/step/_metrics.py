@@ -1,4 +1,4 @@
-"""What happened in a step, from gradients that are there anyway."""
+"""Measurements of a step, from gradients that are there anyway."""
 
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ def step_metrics(origin_grads: Any, perturbed_grads: Any, perturbation: Any) -> 
     Args:
         origin_grads: gradients at the parameters.
         perturbed_grads: gradients at the perturbed parameters, before any combine stage.
-        perturbation: what was added to the parameters. All three are trees of one structure.
+        perturbation: the change of the parameters. All three are trees of one structure.
 
     Returns:
         :class:`StepMetrics`. For an empty tree everything is 0.

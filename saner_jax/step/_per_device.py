@@ -72,7 +72,7 @@ def synchronized(grad_fn: GradFn, axis_name: AxisName) -> GradFn:
 def per_device(
     recipe: optax.GradientTransformation, axis_name: AxisName
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Let every device look at a point of its own, and average what it keeps: m-SAM.
+    r"""Perturb on every device by its own gradient, and average the results: m-SAM.
 
     .. math:: \mathrm{out} = \frac{1}{n} \sum_{d=1}^n \mathrm{recipe}(\nabla L_d(w), \nabla L_d)
 
@@ -89,7 +89,7 @@ def per_device(
         An Optax transformation with the recipe's state. ``update`` takes this device's own
         gradients and gradient function, both unaveraged: under ``jax.shard_map`` take them at
         ``jax.lax.pcast(params, axis_name, to="varying")``, since gradients of replicated arrays
-        come out summed over devices. What it returns is the same on all devices, the state
+        come out summed over devices. The result is the same on all devices, the state
         included: floating-point leaves of it (averages, metrics) hold the mean over the devices.
 
     Raises:

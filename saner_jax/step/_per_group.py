@@ -34,7 +34,7 @@ class PerGroupState(NamedTuple):
     Attributes:
         inside: state of the recipe inside, one for all groups: every group starts from it, and
             after the step floating-point leaves (averages, metrics) hold the mean over the groups,
-            others (counts, keys) what the last group made of them, so that counts advance by one.
+            others (counts, keys) those of the last group, so that counts advance by one.
         outside: state of the stage behind the mean.
     """
 

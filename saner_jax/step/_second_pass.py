@@ -15,7 +15,7 @@ SECOND_PASS = "saner_jax_second_pass"
 
 
 class PassOutput(NamedTuple):
-    """What a loss function returned in one pass.
+    """The result of a loss function in one pass.
 
     Attributes:
         value: the loss, a scalar.

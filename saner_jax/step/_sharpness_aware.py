@@ -4,7 +4,7 @@
     grad_fn   w + e                        -> perturbed gradient  the second pass
     combine   gradients at w + e and at w  -> one gradient        what to keep
 
-What comes out goes to any Optax base optimizer. The papers are products of the two choices; see
+The result goes to any Optax base optimizer. The papers are products of the two choices; see
 :mod:`saner_jax.recipes`.
 """
 
@@ -75,7 +75,7 @@ def sharpness_aware(
             ``update`` receives every extra argument, ``grad_fn`` included.
         combine: Optax transformation from the perturbed gradients to the ones to keep. Its
             ``update`` receives every extra argument, ``grad_fn`` included, and more:
-            ``origin_grads``; ``perturbation``, a tree like ``params`` with what was added to them
+            ``origin_grads``; ``perturbation``, a tree like ``params``, the change of them
             (zero outside the mask); and under :func:`value_and_update` ``perturbed_value``, the
             loss at the perturbed parameters.
         perturb_mask: which parameters are perturbed, at least one: a pytree of bools (or a prefix
@@ -272,7 +272,7 @@ def _check_inputs(updates: optax.Updates, params: optax.Params | None) -> optax.
         raise ValueError(
             "sharpness_aware: params is a masked tree, so grad_fn would be called with one. Put "
             "the transformation outside optax.masked and optax.partition, and use its argument "
-            "perturb_mask to choose what is perturbed."
+            "perturb_mask to choose the parameters."
         )
     check_like(
         params,

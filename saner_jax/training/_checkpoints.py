@@ -1,4 +1,4 @@
-"""Keep what a run needs to go on exactly where it stopped, on Orbax.
+"""Checkpoints on Orbax, with which a run goes on exactly where it stopped.
 
 A checkpoint is a tree of arrays beside a small record: which run it belongs to and a digest of
 both. Orbax writes it under another name and renames it when it is whole, so a run that is
@@ -28,8 +28,8 @@ class CheckpointError(ValueError):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Orbax reports every save on the root logger, warns of what is meant here, and prints the
-    # stacks of what it raises.
+    # Orbax reports every save on the root logger, warns of uses that are meant here, and prints
+    # the stacks of its exceptions.
     with logger_level("absl", logging.CRITICAL), late_writes_hushed():
         yield
 
@@ -77,7 +77,7 @@ class Checkpoints:
 
     @_quiet()
     def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:
-        """Save a tree, whole or not at all, and drop what is older than the newest `keep`.
+        """Save a tree, whole or not at all, and delete all but the newest `keep`.
 
         Checkpoints that `restore_newest` refused are dropped first. Of several processes, the
         first alone writes.
@@ -101,7 +101,7 @@ class Checkpoints:
         items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about))
         try:
             self._manager.save(step, args=items)
-        # For a full disk TensorStore raises ValueError, and Orbax what it meets first.
+        # For a full disk TensorStore raises ValueError, and Orbax any other error.
         except Exception as error:
             raise OSError(
                 f"{self._folder / str(step)}: the checkpoint cannot be written: {_reason(error)};"
@@ -148,7 +148,9 @@ class Checkpoints:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{where}: its arrays cannot be read: {reason}") from error
         if _digest(tree, record) != digest:
-            raise CheckpointError(f"{where}: its content is not what was saved, by its digest")
+            raise CheckpointError(
+                f"{where}: its content has another digest than the one that was saved"
+            )
         return tree, record
 
     def restore_newest(

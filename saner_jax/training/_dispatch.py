@@ -1,4 +1,4 @@
-"""The compiled program of a training run: some steps, with the sums of what they measure."""
+"""The compiled program of a training run: some steps, with the sums of their measurements."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def make_dispatch(task: Task) -> Dispatch:
     """Compile `steps_per_dispatch` steps and the sums of loss and metrics over them.
 
     Args:
-        task: what is to be trained.
+        task: the task to train.
 
     Returns:
         A function of the state and the totals (both donated), images, labels and `order`, int32

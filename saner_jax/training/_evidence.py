@@ -1,4 +1,4 @@
-"""What a model said of every training example while it was trained.
+"""The predictions of a model for every training example, over its training.
 
 Wrong labels are contradicted long before they are fitted, so the mean over training tells more than
 the end does: on digits with 40 % symmetric noise an AUROC of 97.5 instead of 81.7 % for SGD, 99.6
@@ -27,7 +27,7 @@ _DTYPE_KINDS = {
 
 
 class History(NamedTuple):
-    """Hold sums over the evaluations so far, for `n` examples and `c` classes.
+    """Sums over the evaluations so far, for `n` examples and `c` classes.
 
     Attributes:
         probabilities: float64 `(n, c)`, the predicted probabilities.
@@ -45,7 +45,7 @@ class History(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Hold what a finished run says of its `n` training examples, as means over its evaluations.
+    """The predictions of a finished run for its `n` training examples, as means over evaluations.
 
     Attributes:
         keys: strings `(n,)`, their keys, see `Dataset.train_keys`.
@@ -155,7 +155,7 @@ def to_evidence(
         held: rows of those held out.
 
     Returns:
-        What the run says; zeros before the first evaluation.
+        The evidence of the run; zeros before the first evaluation.
 
     Example:
         >>> history = add_evaluation(init_history(2, 2), [[1.0, 0.0], [0.0, 3.0]], [0, 1])
@@ -210,7 +210,7 @@ def read_evidence(folder: Path) -> Evidence:
         folder: of a finished run of `saner-jax train`.
 
     Returns:
-        What the run says.
+        The evidence of the run.
 
     Raises:
         ValueError: for a folder without one, and a file that is damaged or holds something else;

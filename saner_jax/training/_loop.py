@@ -67,7 +67,7 @@ def fit(
     """Train from `progress` to the end.
 
     Args:
-        task: what is to be trained.
+        task: the task to train.
         progress: as from `init_progress` or a checkpoint. Its arrays are not donated.
         last: the checkpoints to resume from.
         best: the checkpoint of the best epoch, by accuracy on the validation examples' given

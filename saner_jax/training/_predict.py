@@ -57,7 +57,7 @@ def make_measure(
     """Compile the evaluation at the end of an epoch.
 
     Args:
-        task: what is trained.
+        task: the task to train.
 
     Returns:
         A function of a state and the history so far. It returns the measured shares by the names

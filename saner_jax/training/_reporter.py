@@ -9,7 +9,7 @@ def _nothing(*_: Any) -> None:
 
 
 class Reporter(NamedTuple):
-    """Hold what is called while something is trained; silent by default.
+    """Functions to call during training; they do nothing by default.
 
     Attributes:
         say: takes a line worth telling.

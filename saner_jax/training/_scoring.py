@@ -1,4 +1,4 @@
-"""Score predictions on labels of which some are wrong: what was learned, what was memorized."""
+"""Score predictions on labels of which some are wrong: the shares learned and memorized."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ class Counts(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Hold the shares that `Counts` imply, float64 in [0, 1], NaN where nothing was counted.
+    """The shares that follow from `Counts`: float64 in [0, 1], NaN where nothing was counted.
 
     Attributes:
         accuracy: share of all examples predicted as their true class.
@@ -57,7 +57,7 @@ class Shares(NamedTuple):
 
 
 def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: Loss) -> Counts:
-    """Count what a model predicts on labels of which some may be wrong.
+    """Count a model's predictions on labels of which some may be wrong.
 
     Where all labels are right, pass them twice: then nothing is flipped, and `correct` is the
     ordinary count.

@@ -26,11 +26,11 @@ STATISTICS = ("origin", "perturbed")
 
 @exportable
 class TrainState(NamedTuple):
-    """Hold all that one step hands to the next.
+    """The state between two steps.
 
     Attributes:
         params: the model's parameters, any pytree of arrays.
-        statistics: what the model keeps beside them, such as the running statistics of batch
+        statistics: the arrays that the model keeps beside them, such as the running statistics of batch
             normalization; `{}` where it keeps nothing.
         opt_state: the state of the transformation.
         step: int32 scalar, the steps taken so far.
@@ -44,7 +44,7 @@ class TrainState(NamedTuple):
 
 @exportable
 class StepRecord(NamedTuple):
-    """Hold what one step measured.
+    """The measurements of one step.
 
     Attributes:
         loss: mean loss of the minibatch before the step, a scalar.
@@ -64,7 +64,7 @@ def init_state(params: Any, tx: optax.GradientTransformation, statistics: Any = 
     Args:
         params: any pytree of arrays.
         tx: the transformation that will update them.
-        statistics: what the model keeps beside them; None is `{}`.
+        statistics: the arrays that the model keeps beside them; None is `{}`.
 
     Returns:
         The state before the first step.
@@ -168,7 +168,7 @@ def run_steps(
         inputs: all training inputs, `(n, ...)`.
         labels: their labels, `(n,)`.
         order: int32 `(num_steps, batch_size)`, the examples of each minibatch.
-        prepare: minibatch of inputs and number of the step to what the model sees: augmentation
+        prepare: minibatch of inputs and number of the step to the model's inputs: augmentation
             and normalization, once a step and so the same for every pass of it.
 
     Returns:

@@ -237,7 +237,7 @@ def _scalar(dtype: _Dtype, content: bytes) -> int:
 
 
 def _check_saved(content: bytes) -> None:
-    """Refuse what a download saves in the place of the file."""
+    """Refuse files that a download saves in place of the one that was asked for."""
     start = content[:200].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise ValueError("it is a web page; download the raw file")
