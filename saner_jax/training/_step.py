@@ -30,8 +30,8 @@ class TrainState(NamedTuple):
 
     Attributes:
         params: the model's parameters, any pytree of arrays.
-        statistics: the arrays that the model keeps beside them, such as the running statistics of batch
-            normalization; `{}` where it keeps nothing.
+        statistics: the arrays that the model keeps beside them, such as the running statistics of
+            batch normalization; `{}` where it keeps nothing.
         opt_state: the state of the transformation.
         step: int32 scalar, the steps taken so far.
     """

@@ -172,7 +172,9 @@ def reference_dependent(
     for c in range(num_classes):
         members = np.flatnonzero(true_labels == c)
         if members.size:
-            rows[members] = target_rows(features[members], maps[c], c)
+            # One by one, as the authors do: a product of matrices rounds differently.
+            for i in members:
+                rows[i] = target_rows(features[i : i + 1], maps[c], c)[0]
             asked[c] = (1 - rate) * asked[c] + rate * rows[members].mean(axis=0, dtype=np.float64)
     labels = true_labels.copy()
     for i in _choose(true_labels.size, rate, draws):
