@@ -16,11 +16,11 @@ _EXTRA = ("flax", "matplotlib", "orbax.checkpoint", "rich", "sklearn", "tyro")
 
 
 class UsageError(Exception):
-    """Say in one sentence which part of a command line is wrong."""
+    """A wrong command line, in one sentence."""
 
 
 class CommandError(Exception):
-    """Say in one sentence what went wrong with a command line that is right."""
+    """The failure of a command whose arguments are right, in one sentence."""
 
 
 def parse(

@@ -87,9 +87,9 @@ def train_all_seeds(
 ) -> MethodResult:
     """Train one method on all seeds at once.
 
-    One compiled call is one epoch of every seed, with its evaluation; for models of dense layers,
-    since convolutions are slow in a loop on CPU, and with parameters of their own per seed
-    everywhere.
+    One compiled call trains every seed for one epoch and evaluates it. This suits models of dense
+    layers. Convolutions are slow in a loop on CPU, and slow everywhere if every seed has its own
+    parameters.
 
     Args:
         job: as prepared.

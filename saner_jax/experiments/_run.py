@@ -301,8 +301,9 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
 
     Args:
         job: as from `prepare_training` or `reopen_training`.
-        to_resume: also refuse those that training would not continue as if it had not stopped:
-            those of other random numbers, and of another number of devices where it matters.
+        to_resume: whether training goes on from them. Checkpoints of another stream of random
+            numbers are then refused, and those of another number of devices if each device
+            perturbs by itself.
 
     Returns:
         Those to resume from, and that of the best epoch.

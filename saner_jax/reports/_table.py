@@ -171,7 +171,7 @@ def describe_tests(num_test: int, is_set_aside: bool) -> str:
 
 
 def explain_tests(results: Results) -> list[str]:
-    """Return what must be known about the test accuracy of a run; nothing for a test split.
+    """Return a caution about the test accuracy of a run without a test split.
 
     Args:
         results: of the run.

@@ -29,12 +29,12 @@ AxisName = Any
 
 
 def synchronized(grad_fn: GradFn, axis_name: AxisName) -> GradFn:
-    r"""Average a gradient over devices, so that all of them look at the same point.
+    r"""Average a gradient over devices, so that all of them perturb alike.
 
     .. math:: \nabla L(w) = \frac{1}{n} \sum_{d=1}^n \nabla L_d(w)
 
-    L_d: mean loss on device d's share of the batch. For both passes: a step is then SAM's on the
-    whole batch, and costs two all-reduces.
+    L_d: mean loss on device d's share of the batch. Use the result for both passes. A step is then
+    SAM's step on the whole batch, and costs two all-reduces.
 
     Args:
         grad_fn: parameters to gradients of the mean loss on this device's examples. All devices

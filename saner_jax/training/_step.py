@@ -200,9 +200,9 @@ def run_steps(
 def batch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) -> NDArray[np.int32]:
     """Shuffle the examples of one epoch into minibatches.
 
-    A pure function of the seed and the epoch, so that methods can share an order and a run can
-    resume without a stored random state. The examples left over by the last whole minibatch sit
-    the epoch out.
+    The order depends on the seed and the epoch alone. Methods can therefore share an order, and a
+    run can resume without a stored random state. Examples that do not fill a minibatch are left out
+    for the epoch.
 
     Args:
         num_examples: size of the training set, at least `batch_size`.
