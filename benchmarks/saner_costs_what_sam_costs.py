@@ -27,6 +27,9 @@ METHODS: dict[str, list[tuple[Any, int]]] = {
     "sgd": [(optax.identity(), 1)],
     "sam": [(saner_jax.sam(RHO), 1)],
     "saner": [(saner_jax.saner(RHO), 1)],
+    # As `saner-jax train` runs them.
+    "sam, metrics": [(saner_jax.sam(RHO, metrics=True), 1)],
+    "saner, metrics": [(saner_jax.saner(RHO, metrics=True), 1)],
     "gsam": [(saner_jax.gsam(RHO), 1)],
     "asam": [(saner_jax.asam(RHO), 1)],
     "friendly_sam": [(saner_jax.friendly_sam(RHO), 1)],
