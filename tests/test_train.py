@@ -363,14 +363,18 @@ def test_best_is_the_best_by_noisy_validation_and_no_validation_keeps_none():
 
 @pytest.mark.long
 def test_tensorboard_gets_every_number(monkeypatch):
-    scalars = []
+    scalars, num_flushed = [], []
 
     class Writer:
-        def __init__(self, folder):
-            assert folder == "run"
+        def __init__(self, folder, purge_step):
+            # Events behind the step that a run goes on from are those of a killed part.
+            assert (folder, purge_step) == ("run", 1)
 
         def add_scalar(self, name, value, step):
             scalars.append((name, value, step))
+
+        def flush(self):
+            num_flushed.append(len(scalars))
 
         def close(self):
             scalars.append("closed")
@@ -381,6 +385,8 @@ def test_tensorboard_gets_every_number(monkeypatch):
     assert scalars.pop() == "closed"
     expected = [(k, v, row["step"]) for row in rows for k, v in row.items() if k != "step"]
     assert scalars == expected
+    assert len(num_flushed) == len(rows)
+    assert num_flushed[-1] == len(scalars)
 
 
 def test_tensorboard_writes_events(tmp_path):
