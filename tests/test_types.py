@@ -17,8 +17,13 @@ SCRIPT = Path(__file__).parent / "typed_user.py"
 
 def check(folder, *files):
     """Return pyright's verdict on files in strict mode, as (rule, line) pairs."""
-    # Optax ships no stubs; that is no fault of the script.
-    options = {"typeCheckingMode": "strict", "reportMissingTypeStubs": False}
+    # Optax ships no stubs; that is no fault of the script. An editable installation may be found by
+    # an import hook, which a type checker does not run.
+    options = {
+        "typeCheckingMode": "strict",
+        "reportMissingTypeStubs": False,
+        "extraPaths": [str(Path(saner_jax.__file__).parents[1])],
+    }
     (folder / "pyrightconfig.json").write_text(json.dumps(options))
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
     done = subprocess.run([*command, *map(str, files)], cwd=folder, capture_output=True, text=True)
