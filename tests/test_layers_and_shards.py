@@ -100,6 +100,37 @@ def test_shards_of_two_axes_and_without_tracking():
         np.testing.assert_allclose(jax.jit(run)(w), wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "specs",
+    [
+        {"kernel": PartitionSpec(), "bias": PartitionSpec()},
+        {"kernel": PartitionSpec("rows"), "bias": PartitionSpec()},
+        {"kernel": PartitionSpec("rows", "columns"), "bias": PartitionSpec("columns")},
+    ],
+    ids=["replicated", "one axis", "two axes"],
+)
+def test_each_leaf_is_summed_over_its_own_axes(specs):
+    mesh = jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(AxisType.Auto,) * 2)
+    alone, tx = scale_to_radius(0.5), scale_to_radius(0.5, axis_name=("rows", "columns"))
+    run = jax.shard_map(
+        lambda g: tx.update(g, tx.init(g))[0], mesh=mesh, in_specs=(specs,), out_specs=specs
+    )
+    wanted, _ = alone.update(PARAMS, alone.init(PARAMS))
+    found = jax.jit(run)(PARAMS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, wanted)
+
+
+def test_stacked_biases_in_a_list_are_no_weights():
+    # Told by their axes, of which one counts the layers.
+    layers = [[layer["kernel"], layer["bias"]] for layer in LAYERS]
+    grads = [[g["kernel"], g["bias"]] for g in GRADS]
+    tx, alone = scale_to_layerwise_radius(0.5, stacked=True), scale_to_layerwise_radius(0.5)
+    found, _ = tx.update(stack(grads, 0), tx.init(stack(layers, 0)), stack(layers, 0))
+    wanted, _ = alone.update(grads, alone.init(layers), layers)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)
+    jax.tree.map(close, found, stack(wanted, 0))
+
+
 def test_sam_on_shards_is_sam():
     mesh = jax.make_mesh((4,), ("model",), axis_types=(AxisType.Auto,))
     tx = saner_jax.sharpness_aware(scale_to_radius(0.3, axis_name="model"))

@@ -137,6 +137,13 @@ def test_running_statistics_are_not_selected():
     assert selected_names(normalization_only(torch)) == ["bn1.bias", "bn1.weight"]
 
 
+def test_a_leaf_is_told_by_its_layer_s_name_unless_it_is_a_statistic():
+    params = {"bn1": {"scale": VECTOR, "mean": VECTOR}, "norm_proj": DENSE}
+    found = jax.tree_util.tree_map_with_path(is_normalization, params)
+    assert found["bn1"] == {"scale": True, "mean": False}
+    assert not found["norm_proj"]["kernel"]
+
+
 def block(norms, dense):
     return {**dict.fromkeys(norms, NORM), **dict.fromkeys(dense, DENSE)}
 

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from saner_jax._core._axes import AxisName, axes_of, tracked, varies
+
 
 def wide_dtype(*leaves: jax.typing.ArrayLike) -> Any:
     """Return float64 if a leaf is float64, else float32.
@@ -107,33 +109,11 @@ def root_of(square: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
-AxisName = Any
-"""A name of a mesh axis, or a tuple of names."""
-
-
-def square_of(tree: Any, axis_name: AxisName | None) -> jax.Array:
-    """Return the squared norm over all leaves and, with an axis name, over all shards.
-
-    Leaves that JAX knows to be the same on all devices of the axes are counted once.
-    """
-    if axis_name is None:
-        return global_dot(tree, tree)
-    axes = set(axis_name) if isinstance(axis_name, tuple | list) else {axis_name}
-    leaves = jax.tree.leaves(tree)
-    # Under pmap, and with check_vma=False, nothing is tracked: all leaves count as sharded.
-    is_tracked = any(jax.typeof(leaf).manual_axis_type.varying for leaf in leaves)
-    is_sharded = lambda leaf: not is_tracked or axes & jax.typeof(leaf).manual_axis_type.varying
-    sharded = [leaf for leaf in leaves if is_sharded(leaf)]
-    replicated = [leaf for leaf in leaves if not is_sharded(leaf)]
-    total = jnp.zeros((), wide_dtype(*leaves))
-    if sharded:
-        square = global_dot(sharded, sharded)
-        known = jax.typeof(square).manual_axis_type.varying if is_tracked else axes
-        total += jax.lax.psum(square, tuple(axis for axis in axes if axis in known))
-    return total + global_dot(replicated, replicated)
-
-
-def length_of(tree: Any, weights: Any = None, axis_name: AxisName | None = None) -> Length:
+def length_of(
+    tree: Any,
+    measured: Callable[[Any], Any] = lambda tree: tree,
+    axis_name: AxisName | None = None,
+) -> Length:
     """Return the l2 norm over all leaves, exact wherever the leaves are normal numbers.
 
     The squares of float32 numbers below 1e-19 or above 1e19 leave float32. Where the plain sum of
@@ -141,22 +121,63 @@ def length_of(tree: Any, weights: Any = None, axis_name: AxisName | None = None)
 
     Args:
         tree: the tree.
-        weights: a tree of the same structure whose leaves multiply those of `tree`; None is 1.
+        measured: a function of the tree to the one whose norm is meant, which multiplies its result
+            by s if it multiplies the tree by s. The second sum calls it again, so that its result
+            need not be kept.
         axis_name: of the mesh axes over which leaves are sharded inside ``jax.shard_map``.
     """
-    weighted = tree if weights is None else jax.tree.map(weigh, weights, tree)
-    square = square_of(weighted, axis_name)
+    own = measured(tree)
+    squares = _squares(own)
+    square = _total(squares, own, axis_name)
     factor, smallest = range_factors(square.dtype)
     is_small, is_large = square < smallest, jnp.isinf(square)
     scale = jnp.where(is_small, factor, jnp.where(is_large, 1 / factor, 1.0)).astype(square.dtype)
+    # XLA on CPU writes an array of a scalar that several leaves of one shape share. Each leaf
+    # therefore has a scalar of its own; no square is NaN where the second sum is taken.
+    scales = [jnp.where(jnp.isnan(x), jnp.nan, scale).astype(scale.dtype) for x in squares]
 
-    def again(tree: Any, weights: Any) -> jax.Array:
-        scaled = times_apart(scale, tree)
-        scaled = scaled if weights is None else jax.tree.map(weigh, weights, scaled)
-        return square_of(scaled, axis_name)
+    def again(tree: Any) -> jax.Array:
+        leaves, structure = jax.tree.flatten(tree)
+        scaled = [times(scales[i % len(scales)], leaf) for i, leaf in enumerate(leaves)]
+        result = measured(structure.unflatten(scaled))
+        return _total(_squares(result), result, axis_name)
 
-    keep = lambda *_: square
-    return Length(branch(is_small | is_large, again, keep, tree, weights), scale)
+    return Length(branch(is_small | is_large, again, lambda _: square, tree), scale)
+
+
+def _squares(tree: Any) -> list[jax.Array]:
+    """Return the squared norm of each leaf."""
+    return [global_dot(leaf, leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _total(squares: list[jax.Array], tree: Any, axis_name: AxisName | None) -> jax.Array:
+    """Return the sum over all leaves and, with an axis name, over the shards of each.
+
+    A leaf is summed over the axes along which it differs, as far as JAX tracks that, and counted
+    once along the others.
+    """
+    leaves = jax.tree.leaves(tree)
+    dtype = wide_dtype(*leaves)
+    if axis_name is None:
+        return _added(squares, dtype)
+    followed = tracked(axis_name)
+    by_axes: dict[tuple[Any, ...], list[jax.Array]] = {}
+    for square, leaf in zip(squares, leaves, strict=True):
+        # Under pmap, and with check_vma=False, nothing is tracked: all leaves count as sharded.
+        is_sharded = lambda axis, leaf=leaf: axis not in followed or axis in varies(leaf)
+        by_axes.setdefault(tuple(filter(is_sharded, axes_of(axis_name))), []).append(square)
+    parts = [
+        jax.lax.psum(_added(group, dtype), axes) if axes else _added(group, dtype)
+        for axes, group in by_axes.items()
+    ]
+    return _added(parts, dtype)
+
+
+def _added(scalars: list[jax.Array], dtype: Any) -> jax.Array:
+    total = jnp.zeros((), dtype)
+    for scalar in scalars:
+        total += scalar.astype(dtype)
+    return total
 
 
 def branch(
@@ -179,11 +200,6 @@ def range_factors(dtype: Any) -> tuple[float, float]:
 def by_layer(function: Callable[[jax.Array], jax.Array], leaf: jax.Array, axis: int) -> jax.Array:
     """Apply a function to each layer of a leaf that stacks layers along an axis."""
     return jax.vmap(function, in_axes=axis, out_axes=axis)(leaf)
-
-
-def weigh(weight: jax.Array, leaf: jax.Array) -> jax.Array:
-    """Return the product of a leaf with its weight, in the dtype of the weight."""
-    return weight * jnp.asarray(leaf, weight.dtype)
 
 
 def global_norm(tree: Any, axis_name: AxisName | None = None) -> jax.Array:
@@ -239,16 +255,6 @@ def projection(a: Any, b: Any) -> jax.Array:
 def times(scale: jax.Array, tree: Any) -> Any:
     """Multiply every leaf by one scalar, in `wide_dtype`."""
     return jax.tree.map(lambda x: scale.astype(wide_dtype(x)) * jnp.asarray(x, wide_dtype(x)), tree)
-
-
-def times_apart(scale: jax.Array, tree: Any) -> Any:
-    """Do the same as `times`, where memory matters and speed does not.
-
-    XLA on CPU writes an array of a scalar that several leaves of one shape share. Here each leaf
-    has a scalar of its own: NaN if a sum over the leaf is, which changes no product's sum.
-    """
-    own = lambda x: jnp.where(jnp.isnan(global_dot(x, x)), jnp.nan, scale).astype(scale.dtype)
-    return jax.tree.map(lambda x: times(own(x), x), tree)
 
 
 def safe_ratio(numerator: jax.typing.ArrayLike, denominator: jax.Array) -> jax.Array:

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._axes import AxisName
+from saner_jax._core._names import names_of
 from saner_jax._core._precision import (
-    AxisName,
     by_layer,
     global_norm,
     length_of,
     scale_to_length,
-    weigh,
+    times,
     wide_dtype,
     widely,
 )
@@ -172,7 +173,7 @@ def scale_to_adaptive_radius(
     sizes_of = _sizes(name, scaled, eta)
 
     def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
-        return _scale_sized(sizes_of(params, count), radius, updates, axis_name)
+        return _scale_sized(lambda: sizes_of(params, count), radius, updates, axis_name)
 
     return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
@@ -230,7 +231,7 @@ def scale_to_layerwise_radius(
     sizes_of = _sizes(name, scaled, None, stacked, layer_axis, axis_name)
 
     def scale(updates: Any, radius: Any, *, params: Any, count: Any, **_: Any) -> optax.Updates:
-        return _scale_sized(sizes_of(params, count), radius, updates, axis_name)
+        return _scale_sized(lambda: sizes_of(params, count), radius, updates, axis_name)
 
     return counted(scale, rho, when_off=optax.tree.zeros_like, state_type=PerturbationState)
 
@@ -302,8 +303,9 @@ def _sizes(
     def sizes(params: Any, count: Any) -> Any:
         if params is None:
             raise ValueError(f"{name}: update needs params; call update(grads, state, params).")
+        layers = resolve_mask(name, "stacked", stacked, params)
         if scaled == "weights":
-            mask = jax.tree_util.tree_map_with_path(_is_weight, params)
+            mask = jax.tree_util.tree_map_with_path(_is_weight, params, layers)
         else:
             mask = resolve_mask(name, "scaled", scaled == "all" or scaled, params)
 
@@ -317,32 +319,33 @@ def _sizes(
                 return by_layer(length, w, layer_axis) if is_stacked else length(w)
             return jnp.abs(w) + jnp.asarray(value_at(eta, count), w.dtype)
 
-        return jax.tree.map(size, mask, resolve_mask(name, "stacked", stacked, params), params)
+        return jax.tree.map(size, mask, layers, params)
 
     return sizes
 
 
 def _scale_sized(
-    sizes: Any, radius: Any, updates: optax.Updates, axis_name: AxisName | None
+    sizes_of: Callable[[], Any], radius: Any, updates: optax.Updates, axis_name: AxisName | None
 ) -> optax.Updates:
-    own = length_of(updates, sizes, axis_name)
-    sized = lambda g, t: weigh(t, jnp.asarray(own.scale, t.dtype) * jnp.asarray(g, t.dtype))
-    # The scale is in there already.
-    own, sized = own._replace(scale=jnp.ones_like(own.scale)), jax.tree.map(sized, updates, sizes)
-    edge = scale_to_length(radius, sized, own)
-    return jax.tree.map(lambda g, t, e: weigh(t, e).astype(g.dtype), updates, sizes, edge)
+    weigh = lambda t, g: t * jnp.asarray(g, t.dtype)
+    weighted = lambda tree: jax.tree.map(weigh, sizes_of(), tree)
+    own = length_of(updates, weighted, axis_name)
+    # With the scale multiplied in before the sizes, no product leaves the dtype.
+    sized = weighted(times(own.scale, updates))
+    edge = scale_to_length(radius, sized, own._replace(scale=jnp.ones_like(own.scale)))
+    return jax.tree.map(lambda g, e: e.astype(g.dtype), updates, weighted(edge))
 
 
 _BIAS_NAME = re.compile(r".*bias.*|b\d*|beta\d*|offset", re.IGNORECASE)
 
 
-def _is_weight(path: tuple[Any, ...], leaf: jax.typing.ArrayLike) -> bool:
-    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # Flax NNX states end in the attribute that holds the array.
-    names = [name for name in names if name not in ("value", "raw_value")]
+def _is_weight(path: tuple[Any, ...], leaf: jax.typing.ArrayLike, is_stacked: bool) -> bool:
+    names = names_of(path)
     if not names:
         return True
-    return jnp.ndim(leaf) > 1 if names[-1].isdigit() else not _BIAS_NAME.fullmatch(names[-1])
+    if names[-1].isdigit():
+        return jnp.ndim(leaf) - is_stacked > 1
+    return not _BIAS_NAME.fullmatch(names[-1])
 
 
 def project_to_radius(

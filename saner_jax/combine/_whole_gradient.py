@@ -266,9 +266,9 @@ def reuse_orthogonal(alpha: Strength = 0.7) -> optax.GradientTransformationExtra
 
 def _turned(perturbed: optax.Updates, origin: optax.Updates, direction: Any) -> Any:
     along = projection(perturbed, origin)
-    part = lambda v, g, gs: gs.astype(v.dtype) - along.astype(v.dtype) * g.astype(v.dtype)
-    orthogonal = jax.tree.map(part, direction, origin, perturbed)
-    length = length_of(orthogonal)
+    part = lambda v, gs, g: gs.astype(v.dtype) - along.astype(v.dtype) * g.astype(v.dtype)
+    orthogonal = lambda both: jax.tree.map(part, direction, *both)
+    length = length_of((perturbed, origin), orthogonal)
     is_usable = safe_ratio(1.0, length.root) > 0
-    unit = scale_to_length(1.0, orthogonal, length)
+    unit = scale_to_length(1.0, orthogonal((perturbed, origin)), length)
     return jax.tree.map(lambda v, new: jnp.where(is_usable, new, v), direction, unit)

@@ -114,7 +114,8 @@ def check_fits(what: str, num_bytes: int) -> None:
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         pages_in_use = int(Path("/proc/self/statm").read_text().split()[0])
-        limits.append(limit - pages_in_use * os.sysconf("SC_PAGE_SIZE") if limit > 0 else limit)
+        in_use = pages_in_use * os.sysconf("SC_PAGE_SIZE")
+        limits.append(max(limit - in_use, 1) if limit > 0 else limit)
     memory = min((limit for limit in limits if limit > 0), default=0)
     if 0 < memory < num_bytes:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Print progress, tables and sentences.
 
-Shares become percent here, and only here.
+Shares become percent in the reports, and only there.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Draw pictures as PNG files in memory.
 
-Shares become percent here, and only here.
+Shares become percent in the reports, and only there.
 """
 
 import io

@@ -1,6 +1,6 @@
 """The step: an ascent, a second pass and a combine, and what decides when and where it is taken."""
 
-from saner_jax.step._layer_names import names_of
+from saner_jax._core._names import names_of
 from saner_jax.step._masks import (
     MASKS,
     MaskDescription,

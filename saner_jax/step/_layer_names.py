@@ -1,9 +1,6 @@
 """The names of layers in the trees of Linen, NNX, Equinox, Haiku and Keras."""
 
 import re
-from typing import Any
-
-import jax
 
 # "LayerNorm2d" is Layer, Norm, 2, d; "ln1" is ln, 1; "RMSNorm" is RMS, Norm.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -48,24 +45,3 @@ def split_number(name: str) -> tuple[str, int]:
     match = re.fullmatch(r"(.*?)_?(\d*)", name)
     stem, number = match.groups() if match else (name, "")
     return stem, int(number) if number else -1
-
-
-def names_of(path: tuple[Any, ...]) -> list[str]:
-    """Return the names on the path of a leaf, from the top down.
-
-    Args:
-        path: key path of a leaf, as from `jax.tree_util.tree_leaves_with_path`.
-
-    Returns:
-        The names; none for a tree that is one leaf. Haiku's `mlp/~/linear` and flat names such as
-        `layer1.bn` give one name for each part.
-
-    Example:
-        >>> leaves = jax.tree_util.tree_leaves_with_path({"net/~/norm": {"scale": 1.0}})
-        >>> names_of(leaves[0][0])
-        ['net', 'norm', 'scale']
-    """
-    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # NNX states that still hold variables have one key more.
-    names = names[:-1] if names and names[-1] in ("value", "raw_value") else names
-    return [part for name in names for part in re.split(r"[/.]", name) if part and part != "~"]

@@ -36,12 +36,16 @@ import jax
 import numpy as np
 import optax
 
+from saner_jax._core._names import names_of
 from saner_jax._core._trees import Mask, resolve_mask
-from saner_jax.step._layer_names import is_normalization_name, names_of, split_number
+from saner_jax.step._layer_names import is_normalization_name, split_number
 
 # Running statistics beside the parameters of a layer.
 _STATISTICS = frozenset(
-    ("mean", "var", "count", "moving_mean", "moving_variance", "running_mean", "running_var")
+    [
+        *("mean", "var", "count", "num_batches_tracked"),
+        *("moving_mean", "moving_variance", "running_mean", "running_var"),
+    ]
 )
 _SCALES, _OFFSETS = frozenset(("scale", "weight", "gamma")), frozenset(("bias", "beta", "offset"))
 _MATRICES = frozenset(("kernel", "w", "weight"))
@@ -120,7 +124,8 @@ def is_normalization(path: tuple[Any, ...], leaf: Any) -> bool:
     """
     del leaf
     names = names_of(path)
-    return len(names) > 1 and is_normalization_name(names[-2]) and names[-1] != "kernel"
+    is_own = names[-1] not in (*_STATISTICS, "kernel") if names else False
+    return len(names) > 1 and is_own and is_normalization_name(names[-2])
 
 
 def all_but_normalization(params: optax.Params) -> Any:

@@ -12,7 +12,6 @@ meanings of SAM are the two functions here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -20,12 +19,10 @@ import jax.numpy as jnp
 import optax
 
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
+from saner_jax._core._axes import AxisName, tracked, varies
 from saner_jax._core._precision import wide_dtype
 from saner_jax._core._transformations import check_transformation
 from saner_jax.step._sharpness_aware import GradFn
-
-AxisName = Any
-"""The name of a mesh axis or of a ``pmap``, or a tuple of such names, as JAX's collectives take."""
 
 
 def synchronized(grad_fn: GradFn, axis_name: AxisName) -> GradFn:
@@ -156,30 +153,19 @@ def varying(tree: Any, axis_name: AxisName) -> Any:
         >>> jax.pmap(lambda x: varying(x, "data"), axis_name="data")(jnp.ones((1, 2))).tolist()
         [[1.0, 1.0]]
     """
-    tracked = _tracked(axis_name)
+    followed = tracked(axis_name)
 
     def mark(x: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
-        missing = tuple(axis for axis in tracked if axis not in _varies(x))
+        missing = tuple(axis for axis in followed if axis not in varies(x))
         return jax.lax.pcast(x, missing, to="varying") if missing and is_averaged(x) else x
 
     return jax.tree.map(mark, tree)
 
 
-def _tracked(axis_name: AxisName) -> list[Any]:
-    """Return the axes among `axis_name` of which JAX tracks which arrays differ along them."""
-    axes: Iterable[Any] = axis_name if isinstance(axis_name, tuple | list) else (axis_name,)
-    return [axis for axis in axes if axis in _varies(jax.lax.axis_index(axis))]
-
-
-def _varies(x: jax.typing.ArrayLike) -> frozenset[Any]:
-    """Return the mesh axes over which an array is known to differ."""
-    return jax.typeof(x).manual_axis_type.varying
-
-
 def _refuse_shared(updates: optax.Updates, axis_name: AxisName) -> None:
     leaves = jax.tree.leaves(updates)
-    for axis in _tracked(axis_name):
-        if leaves and not any(axis in _varies(leaf) for leaf in leaves):
+    for axis in tracked(axis_name):
+        if leaves and not any(axis in varies(leaf) for leaf in leaves):
             raise ValueError(
                 f"per_device: updates are the same on all devices of axis {axis!r}, so they are "
                 "not this device's own gradients. Take them at jax.lax.pcast(params, "

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._axes import AxisName
 from saner_jax._core._transformations import check_transformation
-from saner_jax.step._per_device import AxisName, varying
+from saner_jax.step._per_device import varying
 from saner_jax.step._second_pass import SECOND_PASS, PassOutput, RecordedPasses, SecondPass
 from saner_jax.step._sharpness_aware import SharpnessAwareState
 
