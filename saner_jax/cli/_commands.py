@@ -42,10 +42,8 @@ def _train(arguments: Sequence[str]) -> int:
         with_places,
     )
     from saner_jax.reports import (
-        describe_files,
-        describe_perturbed,
+        describe_job,
         draw_curves,
-        headline,
         progress,
         show_table,
         write_picture,
@@ -71,7 +69,7 @@ def _train(arguments: Sequence[str]) -> int:
             job = reopen_training(folder, config.devices, places)
         is_main = job.task.mesh.is_main
         with progress(job.config.budget.epochs, quiet=not is_main) as reporter:
-            for line in (headline(job), *describe_perturbed(job), *describe_files(job.dataset)):
+            for line in describe_job(job):
                 reporter.say(line)
             results = run_training(job, _line("train", arguments), reporter)
     if is_main:
@@ -96,10 +94,8 @@ def _compare(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
     from saner_jax.reports import (
-        describe_files,
-        describe_perturbed,
+        describe_job,
         draw_curves,
-        headline,
         progress,
         show_table,
         write_picture,
@@ -109,7 +105,7 @@ def _compare(arguments: Sequence[str]) -> int:
     with _refusals():
         job = prepare_comparison(config)
     with progress(config.budget.epochs) as reporter:
-        for line in (headline(job), *describe_perturbed(job), *describe_files(job.dataset)):
+        for line in describe_job(job):
             reporter.say(line)
         results = run_comparison(job, _line("compare", arguments), reporter)
     write_picture(job.folder / "curves.png", lambda: draw_curves(results))

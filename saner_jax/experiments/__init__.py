@@ -49,17 +49,15 @@ from saner_jax.experiments._parts import (
     PlaceOptions,
     TrainOutputOptions,
 )
-from saner_jax.experiments._presets import PRESETS
-from saner_jax.experiments._ranges import Count, Range, WholeNumber, check_option
-from saner_jax.experiments._run import (
+from saner_jax.experiments._prepare import (
     TrainingJob,
-    checkpoints_of,
     prepare_training,
     read_options,
     reopen_training,
-    run_training,
-    train_to_end,
 )
+from saner_jax.experiments._presets import PRESETS
+from saner_jax.experiments._ranges import Count, Range, WholeNumber, check_option
+from saner_jax.experiments._run import checkpoints_of, run_training, train_to_end
 
 __all__ = [
     "PRESETS",

@@ -30,7 +30,8 @@ from saner_jax.experiments._many_seeds import (
 )
 from saner_jax.experiments._noise import draw_noise, label_draw, with_noise
 from saner_jax.experiments._parts import IntervalOptions, TrainOutputOptions
-from saner_jax.experiments._run import prepare_training, train_to_end
+from saner_jax.experiments._prepare import prepare_training
+from saner_jax.experiments._run import train_to_end
 from saner_jax.experiments._saved_options import options_to_json
 from saner_jax.models import is_dense
 from saner_jax.runs import MethodResult, Results, join_seeds, write_results
@@ -73,9 +74,10 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
             f" {config.data.dataset}, got {batch_size}"
         )
     model = build_model(config.model, dataset)
-    perturbed_parameters(config.perturbation, model, dataset)
+    perturbed = perturbed_parameters(config.perturbation, model, dataset)
     noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)
-    job = ComparisonJob(config, runs.make_folder(folder, "compare"), dataset, noisy)
+    folder = runs.make_folder(folder, "compare")
+    job = ComparisonJob(config, folder, dataset, noisy, perturbed)
     try:
         write_left_out(job.folder, dataset)
     except OSError:

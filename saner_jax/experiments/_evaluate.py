@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from saner_jax.experiments._parts import DeviceOptions, PlaceOptions
+from saner_jax.experiments._prepare import reopen_training as reopen
 from saner_jax.experiments._run import checkpoints_of
-from saner_jax.experiments._run import reopen_training as reopen
 from saner_jax.training import CheckpointError, Shares, make_predict, shares
 
 

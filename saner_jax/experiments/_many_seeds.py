@@ -20,6 +20,7 @@ from saner_jax.experiments._build import build_model, build_optimizer, pixel_fun
 from saner_jax.experiments._config import CompareConfig
 from saner_jax.models import forward_of
 from saner_jax.runs import MethodResult, rows_of, values_of
+from saner_jax.step import MaskDescription
 from saner_jax.training import (
     Counts,
     TrainState,
@@ -41,12 +42,14 @@ class ComparisonJob(NamedTuple):
         folder: where results go.
         dataset: the examples.
         noisy: its training labels after noise, one draw per seed.
+        perturbed: the parameters that are perturbed.
     """
 
     config: CompareConfig
     folder: Path
     dataset: Dataset
     noisy: tuple[NoisyLabels, ...]
+    perturbed: MaskDescription
 
 
 class EpochRecord(NamedTuple):

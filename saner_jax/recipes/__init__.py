@@ -27,12 +27,10 @@ from saner_jax.recipes._sam import (
     friendly_sam,
     gsam,
     sam,
-    sparse_sam,
     stable_sam,
     vasso,
     vasso_ascent,
     wsam,
-    zsharp,
 )
 from saner_jax.recipes._saner import (
     asaner,
@@ -44,6 +42,7 @@ from saner_jax.recipes._saner import (
     vasso_saner,
 )
 from saner_jax.recipes._skipping import ae_sam, look_sam
+from saner_jax.recipes._sparse import sparse_sam, zsharp
 
 RECIPES = {
     "sam": sam,

@@ -2,8 +2,7 @@
 
 from saner_jax.reports._console import (
     describe_files,
-    describe_perturbed,
-    headline,
+    describe_job,
     progress,
     say,
     show_evaluation,
@@ -55,8 +54,8 @@ __all__ = [
     "columns_of",
     "curves_picture",
     "describe_files",
+    "describe_job",
     "describe_labels",
-    "describe_perturbed",
     "describe_tests",
     "draw_curves",
     "draw_groups",
@@ -66,7 +65,6 @@ __all__ = [
     "explain",
     "explain_tests",
     "figure",
-    "headline",
     "image_grid",
     "listed",
     "logit_paths",

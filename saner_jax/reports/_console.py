@@ -20,8 +20,6 @@ from saner_jax.experiments import (
     ComparisonJob,
     Evaluation,
     TrainingJob,
-    build_model,
-    perturbed_parameters,
 )
 from saner_jax.reports._table import (
     cell_text,
@@ -36,14 +34,15 @@ from saner_jax.runs import Results, SuspectsResults, write_bytes
 from saner_jax.training import Reporter
 
 
-def headline(job: TrainingJob | ComparisonJob) -> str:
-    """Describe the coming training in one line.
+def describe_job(job: TrainingJob | ComparisonJob) -> list[str]:
+    """Describe the coming training.
 
     Args:
         job: as prepared.
 
     Returns:
-        The line.
+        A line on labels and length, one on the perturbed parameters if not all are perturbed, and
+        those of `describe_files`.
     """
     config, noise = job.config, job.config.noise.noise
     if isinstance(job, TrainingJob):
@@ -51,29 +50,15 @@ def headline(job: TrainingJob | ComparisonJob) -> str:
     else:
         rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
     labels = describe_labels(noise, float(np.mean(rates)), job.dataset.num_corrected)
-    return (
+    line = (
         f"{config.data.dataset}: {num_train:,} training images with {labels},"
         f" {describe_tests(len(job.dataset.test_labels), job.dataset.is_test_set_aside)};"
         f" {plural(config.budget.epochs, 'epoch')}, {plural(len(rates), 'seed')};"
         f" run folder {job.folder}"
     )
-
-
-def describe_perturbed(job: TrainingJob | ComparisonJob) -> list[str]:
-    """Say which parameters are perturbed, if not all are.
-
-    Args:
-        job: as prepared.
-
-    Returns:
-        One line, or none.
-    """
-    config = job.config
-    if config.perturbation.perturb_mask == "all":
-        return []
-    model = build_model(config.model, job.dataset)
-    described = perturbed_parameters(config.perturbation, model, job.dataset)
-    return [f"perturbed: {described}"]
+    is_whole = config.perturbation.perturb_mask == "all"
+    perturbed = [] if is_whole else [f"perturbed: {job.perturbed}"]
+    return [line, *perturbed, *describe_files(job.dataset)]
 
 
 def describe_files(dataset: Dataset) -> list[str]:

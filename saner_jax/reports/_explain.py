@@ -24,7 +24,7 @@ from saner_jax.experiments import (
     run_comparison,
     with_options,
 )
-from saner_jax.reports._console import headline, progress, say, show_table, write_picture
+from saner_jax.reports._console import describe_job, progress, say, show_table, write_picture
 from saner_jax.reports._figures import COLORS, draw_curves, png_of
 
 # The toy of SANER's authors, and a strength that keeps a tenth of what shrank, as theirs.
@@ -98,7 +98,8 @@ def explain(
     }
     job = prepare_comparison(with_options(options, output_folder=folder / "compare"))
     with progress(epochs) as reporter:
-        reporter.say(headline(job))
+        for line in describe_job(job):
+            reporter.say(line)
         results = run_comparison(job, command, reporter)
     record = {
         "command": command,
