@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from saner_jax.data import channel_statistics, load
+from saner_jax.data import input_statistics, load
 from saner_jax.data.noise import symmetric
 from saner_jax.training import cross_entropy, evaluate, shares
 
@@ -26,7 +26,7 @@ def problem_of(dataset: str, rate: float, seed: int, data_dir: Path | None = Non
     """Load a dataset, flip training labels symmetrically and center pixels / 255 per channel."""
     data = load(dataset, data_dir=data_dir)
     noisy = symmetric(data.train_labels, rate, num_classes=len(data.class_names), seed=seed)
-    mean, _ = channel_statistics(data.train_images)
+    mean, _ = input_statistics(data.train_images)
     normalize = lambda images: (jnp.asarray(images, jnp.float32) - mean[None, None, None]) / 255
     return Problem(
         normalize(data.train_images),

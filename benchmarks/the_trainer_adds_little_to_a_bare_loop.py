@@ -27,7 +27,7 @@ from saner_jax.experiments import (
     build_model,
     build_optimizer,
     initial_variables,
-    pixel_functions,
+    input_functions,
 )
 from saner_jax.models import forward_of
 from saner_jax.training import (
@@ -84,7 +84,7 @@ def main(config: Config) -> None:
     )
     model = build_model(options.model, dataset)
     forward = forward_of(model)
-    pixels = pixel_functions(options.inputs, dataset, 0)
+    pixels = input_functions(options.inputs, dataset, 0)
     optimizer = build_optimizer(
         "sgd",
         options.perturbation,
@@ -94,7 +94,7 @@ def main(config: Config) -> None:
     )
     params, statistics = initial_variables(model, dataset, 0)
     examples = Examples(dataset.train_images, dataset.train_labels, dataset.train_labels)
-    few = Examples(examples.images[:8], examples.labels[:8], examples.true_labels[:8])
+    few = Examples(examples.inputs[:8], examples.labels[:8], examples.true_labels[:8])
     task = Task(
         Splits(examples, few, few),
         forward,

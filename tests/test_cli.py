@@ -110,7 +110,9 @@ def test_a_bad_value_is_refused_in_a_sentence_and_nothing_is_written(
 def test_a_bad_file_is_refused_in_a_sentence(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", train_images=np.zeros(3))
     assert main(["compare", "--dataset", "a.npz"]) == 2
-    assert capsys.readouterr().err == ("saner-jax compare: a.npz: it lacks train_labels\n")
+    assert capsys.readouterr().err == (
+        "saner-jax compare: a.npz: it lacks train_labels; it has train_images\n"
+    )
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_a_run_prints_progress_and_a_table(small):
     assert [line.split()[0] for line in out.splitlines()[4:7]] == ["sgd", "sam", "saner"]
     assert "Best is the maximum over epochs: it looks at the test labels." in out
     assert all(len(line) <= 80 for line in out.splitlines()[:7])
-    assert "digits: 1,437 training images with 39.9% symmetric label noise" in err
+    assert "digits: 1,437 training examples with 39.9% symmetric label noise" in err
     assert "saner: epoch 2 of 2, loss " in err
 
 

@@ -63,12 +63,16 @@ def test_images_of_one_channel_may_leave_it_out(tmp_path):
         ({"train_images": np.zeros((12, 60), np.uint8)}, r"got uint8 \(12, 60\)"),
         ({"train_images": np.zeros((0, 4, 5, 3), np.uint8)}, "without an empty axis"),
         ({"test_images": np.zeros((6, 5, 5, 3), np.uint8)}, "must have the same size"),
-        ({"train_labels": np.arange(11)}, "train_labels must be 12 integers, one per image"),
-        ({"train_labels": np.zeros(12)}, "train_labels must be 12 integers.* got float64"),
-        ({"test_labels": np.arange(6) - 1}, "test_labels must be at least 0, got -1"),
+        (
+            {"train_labels": np.arange(11)},
+            "train labels must be 12 names or numbers, one per example",
+        ),
+        ({"train_labels": np.arange(12) / 2}, "label of row 1 is 0.5, no whole number"),
+        ({"train_labels": np.full(12, np.nan)}, "label of row 0 is missing"),
+        ({"test_labels": np.arange(6) - 1}, "the label '-1' is none of the classes 0, 1, 2"),
         (
             {"test_labels": np.arange(6) + 2**40},
-            "labels must be below 12, the number of training images",
+            "the label '1099511627776' is none of the classes",
         ),
         (
             {"train_labels": np.zeros(12, np.uint8), "test_labels": np.zeros(6, np.uint8)},

@@ -135,7 +135,7 @@ def test_a_damaged_label_file_is_refused_or_gives_labels(fuzz, capsys):
 def test_a_damaged_image_is_refused_or_read(suffix, fuzz, capsys):
     def take():
         code, out = told([*SHOW, "images"], capsys)
-        assert code or "2 training images and 2 test images of 8 x 8 x 3" in out
+        assert code or "2 training examples and 2 test examples of 8 x 8 x 3" in out
         return code
 
     fuzz(save_images(suffix), take, times(20, 1000))

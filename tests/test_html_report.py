@@ -92,7 +92,7 @@ def test_a_table_holds_mean_and_deviation_in_percent(page_of, tmp_path):
     assert page.row("sam (diverged in 1 of 2)") == ("–", "–", "2", "1.0")
     assert page.row("versions") == ("jax 0.10.2",)
     assert page.row("git commit") == ("8fa2f01",)
-    assert "digits, 1,437 training images with 39.0% symmetric label noise" in page.text
+    assert "digits, 1,437 training examples with 39.0% symmetric label noise" in page.text
     assert "sgd and sam with mlp, 3 epochs, 2 seeds." in page.text
     assert "not finished" not in page.text
 

@@ -24,8 +24,8 @@ from saner_jax.training import (
     Budget,
     Checkpoints,
     Examples,
+    InputFunctions,
     Optimizer,
-    PixelFunctions,
     Splits,
     Task,
     cross_entropy,
@@ -183,13 +183,13 @@ def test_a_dispatch_has_the_collectives_of_its_steps():
         task = Task(
             Splits(examples, examples, examples),
             forward,
-            PixelFunctions(floats, floats),
+            InputFunctions(floats, floats),
             Optimizer(tx, lambda step: 0.1, 0.1, lambda step: 0.5),
             mesh,
             Budget(epochs=1, batch_size=32),
         )
         state = init_state(jnp.zeros((4, 10)), tx)
-        arrays = mesh.replicate((state, init_totals(state), examples.images, examples.labels))
+        arrays = mesh.replicate((state, init_totals(state), examples.inputs, examples.labels))
         rows = mesh.shard(np.arange(32, dtype=np.int32)[None], axis=1)
         text = make_dispatch(task).lower(*arrays, rows).compile().as_text()
         counts[is_per_device] = {

@@ -101,15 +101,15 @@ def test_own_photos_without_a_test_split_work_without_an_option(command, capsys)
     methods = ["--methods", "saner", "--seeds", "1"] if command == "compare" else []
     assert run(command, "--dataset", "photos", *methods, *QUICK, "--output-folder", "r") == 0
     out, err = capsys.readouterr()
-    assert "36 training images with labels as they are, 4 of the images set aside" in err
-    assert "The dataset has no test images. Test accuracy is against the labels of the" in out
+    assert "36 training examples with labels as they are, 4 of the examples set aside" in err
+    assert "The dataset has no test examples. Test accuracy is against the labels of the" in out
     results = results_of("r")
     assert (results["num_train"], results["num_test"]) == (36, 4)
     assert results["is_test_set_aside"]
     assert 0 <= results["methods"]["saner"]["final"]["test_accuracy_last"][0] <= 1
     assert run("report", "r") == 0
     page = Path("r/report.html").read_text()
-    assert "4 of the images set aside for testing" in page
+    assert "4 of the examples set aside for testing" in page
     assert "these labels may be wrong" in page
 
 
@@ -138,7 +138,7 @@ def test_every_image_is_ranked_where_there_is_no_test_split(folds, capsys):
     first = "s/fold-0" if folds else "s/run"
     assert results_of(first)["methods"]["saner"]["final"]["test_accuracy_last"] == [None]
     assert run("report", first) == 0
-    assert "no test images" in Path(first, "report.html").read_text()
+    assert "no test examples" in Path(first, "report.html").read_text()
     assert run("evaluate", first) == 0
 
 

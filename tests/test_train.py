@@ -47,7 +47,7 @@ def test_a_run_keeps_what_it_did(capsys):
     assert train() == 0
     out, err = capsys.readouterr()
     assert "saner" in out
-    assert "digits: 180 training images" in err
+    assert "digits: 180 training examples" in err
     kept = sorted(path.name for path in Path("run").iterdir())
     files = ["config.json", "curves.png", "history.npz", "metrics.jsonl", "results.json"]
     assert kept == ["checkpoints", *files]
@@ -267,7 +267,7 @@ BAD_OPTIONS = {
     "--momentum 1": "momentum must be below 1",
     "--weight-decay x": "weight_decay must be a number of at least 0, got 'x'",
     "--epochs 0": "epochs must be a whole number of at least 1",
-    "--batch-size 5000": "batch_size must be at most 1437, the number of images of digits",
+    "--batch-size 5000": "batch_size must be at most 1437, the number of examples of digits",
     "--num-train 2000": "num_train must be at most 1437",
     "--num-train 0": "num_train must be a whole number of at least 1",
     "--validation-fraction 1": "validation_fraction must be below 1",
@@ -349,7 +349,7 @@ def test_the_other_commands_refuse_in_a_sentence_too(arguments, words, tmp_path,
 def test_a_dataset_is_shown_with_its_noise(capsys):
     assert main(["data", "show", "--noise", "pair", "--picture", "a.png"]) == 0
     out = capsys.readouterr().out
-    assert "1,437 training images and 360 test images of 8 x 8 x 1, 10 classes" in out
+    assert "1,437 training examples and 360 test examples of 8 x 8 x 1, 10 classes" in out
     assert "574 labels flipped, 39.94% of all" in out
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 

@@ -133,7 +133,8 @@ def _suspects(arguments: Sequence[str]) -> int:
             for told in describe_files(job.dataset):
                 reporter.say(told)
             found = find_suspects(job, line, reporter)
-        write_picture(job.folder / "suspects.png", lambda: draw_suspects(job, found))
+        if job.dataset.is_images:
+            write_picture(job.folder / "suspects.png", lambda: draw_suspects(job, found))
         show_suspects(job.folder, found.results)
 
     return _act("suspects", SuspectsConfig, act, arguments)

@@ -104,18 +104,18 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
         >>> dataset = load_data(DataOptions())
         >>> noisy = draw_noise(NoiseOptions("pair", 0.1), dataset, seed=0)
         >>> print(describe("pair", dataset, noisy)[0])
-        digits: 1,437 training images and 360 test images of 8 x 8 x 1, 10 classes
+        digits: 1,437 training examples and 360 test examples of 8 x 8 x 1, 10 classes
     """
-    height, width, channels = dataset.train_images.shape[1:]
+    shape = " x ".join(map(str, dataset.train_inputs.shape[1:]))
     num_classes = len(dataset.class_names)
     counts = np.bincount(dataset.train_labels, minlength=num_classes)
     flips = noisy.transition_realized * (1 - np.eye(num_classes))
     lines = [
-        f"{dataset.name}: {len(dataset.train_labels):,} training images and"
+        f"{dataset.name}: {len(dataset.train_labels):,} training examples and"
         f" {describe_tests(len(dataset.test_labels), dataset.is_test_set_aside)} of"
-        f" {height} x {width} x {channels}, {num_classes} classes",
+        f" {shape}{'' if dataset.is_images else ' features'}, {num_classes} classes",
         *describe_files(dataset),
-        f"training images per class: {counts.min():,} to {counts.max():,}",
+        f"training examples per class: {counts.min():,} to {counts.max():,}",
         _changes(noise, dataset, noisy),
     ]
     for flat in np.argsort(flips, axis=None)[::-1][:5]:
@@ -143,7 +143,7 @@ def flipped_grid(dataset: Dataset, noisy: NoisyLabels, *, rows: int = 5, columns
     """Draw flipped training examples, each with its true label and the one given.
 
     Args:
-        dataset: whose training images are drawn.
+        dataset: whose training examples are drawn.
         noisy: their labels.
         rows: rows of the grid, at least 1.
         columns: examples in a row, at least 1.

@@ -11,7 +11,7 @@ from saner_jax.experiments import Count, PlaceOptions, Range, check_options
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluate a checkpoint of a run on its training, held-out and test images."""
+    """Evaluate a checkpoint of a run on its training, held-out and test examples."""
 
     run: Positional[Path | None] = None
     """Run folder of saner-jax train."""

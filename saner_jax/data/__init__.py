@@ -1,9 +1,12 @@
 """Datasets as plain arrays with keys, corrected labels, image augmentation, and label noise."""
 
+from saner_jax.data._arrays import from_arrays
 from saner_jax.data._augmentation import augment, cutout, random_crop, random_flip
 from saner_jax.data._cifar import CIFAR, Archive, prepare_cifar, read_cifar, tfds_folder
+from saner_jax.data._classes import class_names_of, class_numbers, label_texts
 from saner_jax.data._csv import read_csv, whole
-from saner_jax.data._dataset import Dataset, channel_statistics, check_fits
+from saner_jax.data._dataset import Dataset, check_fits, input_statistics
+from saner_jax.data._file_list import read_file_list
 from saner_jax.data._identity import (
     KeyKind,
     check_same_examples,
@@ -14,7 +17,7 @@ from saner_jax.data._identity import (
     row_keys,
 )
 from saner_jax.data._image_file import DecodedImage, ImageFit, as_rgb, decode_image
-from saner_jax.data._image_folder import read_image_folder
+from saner_jax.data._image_folder import read_image_folder, read_images
 from saner_jax.data._label_file import LabelRow, correct_labels, format_labels
 from saner_jax.data._listing import (
     TEST_SPLITS,
@@ -25,11 +28,13 @@ from saner_jax.data._listing import (
     list_images,
 )
 from saner_jax.data._load import load
-from saner_jax.data._npz import read_npz
+from saner_jax.data._numpy_files import read_npy, read_npz
 from saner_jax.data._subsets import even_sample, keep_train, set_aside_test, stratified_sample
+from saner_jax.data._table import TABLES, Table, read_features, read_table
 
 __all__ = [
     "CIFAR",
+    "TABLES",
     "TEST_SPLITS",
     "TRAIN_SPLIT",
     "Archive",
@@ -40,11 +45,13 @@ __all__ = [
     "LabelRow",
     "LeftOut",
     "Listing",
+    "Table",
     "as_rgb",
     "augment",
-    "channel_statistics",
     "check_fits",
     "check_same_examples",
+    "class_names_of",
+    "class_numbers",
     "content_hash",
     "content_hashes",
     "correct_labels",
@@ -55,7 +62,10 @@ __all__ = [
     "fingerprint",
     "format_labels",
     "format_left_out",
+    "from_arrays",
+    "input_statistics",
     "keep_train",
+    "label_texts",
     "list_images",
     "load",
     "prepare_cifar",
@@ -63,8 +73,13 @@ __all__ = [
     "random_flip",
     "read_cifar",
     "read_csv",
+    "read_features",
+    "read_file_list",
     "read_image_folder",
+    "read_images",
+    "read_npy",
     "read_npz",
+    "read_table",
     "row_keys",
     "set_aside_test",
     "stratified_sample",

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,15 @@ from saner_jax.data._listing import LeftOut
 
 
 class Dataset(NamedTuple):
-    """A dataset of `n` training and `m` test images of one size, with their labels.
+    """A dataset of `n` training and `m` test examples of one shape, with their labels.
+
+    The examples are images, uint8 `(h, w, channels)` from 0 to 255, or features, float32 of any
+    shape.
 
     Attributes:
-        train_images: uint8 `(n, h, w, channels)`, 0 to 255.
+        train_inputs: uint8 `(n, h, w, channels)` or float32 `(n, ...)`.
         train_labels: int32 `(n,)`, in [0, number of classes).
-        test_images: uint8 `(m, h, w, channels)`; m is 0 for a dataset without test images.
+        test_inputs: as `train_inputs`, `(m, ...)`; m is 0 for a dataset without test examples.
         test_labels: int32 `(m,)`.
         class_names: one name for each class.
         train_keys: strings `(n,)`, the key of each training example, each once. Label files and
@@ -29,14 +32,16 @@ class Dataset(NamedTuple):
             keys are row numbers.
         name: what `load` was given.
         num_corrected: number of training labels that `correct_labels` changed; None before it.
-        left_out: files and folders of an image folder that are not used, with the reasons.
+        left_out: files of an image folder and columns of a table that are not used, with the
+            reasons.
         num_animated: number of files with several frames, of which only the first is used.
+        num_filled: number of missing cells of a table, which hold the mean of their column.
         is_test_set_aside: whether the test examples were training examples; see `set_aside_test`.
     """
 
-    train_images: NDArray[np.uint8]
+    train_inputs: NDArray[Any]
     train_labels: NDArray[np.int32]
-    test_images: NDArray[np.uint8]
+    test_inputs: NDArray[Any]
     test_labels: NDArray[np.int32]
     class_names: tuple[str, ...]
     train_keys: NDArray[np.str_]
@@ -46,7 +51,28 @@ class Dataset(NamedTuple):
     num_corrected: int | None = None
     left_out: tuple[LeftOut, ...] = ()
     num_animated: int = 0
+    num_filled: int = 0
     is_test_set_aside: bool = False
+
+    @property
+    def is_images(self) -> bool:
+        """Whether the examples are images; otherwise they are features."""
+        return self.train_inputs.dtype == np.uint8
+
+    @property
+    def train_images(self) -> NDArray[np.uint8]:
+        """The training images; ValueError for features."""
+        return self._images(self.train_inputs)
+
+    @property
+    def test_images(self) -> NDArray[np.uint8]:
+        """The test images; ValueError for features."""
+        return self._images(self.test_inputs)
+
+    def _images(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
+        if not self.is_images:
+            raise ValueError(f"{self.name}: its examples are features, no images")
+        return inputs
 
     @property
     def fingerprint(self) -> str:
@@ -54,28 +80,38 @@ class Dataset(NamedTuple):
         return fingerprint(self.train_keys, self.train_hashes, self.class_names)
 
 
-def channel_statistics(
-    images: NDArray[np.uint8],
+def input_statistics(
+    inputs: NDArray[Any],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return each channel's mean and standard deviation over all images and pixels.
+    """Return the mean and standard deviation of each channel of images, or of each feature.
 
     Args:
-        images: uint8 `(n, h, w, channels)`.
+        inputs: uint8 `(n, h, w, channels)`, or float32 `(n, ...)`.
 
     Returns:
-        Two float32 arrays `(channels,)`, on the scale of the pixels; 0 if there are no pixels.
+        Two float32 arrays, on the scale of the inputs: `(channels,)` over all images and pixels, or
+        `(...)` over all rows; 0 if there are none.
 
     Example:
-        >>> mean, deviation = channel_statistics(np.array([[[[0, 7]]], [[[4, 7]]]], np.uint8))
+        >>> mean, deviation = input_statistics(np.array([[[[0, 7]]], [[[4, 7]]]], np.uint8))
         >>> mean.tolist(), deviation.tolist()
         ([2.0, 7.0], [2.0, 0.0])
+        >>> mean, deviation = input_statistics(np.array([[1.0, 5.0], [3.0, 5.0]], np.float32))
+        >>> mean.tolist(), deviation.tolist()
+        ([2.0, 5.0], [1.0, 0.0])
     """
+    if inputs.dtype != np.uint8:
+        if not len(inputs):
+            return np.zeros(inputs.shape[1:], np.float32), np.zeros(inputs.shape[1:], np.float32)
+        # Sums of float32 over many rows lose digits, and squares leave its range.
+        mean, deviation = (f(inputs, axis=0, dtype=np.float64) for f in (np.mean, np.std))
+        return np.asarray(mean, np.float32), np.asarray(deviation, np.float32)
     # Counting the 256 values needs no floating-point copy of the images.
     values = np.arange(256)
-    counts = np.zeros((images.shape[-1], 256))
-    for start in range(0, len(images), 1000):
+    counts = np.zeros((inputs.shape[-1], 256))
+    for start in range(0, len(inputs), 1000):
         for channel, count in enumerate(counts):
-            pixels = images[start : start + 1000, ..., channel]
+            pixels = inputs[start : start + 1000, ..., channel]
             count += np.bincount(pixels.ravel(), minlength=256)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     mean = share @ values

@@ -1,4 +1,4 @@
-"""Read a folder of images into memory."""
+"""Read a folder or a list of images into memory."""
 
 import warnings
 from collections.abc import Sequence
@@ -57,33 +57,80 @@ def read_image_folder(
         ...     (root / name).mkdir()
         ...     Image.new("RGB", (8, 6)).save(root / name / "1.png")
         >>> dataset = read_image_folder(root)
-        >>> dataset.train_images.shape, dataset.class_names, len(dataset.test_labels)
+        >>> dataset.train_inputs.shape, dataset.class_names, len(dataset.test_labels)
         ((2, 6, 8, 3), ('cat', 'dog'), 0)
     """
     listing = list_images(root)
-    train, labels = _columns(listing.train)
-    test, test_labels = _columns(listing.test)
+    return read_images(
+        root,
+        listing.class_names,
+        listing.train,
+        listing.test,
+        keys=[path.relative_to(root).as_posix() for path, _ in listing.train],
+        left_out=listing.left_out,
+        image_size=image_size,
+        image_fit=image_fit,
+        skip_unreadable=skip_unreadable,
+        num_train=num_train,
+    )
+
+
+def read_images(
+    root: Path,
+    class_names: tuple[str, ...],
+    train: Sequence[tuple[Path, int]],
+    test: Sequence[tuple[Path, int]],
+    *,
+    keys: Sequence[str],
+    left_out: Sequence[LeftOut] = (),
+    image_size: int | None = None,
+    image_fit: ImageFit = "crop",
+    skip_unreadable: bool = False,
+    num_train: int | None = None,
+) -> Dataset:
+    """Read listed image files.
+
+    Args:
+        root: the folder to which `left_out` is relative.
+        class_names: the names of the classes.
+        train: pairs of file and class number.
+        test: the same of the test split.
+        keys: the keys of the training examples, one for each pair.
+        left_out: files that are not used.
+        image_size: as for `read_image_folder`.
+        image_fit: as for `read_image_folder`.
+        skip_unreadable: as for `read_image_folder`.
+        num_train: as for `read_image_folder`.
+
+    Returns:
+        The images, in memory.
+
+    Raises:
+        ValueError: as `read_image_folder`.
+    """
+    files, labels = _columns(train)
+    test_files, test_labels = _columns(test)
+    all_keys = np.array(keys, np.str_)
     if num_train is not None:
         rows = even_sample(labels, num_train, what=str(root))
-        train, labels = [train[row] for row in rows], labels[rows]
-    read = _read_all(root, [*train, *test], image_size, image_fit)
+        files, labels, all_keys = [files[row] for row in rows], labels[rows], all_keys[rows]
+    read = _read_all(root, [*files, *test_files], image_size, image_fit)
     if read.unreadable and not skip_unreadable:
         raise ValueError(_refusal(root, read.unreadable))
-    is_train = np.arange(len(read.is_read)) < len(train)
-    chosen, kept = read.is_read & is_train, read.is_read[: len(train)]
+    is_train = np.arange(len(read.is_read)) < len(files)
+    chosen, kept = read.is_read & is_train, read.is_read[: len(files)]
     if len(np.unique(labels[kept])) < 2:
         raise ValueError(f"{root}: it must have readable images of two classes or more")
-    keys = [path.relative_to(root).as_posix() for path in train]
     return Dataset(
         read.images[chosen],
         labels[kept],
         read.images[read.is_read & ~is_train],
-        test_labels[read.is_read[len(train) :]],
-        listing.class_names,
-        np.array(keys, np.str_)[kept],
+        test_labels[read.is_read[len(files) :]],
+        class_names,
+        all_keys[kept],
         read.hashes[chosen],
         "file",
-        left_out=tuple(sorted([*listing.left_out, *read.unreadable])),
+        left_out=tuple(sorted([*left_out, *read.unreadable])),
         num_animated=read.num_animated,
     )
 
@@ -94,6 +141,10 @@ class _Read(NamedTuple):
     is_read: NDArray[np.bool_]
     unreadable: list[LeftOut]
     num_animated: int
+
+
+def _below(root: Path, path: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _columns(pairs: Sequence[tuple[Path, int]]) -> tuple[list[Path], NDArray[np.int32]]:
@@ -141,7 +192,7 @@ def _read_each(root: Path, files: list[Path], image_size: int | None, fit: Image
         for _ in pool.map(read, range(len(files))):
             pass
     unreadable = [
-        LeftOut(path.relative_to(root).as_posix(), reason)
+        LeftOut(_below(root, path), reason)
         for path, reason in zip(files, reasons, strict=True)
         if reason
     ]

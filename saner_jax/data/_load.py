@@ -1,6 +1,8 @@
-"""Load an image classification dataset by name or path."""
+"""Load a dataset by name or path."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import numpy as np
 from saner_jax._core._paths import from_home
 from saner_jax.data._cifar import CIFAR, read_cifar
 from saner_jax.data._dataset import Dataset
+from saner_jax.data._file_list import read_file_list
 from saner_jax.data._identity import content_hashes, row_keys
 from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
-from saner_jax.data._npz import read_npz
+from saner_jax.data._numpy_files import read_npy, read_npz
 from saner_jax.data._subsets import even_sample, keep_train
+from saner_jax.data._table import TABLES, read_features, read_table
 
 
 def load(
@@ -23,6 +27,7 @@ def load(
     image_size: int | None = None,
     image_fit: ImageFit = "crop",
     skip_unreadable: bool = False,
+    labels_from: str | None = None,
     num_train: int | None = None,
 ) -> Dataset:
     """Load a dataset by its name, or by the path of a file or folder.
@@ -32,14 +37,17 @@ def load(
     scaled to 0 to 255 and rounded.
 
     Args:
-        name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz", see
-            `read_npz`; or a folder of images, see `read_image_folder`. A leading `~` is replaced by
-            the home directory.
+        name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz" or
+            ".npy", see `read_npz` and `read_npy`; one that ends in ".csv", ".tsv" or ".parquet", a
+            table of features or a list of images, see `read_table`; or a folder of images, see
+            `read_image_folder`. A leading `~` is replaced by the home directory.
         data_dir: for CIFAR, the folder of TensorFlow Datasets; see `tfds_folder`.
-        image_size: for a folder of images, the side in pixels to which they are brought; None
-            keeps their size.
-        image_fit: for a folder of images, how they get that size.
-        skip_unreadable: for a folder of images, whether to go on without unreadable files.
+        image_size: for a folder or list of images, the side in pixels to which they are brought;
+            None keeps their size.
+        image_fit: for a folder or list of images, how they get that size.
+        skip_unreadable: for a folder or list of images, whether to go on without unreadable files.
+        labels_from: for a table, the column of labels; for an .npy file, the .npy file of its
+            labels. None takes those of usual names.
         num_train: keep only this many training examples; see `even_sample`.
 
     Returns:
@@ -56,30 +64,45 @@ def load(
         ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
     path = from_home(name)
+    suffix = path.suffix.lower()
+    images = partial(
+        _named,
+        str(name),
+        image_size=image_size,
+        image_fit=image_fit,
+        skip_unreadable=skip_unreadable,
+        num_train=num_train,
+    )
+    if labels_from is not None and suffix not in (*TABLES, ".npy"):
+        raise ValueError(f"labels_from is for tables and .npy files, but dataset is {str(name)!r}")
     if name == "digits":
         dataset = _digits()
     elif name in CIFAR:
         dataset = read_cifar(str(name), data_dir)
-    elif path.suffix == ".npz":
+    elif suffix == ".npz":
         dataset = read_npz(path)
+    elif suffix == ".npy":
+        dataset = read_npy(path, None if labels_from is None else from_home(labels_from))
+    elif suffix in TABLES and not path.is_dir():
+        table = read_table(path, labels_from)
+        if table.files is not None:
+            return images(read_file_list, table)
+        dataset = read_features(table)
     elif path.is_dir():
-        dataset = read_image_folder(
-            path,
-            image_size=image_size,
-            image_fit=image_fit,
-            skip_unreadable=skip_unreadable,
-            num_train=num_train,
-        )
-        return dataset._replace(name=str(name))
+        return images(read_image_folder, path)
     else:
         raise ValueError(
-            f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz file or'
-            f" of a folder of images, got {str(name)!r}"
+            f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz, .npy,'
+            f" .csv, .tsv or .parquet file or of a folder of images, got {str(name)!r}"
         )
     if num_train is not None:
         rows = even_sample(dataset.train_labels, num_train, what=str(name))
         dataset = keep_train(dataset, rows)
     return dataset._replace(name=str(name))
+
+
+def _named(name: str, read: Callable[..., Dataset], source: Any, **options: Any) -> Dataset:
+    return read(source, **options)._replace(name=name)
 
 
 def _digits() -> Dataset:

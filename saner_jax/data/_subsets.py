@@ -26,7 +26,7 @@ def keep_train(dataset: Dataset, rows: NDArray[np.intp]) -> Dataset:
         ['3', '5']
     """
     return dataset._replace(
-        train_images=dataset.train_images[rows],
+        train_inputs=dataset.train_inputs[rows],
         train_labels=dataset.train_labels[rows],
         train_keys=dataset.train_keys[rows],
         train_hashes=dataset.train_hashes[rows],
@@ -82,7 +82,7 @@ def set_aside_test(dataset: Dataset, rows: NDArray[np.intp]) -> Dataset:
     Example:
         >>> from saner_jax.data import load
         >>> whole = load("digits")
-        >>> whole = whole._replace(test_images=whole.test_images[:0], test_labels=np.empty(0, int))
+        >>> whole = whole._replace(test_inputs=whole.test_inputs[:0], test_labels=np.empty(0, int))
         >>> split = set_aside_test(whole, stratified_sample(whole.train_labels, 0.1))
         >>> len(split.train_labels), len(split.test_labels)
         (1295, 142)
@@ -91,7 +91,7 @@ def set_aside_test(dataset: Dataset, rows: NDArray[np.intp]) -> Dataset:
         return dataset
     rest = np.delete(np.arange(len(dataset.train_labels)), rows)
     return keep_train(dataset, rest)._replace(
-        test_images=dataset.train_images[rows],
+        test_inputs=dataset.train_inputs[rows],
         test_labels=dataset.train_labels[rows],
         is_test_set_aside=True,
     )

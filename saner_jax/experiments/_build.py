@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from saner_jax.data import (
     Dataset,
     augment,
-    channel_statistics,
     correct_labels,
     format_left_out,
+    input_statistics,
     load,
     set_aside_test,
     stratified_sample,
@@ -36,7 +36,7 @@ from saner_jax.models import build
 from saner_jax.recipes import RECIPES
 from saner_jax.runs import write_bytes
 from saner_jax.step import MASKS, MaskDescription, alpha_warmup, describe_mask, per_device
-from saner_jax.training import Optimizer, PixelFunctions
+from saner_jax.training import InputFunctions, Optimizer
 
 # A stream of random numbers apart from those of `default_rng(seed)`, which noise uses, from the
 # orders of epochs, whose spawn keys have one number, and from those of `saner_jax.data`.
@@ -69,6 +69,7 @@ def load_data(options: DataOptions) -> Dataset:
         image_size=options.image_size,
         image_fit=options.image_fit,
         skip_unreadable=options.skip_unreadable,
+        labels_from=options.labels_from,
         num_train=options.num_train,
     )
     fraction = 0.0 if len(dataset.test_labels) else options.test_fraction
@@ -160,7 +161,7 @@ def split_rows(
     """
     if options.num_folds > num_examples:
         raise ValueError(
-            f"num_folds must be at most {num_examples}, the number of training images, got"
+            f"num_folds must be at most {num_examples}, the number of training examples, got"
             f" {options.num_folds}"
         )
     if options.num_folds:
@@ -195,9 +196,12 @@ def build_model(options: ModelOptions, dataset: Dataset) -> Any:
         _shapes(model, dataset)
     except Exception as error:
         reason = " ".join(str(error).split())
-        shape = dataset.train_images.shape[1:]
+        shape = dataset.train_inputs.shape[1:]
+        if len(shape) != 3:
+            reason = "it takes images (h, w, channels); model mlp takes features of any shape"
+        kind = "images" if dataset.is_images else "features"
         raise ValueError(
-            f"model {options.model} cannot take images of {shape}: {reason}"
+            f"model {options.model} cannot take {kind} of {shape}: {reason}"
         ) from error
     return model
 
@@ -235,33 +239,47 @@ def initial_variables(model: Any, dataset: Dataset, seed: int) -> tuple[Any, Any
     Returns:
         The parameters, and the other collections, `{}` if there are none.
     """
-    blank = jnp.zeros((1, *dataset.train_images.shape[1:]))
+    blank = jnp.zeros((1, *dataset.train_inputs.shape[1:]))
     variables = dict(jax.jit(model.init)(jax.random.key(np.uint32(seed)), blank))
     return variables.pop("params"), variables
 
 
-def pixel_functions(
+def input_functions(
     options: PixelOptions, dataset: Dataset, seed: jax.typing.ArrayLike
-) -> PixelFunctions:
-    """Build the functions from uint8 images to the inputs of the model.
+) -> InputFunctions:
+    """Build the functions from the inputs of examples to those of the model.
 
     Args:
         options: of the inputs.
-        dataset: whose training images give mean and standard deviation per channel.
+        dataset: whose training inputs give the mean and standard deviation of each channel of
+            images, or of each feature.
         seed: of the run, for the augmentation.
 
     Returns:
-        The functions for evaluation and for training, which augments by the number of the step.
-    """
-    # Of an image's rank, for those who run with JAX's rank promotion off.
-    mean, deviation = (row[None, None, None] for row in channel_statistics(dataset.train_images))
-    scale = np.full_like(mean, 255)
-    if options.pixels == "standardized":
-        # A channel of one value has nothing to scale.
-        scale = np.where(deviation < 1e-6, scale, deviation)
+        The functions for evaluation and for training, which augments images by the number of the
+        step.
 
-    def normalize(images: jax.Array) -> jax.Array:
-        return (images.astype(jnp.float32) - mean) / scale
+    Raises:
+        ValueError: for augmentation of features.
+    """
+    mean, deviation = input_statistics(dataset.train_inputs)
+    # Of the inputs' rank, for those who run with JAX's rank promotion off.
+    shape = (1,) * (dataset.train_inputs.ndim - mean.ndim) + mean.shape
+    mean, deviation = mean.reshape(shape), deviation.reshape(shape)
+    # A channel or feature of one value has nothing to scale.
+    whole, smallest = (255, 1e-6) if dataset.is_images else (1, 1e-12)
+    scale = np.full_like(mean, whole)
+    if options.pixels == "standardized" or not dataset.is_images:
+        scale = np.where(deviation < smallest, scale, deviation)
+
+    def normalize(inputs: jax.Array) -> jax.Array:
+        return (inputs.astype(jnp.float32) - mean) / scale
+
+    if not dataset.is_images:
+        for name in ("crop_padding", "flip", "cutout_size"):
+            if getattr(options, name):
+                raise ValueError(f"{name} is for images, but the examples are features")
+        return InputFunctions(normalize, lambda features, _: normalize(features))
 
     def prepare(images: jax.Array, step: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.key(jnp.asarray(seed, jnp.uint32)), step)
@@ -274,7 +292,7 @@ def pixel_functions(
         )
         return normalize(images)
 
-    return PixelFunctions(normalize, prepare)
+    return InputFunctions(normalize, prepare)
 
 
 def build_optimizer(
@@ -370,7 +388,7 @@ def _learning_rate(
 
 def _shapes(model: Any, dataset: Dataset) -> Any:
     """Return the shapes of a model's parameters, without computing them."""
-    blank = jax.ShapeDtypeStruct((1, *dataset.train_images.shape[1:]), jnp.float32)
+    blank = jax.ShapeDtypeStruct((1, *dataset.train_inputs.shape[1:]), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), blank)["params"]
 
 

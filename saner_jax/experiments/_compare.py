@@ -70,7 +70,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
     num_train = len(dataset.train_labels)
     if batch_size > num_train:
         raise ValueError(
-            f"batch_size must be at most {num_train}, the number of training images of"
+            f"batch_size must be at most {num_train}, the number of training examples of"
             f" {config.data.dataset}, got {batch_size}"
         )
     model = build_model(config.model, dataset)
@@ -123,7 +123,7 @@ def run_comparison(
     try:
         # Dense layers gain from training all seeds at once, convolutions lose by it.
         model = build_model(config.model, job.dataset)
-        at_once = is_dense(model, job.dataset.train_images.shape[1:])
+        at_once = is_dense(model, job.dataset.train_inputs.shape[1:])
         params = initial_params(job) if at_once else None
         on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
         for method in config.methods:

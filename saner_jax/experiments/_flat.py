@@ -21,7 +21,7 @@ def option_types(kind: type[Any]) -> dict[str, Any]:
     Example:
         >>> from saner_jax.experiments import CompareConfig
         >>> list(option_types(CompareConfig))[:3]
-        ['dataset', 'data_dir', 'image_size']
+        ['dataset', 'labels_from', 'data_dir']
     """
     return {name: hint for name, _, hint in _options(kind)}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments._build import build_model, build_optimizer, pixel_functions
+from saner_jax.experiments._build import build_model, build_optimizer, input_functions
 from saner_jax.experiments._config import CompareConfig
 from saner_jax.models import forward_of
 from saner_jax.runs import MethodResult, rows_of, values_of
@@ -79,7 +79,7 @@ def initial_params(job: ComparisonJob) -> Any:
         Parameters as NumPy arrays, with a leading axis of seeds, so that donating copies of them
         to one method leaves them to the next.
     """
-    blank = jnp.zeros((1, *job.dataset.train_images.shape[1:]))
+    blank = jnp.zeros((1, *job.dataset.train_inputs.shape[1:]))
     keys = jax.vmap(jax.random.key)(np.asarray(job.config.all_seeds, np.uint32))
     init = build_model(job.config.model, job.dataset).init
     return jax.device_get(jax.jit(jax.vmap(lambda key: init(key, blank)))(keys))["params"]
@@ -131,7 +131,7 @@ def train_all_seeds(
         data: tuple[jax.Array, ...],
     ) -> tuple[TrainState, EpochRecord]:
         images, true_labels, test_images, test_labels = data
-        normalize, prepare = pixel_functions(config.inputs, dataset, seed)
+        normalize, prepare = input_functions(config.inputs, dataset, seed)
         state, record = run_steps(step, state, images, labels, order, prepare)
 
         def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from saner_jax.data import Dataset
+from saner_jax.data import Dataset, input_statistics
 from saner_jax.data.noise import NOISE_TYPES, NoisyLabels, human, instance, record
 from saner_jax.experiments._config import Config
 from saner_jax.experiments._parts import DataOptions, NoiseOptions
@@ -108,8 +108,11 @@ def draw_noise(options: NoiseOptions, dataset: Dataset, seed: int) -> NoisyLabel
         )
     rate = _RATE if options.rate is None else options.rate
     if noise == "instance":
-        images = dataset.train_images
-        return instance(labels, images, rate, num_classes=num_classes, seed=seed)
+        inputs = dataset.train_inputs
+        if not dataset.is_images:
+            mean, deviation = input_statistics(inputs)
+            inputs = (inputs - mean) / np.where(deviation < 1e-12, 1, deviation)
+        return instance(labels, inputs, rate, num_classes=num_classes, seed=seed)
     return NOISE_TYPES[noise](labels, rate, num_classes=num_classes, seed=seed)
 
 

@@ -34,24 +34,28 @@ class DataOptions:
 
     dataset: str = "digits"
     """"digits" (1,797 real 8x8 images that come with scikit-learn), "cifar10" or "cifar100" (see
-    data_dir), the path of an .npz file with train_images and train_labels, or a folder of images,
-    split/class/* or class/*."""
+    data_dir), a folder of images, split/class/* or class/*, or a file: a .csv or .parquet table
+    with a column of labels and numeric columns or a column of image files, an .npz file with
+    train_images or train_features and train_labels, or an .npy file of images or features."""
+    labels_from: str | None = None
+    """Where the labels are: the column of a table (label, target, class or y if not given), or the
+    .npy file of labels that goes with an .npy file (the one beside it if not given)."""
     data_dir: Path | None = None
     """Folder of TensorFlow Datasets with a prepared cifar10 or cifar100; $TFDS_DATA_DIR or
     ~/tensorflow_datasets if not given."""
     image_size: Count | None = None
-    """Bring the images of an image folder to squares of this side; as they are if not given."""
+    """Bring the images of a folder or list to squares of this side; as they are if not given."""
     image_fit: ImageFit = "crop"
     """How images get that size: crop (the shorter side is resized, the middle is cut out), pad (the
     longer side is resized, white is added) or stretch (the aspect ratio changes)."""
     skip_unreadable: bool = False
-    """Go on without files of an image folder that cannot be read, and list them in left_out.csv."""
+    """Go on without image files that cannot be read, and list them in left_out.csv."""
     num_train: Count | None = None
-    """Use this many training images only, drawn evenly from the classes, the same for every
+    """Use this many training examples only, drawn evenly from the classes, the same for every
     seed."""
     test_fraction: ShareBelowOne = 0.1
-    """Share of the training images that are set aside as test images where the dataset has none,
-    with their labels as they are. 0: no test images, so that accuracy is unknown."""
+    """Share of the training examples that are set aside as test examples where the dataset has
+    none, with their labels as they are. 0: no test examples, so that accuracy is unknown."""
     labels_file: Path | None = None
     """CSV file of corrected labels, as saner-jax relabel writes it: the columns key, label and
     hash. Examples that it does not list keep the dataset's label."""
@@ -69,6 +73,8 @@ class PlaceOptions:
     """Folder with the files of CIFAR-N."""
     labels_file: Path | None = None
     """CSV file of corrected labels."""
+    labels_from: str | None = None
+    """The .npy file of labels that goes with an .npy file."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,8 @@ class PixelOptions:
 
     pixels: Pixels = "centered"
     """Inputs of the model: pixels / 255, centered (the training images' mean per channel is
-    subtracted) or standardized (and divided by their standard deviation)."""
+    subtracted) or standardized (and divided by their standard deviation). Features that are no
+    images are always standardized, each by its own mean and standard deviation."""
     crop_padding: WholeNumber = 0
     """Random crops out of training images padded by this many black pixels; 0 is off."""
     flip: bool = False

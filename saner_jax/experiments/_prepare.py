@@ -22,9 +22,9 @@ from saner_jax.experiments._build import (
     build_model,
     build_optimizer,
     initial_variables,
+    input_functions,
     load_data,
     perturbed_parameters,
-    pixel_functions,
     split_rows,
     write_left_out,
 )
@@ -220,16 +220,16 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
         axis_name=mesh.axis_name,
     )
     # On CPU, only dense layers gain from a loop inside the program.
-    in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_images.shape[1:])
+    in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_inputs.shape[1:])
     chunk = config.intervals.steps_per_dispatch or (steps_per_epoch if in_loops else 1)
     examples = lambda rows: Examples(
-        dataset.train_images[rows], noisy.labels[rows], noisy.true_labels[rows]
+        dataset.train_inputs[rows], noisy.labels[rows], noisy.true_labels[rows]
     )
-    test = Examples(dataset.test_images, dataset.test_labels, dataset.test_labels)
+    test = Examples(dataset.test_inputs, dataset.test_labels, dataset.test_labels)
     task = Task(
         Splits(examples(rows), examples(held), test),
         forward_of(model),
-        pixel_functions(config.inputs, dataset, config.seed),
+        input_functions(config.inputs, dataset, config.seed),
         optimizer,
         mesh,
         budget._replace(steps_per_dispatch=min(chunk, steps_per_epoch)),
@@ -246,7 +246,7 @@ def _budget(config: TrainConfig, num_examples: int, num_devices: int) -> Budget:
     epochs, batch_size = config.budget.epochs, config.budget.batch_size
     if batch_size > num_examples:
         raise ValueError(
-            f"batch_size must be at most {num_examples}, the number of images of"
+            f"batch_size must be at most {num_examples}, the number of examples of"
             f" {config.data.dataset} to train on, got {batch_size}"
         )
     if batch_size % num_devices:

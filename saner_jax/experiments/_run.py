@@ -143,7 +143,7 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
         Those to resume from, and that of the best epoch.
     """
     options = {k: v for k, v in option_values(job.config).items() if k not in _PLACES}
-    images = hashlib.sha256(job.dataset.train_images.tobytes()).hexdigest()
+    images = hashlib.sha256(job.dataset.train_inputs.tobytes()).hexdigest()
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
     identity["fingerprint"] = job.dataset.fingerprint
     if to_resume:

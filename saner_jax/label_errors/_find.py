@@ -55,7 +55,7 @@ class SuspectsConfig(TrainConfig):
     """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
     trained with the options below, or as many as num_folds, each judging the part held out."""
     data: OmitArgPrefixes[DataOptions] = DataOptions(test_fraction=0.0)
-    """The examples. No test images are set aside, so that every training example is ranked."""
+    """The examples. No test examples are set aside, so that every training example is ranked."""
     perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions(rho=0.3)
     """The perturbation of SAM and the damping of SANER. The radius is larger than for the best
     accuracy, because larger radii found more of the wrong labels of digits."""

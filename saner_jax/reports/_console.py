@@ -51,7 +51,7 @@ def describe_job(job: TrainingJob | ComparisonJob) -> list[str]:
         rates, num_train = [noisy.rate for noisy in job.noisy], len(job.dataset.train_labels)
     labels = describe_labels(noise, float(np.mean(rates)), job.dataset.num_corrected)
     line = (
-        f"{config.data.dataset}: {num_train:,} training images with {labels},"
+        f"{config.data.dataset}: {num_train:,} training examples with {labels},"
         f" {describe_tests(len(job.dataset.test_labels), job.dataset.is_test_set_aside)};"
         f" {plural(config.budget.epochs, 'epoch')}, {plural(len(rates), 'seed')};"
         f" run folder {job.folder}"
@@ -189,7 +189,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         *measured, loss = (float(value) for value in shares)
         cells = ("-" if math.isnan(share) else f"{100 * share:.2f}" for share in measured)
         rows.append([part, *cells, f"{loss:.4f}"])
-    _print_table("images", titles, rows)
+    _print_table("examples", titles, rows)
     say(
         f"Checkpoint of step {evaluation.step}. Accuracy counts true labels; fit, loss and clean"
         " fit count the given ones."

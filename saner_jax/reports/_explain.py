@@ -150,7 +150,7 @@ def two_digits(num_examples: int = 60, rate: float = 0.3, seed: int = 0) -> TwoC
     """
     dataset = load("digits")
     rows = np.flatnonzero(dataset.train_labels < 2)[:num_examples]
-    pixels = dataset.train_images[rows].reshape(len(rows), -1) / 255.0
+    pixels = dataset.train_inputs[rows].reshape(len(rows), -1) / 255.0
     noisy = symmetric(dataset.train_labels[rows], rate, num_classes=2, seed=seed)
     inputs = np.concatenate([pixels - pixels.mean(axis=0), np.ones((len(pixels), 1))], axis=1)
     return TwoClasses(inputs, noisy.labels, noisy.true_labels)

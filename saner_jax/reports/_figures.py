@@ -108,7 +108,8 @@ def image_grid(
     """Draw images with a title above each.
 
     Args:
-        images: uint8 `(n, h, w, channels)`, 1 channel or at least 3.
+        images: uint8 `(n, h, w, channels)`. Of two channels the first is drawn, of more the first
+            three.
         titles: one per image.
         rows: rows of the grid, at least 1.
         columns: images in a row, at least 1; fewer than fill the grid leave it blank at the end.
@@ -123,7 +124,7 @@ def image_grid(
     for axis in axes:
         axis.axis("off")
     for axis, image, title in zip(axes, images, titles, strict=False):
-        axis.imshow(image[..., 0] if image.shape[-1] == 1 else image[..., :3], cmap="gray_r")
+        axis.imshow(image[..., :3] if image.shape[-1] > 2 else image[..., 0], cmap="gray_r")
         # Names of classes are text, not formulas.
         axis.set_title(title, fontsize=8, parse_math=False)
     return png_of(figure, dpi=120)

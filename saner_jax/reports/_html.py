@@ -33,9 +33,9 @@ _NUMBER = re.compile(r"[-+±–.,%\d\s]*|[-+.\d]+e[-+\d]+")
 _TERMS = {
     "mean ± standard deviation": "over the seeds, n of them, with n - 1 in the denominator; a dash"
     " where a number is missing or not finite.",
-    "test accuracy": "share of the test images predicted as their true class: after the last epoch;"
-    " best, the maximum over epochs, which looks at the test labels; chosen, at the epoch that"
-    " held-out noisy labels favor, which looks at no true label.",
+    "test accuracy": "share of the test examples predicted as their true class: after the last"
+    " epoch; best, the maximum over epochs, which looks at the test labels; chosen, at the epoch"
+    " that held-out noisy labels favor, which looks at no true label.",
     "memorized": "share of the flipped training examples predicted as their wrong label.",
     "clean fit": "share of the other training examples predicted as their label.",
     "shrunk, grown, reversed, zero": "shares of the coordinates by the ratio r of the perturbed to"
@@ -218,7 +218,7 @@ def _section(run: RunContents, position: int) -> str:
 def _headline(run: RunContents) -> str:
     setting, results = run.results.setting, run.results
     labels = describe_labels(setting.noise, results.rate, results.num_corrected)
-    images = "" if results.num_train is None else f"{results.num_train:,} training images with "
+    images = "" if results.num_train is None else f"{results.num_train:,} training examples with "
     tests = ""
     if results.num_test is not None:
         tests = f", {describe_tests(results.num_test, results.is_test_set_aside)}"

@@ -148,25 +148,25 @@ def describe_labels(noise: str | None, rate: float, num_corrected: int | None) -
 
 
 def describe_tests(num_test: int, is_set_aside: bool) -> str:
-    """Return in words which images a run was tested on.
+    """Return in words which examples a run was tested on.
 
     Args:
         num_test: their number.
-        is_set_aside: whether they are training images that were set aside.
+        is_set_aside: whether they are training examples that were set aside.
 
     Returns:
         The words.
 
     Example:
         >>> describe_tests(360, False), describe_tests(1, True), describe_tests(0, False)
-        ('360 test images', '1 of the images set aside for testing', 'no test images')
+        ('360 test examples', '1 of the examples set aside for testing', 'no test examples')
     """
     if not num_test:
-        return "no test images"
+        return "no test examples"
     return (
-        f"{num_test:,} of the images set aside for testing"
+        f"{num_test:,} of the examples set aside for testing"
         if is_set_aside
-        else (plural(num_test, "test image"))
+        else (plural(num_test, "test example"))
     )
 
 
@@ -180,12 +180,12 @@ def explain_tests(results: Results) -> list[str]:
         One sentence, or none.
     """
     if results.num_test == 0:
-        return ["The dataset has no test images, so the test accuracy is unknown."]
+        return ["The dataset has no test examples, so the test accuracy is unknown."]
     if not results.is_test_set_aside:
         return []
     return [
-        "The dataset has no test images. Test accuracy is against the labels of the training images"
-        " that were set aside, and these labels may be wrong."
+        "The dataset has no test examples. Test accuracy is against the labels of the training"
+        " examples that were set aside, and these labels may be wrong."
     ]
 
 

@@ -38,8 +38,8 @@ from saner_jax.training._step import (
 from saner_jax.training._task import (
     Budget,
     Examples,
+    InputFunctions,
     Optimizer,
-    PixelFunctions,
     Splits,
     Task,
 )
@@ -57,9 +57,9 @@ __all__ = [
     "Evidence",
     "Examples",
     "History",
+    "InputFunctions",
     "Loss",
     "Optimizer",
-    "PixelFunctions",
     "Prepare",
     "Progress",
     "Reporter",

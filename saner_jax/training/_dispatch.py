@@ -50,7 +50,7 @@ def make_dispatch(task: Task) -> Dispatch:
         task: the task to train.
 
     Returns:
-        A function of the state and the totals (both donated), images, labels and `order`, int32
+        A function of the state and the totals (both donated), inputs, labels and `order`, int32
         `(num_steps, batch_size)`. It returns the new state and totals, and the loss of the last
         step.
     """
@@ -72,10 +72,10 @@ def make_dispatch(task: Task) -> Dispatch:
         )
 
     def dispatch(
-        state: TrainState, totals: Totals, images: jax.Array, labels: jax.Array, order: jax.Array
+        state: TrainState, totals: Totals, inputs: jax.Array, labels: jax.Array, order: jax.Array
     ) -> tuple[TrainState, Totals, jax.Array]:
         first = state.step
-        state, record = run_steps(step, state, images, labels, order, task.pixels.prepare)
+        state, record = run_steps(step, state, inputs, labels, order, task.inputs.prepare)
         is_bad = ~jnp.isfinite(record.loss)
         bad_here = first + jnp.argmax(is_bad).astype(jnp.int32)
         bad_step = jnp.where((totals.bad_step < 0) & is_bad.any(), bad_here, totals.bad_step)

@@ -119,7 +119,7 @@ class _Loop:
     ) -> None:
         self.task, self.last, self.best, self.best_row = task, last, best, best_row
         replicate, train = task.mesh.replicate, task.splits.train
-        self.images, self.labels = replicate((train.images, train.labels))
+        self.inputs, self.labels = replicate((train.inputs, train.labels))
         self.dispatch, self.measure = make_dispatch(task), make_measure(task)
         # Copied, because every dispatch donates them and no buffer may be donated twice.
         copies = jax.tree.map(jnp.array, (progress.state, progress.totals))
@@ -144,7 +144,7 @@ class _Loop:
         for at in range(0, len(order), chunk):
             rows = mesh.shard(order[at : at + chunk], axis=1)
             self.state, self.totals, loss = self.dispatch(
-                self.state, self.totals, self.images, self.labels, rows
+                self.state, self.totals, self.inputs, self.labels, rows
             )
             self.step += len(rows)
             # One program is queued ahead of the device, no more, so that a signal is answered soon.

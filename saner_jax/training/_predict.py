@@ -23,7 +23,7 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
     """Compile the prediction of a model without augmentation.
 
     Args:
-        task: gives the model, its pixels, the loss and the devices.
+        task: gives the model, its inputs, the loss and the devices.
 
     Returns:
         A function of a state and at least one example. It returns the counts as NumPy scalars,
@@ -33,8 +33,8 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
 
     @partial(jax.jit, out_shardings=NamedSharding(mesh.mesh, PartitionSpec()))
     def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
-        images, labels, true_labels = batch
-        logits, _ = task.forward(params, statistics, task.pixels.normalize(images), train=False)
+        inputs, labels, true_labels = batch
+        logits, _ = task.forward(params, statistics, task.inputs.normalize(inputs), train=False)
         return evaluate(logits, labels, true_labels, task.loss), logits
 
     def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:

@@ -1,7 +1,7 @@
 """The task of the training loop: examples, model, optimizer, devices and budget."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,15 +15,15 @@ from saner_jax.training._step import Loss, Prepare
 
 
 class Examples(NamedTuple):
-    """`n` images with their labels.
+    """`n` examples with their labels.
 
     Attributes:
-        images: uint8 `(n, h, w, channels)`.
+        inputs: uint8 `(n, h, w, channels)` or float32 `(n, ...)`.
         labels: int32 `(n,)`, the given labels, some of which may be wrong.
         true_labels: int32 `(n,)`, the correct labels.
     """
 
-    images: NDArray[np.uint8]
+    inputs: NDArray[Any]
     labels: NDArray[np.int32]
     true_labels: NDArray[np.int32]
 
@@ -43,12 +43,13 @@ class Splits(NamedTuple):
     test: Examples
 
 
-class PixelFunctions(NamedTuple):
-    """The functions from uint8 images to the inputs of the model.
+class InputFunctions(NamedTuple):
+    """The functions from the inputs of examples to those of the model.
 
     Attributes:
-        normalize: takes images; for evaluation.
-        prepare: takes images and the number of the step; for training, with augmentation.
+        normalize: takes a batch of inputs; for evaluation.
+        prepare: takes a batch of inputs and the number of the step; for training, with
+            augmentation.
     """
 
     normalize: Callable[[jax.Array], jax.Array]
@@ -95,7 +96,7 @@ class Task(NamedTuple):
     Attributes:
         splits: the examples.
         forward: the model.
-        pixels: the functions from images to the model's inputs.
+        inputs: the functions from the inputs of examples to those of the model.
         optimizer: built with the `axis_name` of `mesh`.
         mesh: the devices.
         budget: the length of the run.
@@ -106,7 +107,7 @@ class Task(NamedTuple):
 
     splits: Splits
     forward: Forward
-    pixels: PixelFunctions
+    inputs: InputFunctions
     optimizer: Optimizer
     mesh: DeviceMesh
     budget: Budget

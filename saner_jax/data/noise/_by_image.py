@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saner_jax.data._dataset import channel_statistics
+from saner_jax.data._dataset import input_statistics
 from saner_jax.data.noise._noisy_labels import (
     NoisyLabels,
     checked_labels,
@@ -233,7 +233,7 @@ def _normalization(
             "images must be floating point and normalized, or uint8 (n, h, w, channels),"
             f" got {images.dtype} {images.shape}"
         )
-    mean, deviation = channel_statistics(images)
+    mean, deviation = input_statistics(images)
     # A constant channel is only shifted.
     return mean, np.where(deviation < 1e-6, np.float32(1), deviation)
 
