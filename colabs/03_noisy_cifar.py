@@ -51,7 +51,7 @@ from saner_jax.experiments import (
     run_training,
     with_options,
 )
-from saner_jax.reports import draw_curves, headline, progress, show_table, write_picture
+from saner_jax.reports import describe_job, draw_curves, progress, show_table, write_picture
 
 # %% [markdown]
 # Where things lie. A Colab machine forgets its disk when it disconnects; Google Drive does not.
@@ -120,7 +120,8 @@ if (FOLDER / "config.json").exists():
 else:
     job = prepare_training(config)
 with progress(job.config.budget.epochs) as reporter:
-    reporter.say(headline(job))
+    for line in describe_job(job):
+        reporter.say(line)
     results = run_training(job, reporter=reporter)
 write_picture(FOLDER / "curves.png", lambda: draw_curves(results))
 show_table(results, job.folder)
