@@ -64,7 +64,7 @@ def evidence_of(config: Config, noise: str, seed: int, method: str, **options: A
 
 def by_regression(evidence: Evidence, dataset: Dataset) -> Evidence:
     """Replace what a net says by what a logistic regression says, five folds."""
-    pixels = dataset.train_images.reshape(len(evidence.labels), -1) / 255.0
+    pixels = np.asarray(dataset.train_images).reshape(len(evidence.labels), -1) / 255.0
     model = LogisticRegression(max_iter=2000)
     said = cross_val_predict(model, pixels, evidence.labels, cv=5, method="predict_proba")
     return evidence._replace(probabilities=said)

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec as P
+from PIL import Image
 
 from saner_jax import per_device, saner
 from saner_jax.cli import main
@@ -25,9 +26,11 @@ from saner_jax.training import (
     Checkpoints,
     Examples,
     InputFunctions,
+    Minibatches,
     Optimizer,
     Splits,
     Task,
+    batch_order,
     cross_entropy,
     init_state,
     init_totals,
@@ -153,6 +156,70 @@ def test_two_processes_train_as_one_and_the_first_alone_writes():
     assert_same_training("one", "two")
 
 
+READS = """
+import json, sys, jax, numpy as np
+jax.distributed.initialize("127.0.0.1:{port}", 2, int(sys.argv[1]))
+from saner_jax.data import StreamedImages
+from saner_jax.training import Budget, Examples, Splits, Task, batch_order, make_batches
+from saner_jax.training import make_device_mesh
+read = []
+image = lambda row: read.append(row) or np.full((1, 1, 3), row, np.uint8)
+inputs = StreamedImages(image, (1, 1, 3), np.zeros((50, 2, 3), np.int64))
+labels = np.arange(50, dtype=np.int32)
+mesh, train = make_device_mesh(2), Examples(inputs, labels, labels)
+task = Task(Splits(train, train, train), None, None, None, mesh, Budget(1, 12))
+order = batch_order(50, 12, seed=0, epoch=0)
+for batch, rows in zip(make_batches(task)(order), order):
+    for array in (batch.inputs[0, :, 0, 0, 0], batch.labels[0]):
+        assert array.shape == (12,)
+        for shard in array.addressable_shards:
+            assert shard.data.tolist() == rows[shard.index].tolist()
+print(json.dumps(sorted(read)))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_read_disjoint_parts_of_streamed_images_whose_union_is_the_whole():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    script = READS.format(port=port)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(index)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    read = [json.loads(output.splitlines()[-1]) for output, _ in outputs]
+    assert [len(rows) for rows in read] == [24, 24]
+    assert sorted(read[0] + read[1]) == sorted(batch_order(50, 12, seed=0, epoch=0).ravel())
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_streamed_images_as_one():
+    rng = np.random.default_rng(0)
+    for name, shade in (("cat", 60), ("dog", 190)):
+        Path("photos", name).mkdir(parents=True)
+        for i in range(30):
+            pixels = rng.uniform(shade - 50, shade + 50, (6, 6, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(Path("photos", name, f"{i:02}.png"))
+    options = ["--dataset", "photos", "--epochs", "3", "--batch-size", "8"]
+    options += ["--hidden-widths", "4", "--stream", "always"]
+    options += ["--noise", "symmetric", "--rate", "0.2"]
+    processes = two_processes(*options, "--output-folder", "two")
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert main(["train", *options, "--output-folder", "one"]) == 0
+    assert_same_training("one", "two")
+
+
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_one_step_and_one_process_goes_on():
     many = [*SMALL, "--epochs", "12", "--steps-per-dispatch", "1"]
@@ -191,7 +258,8 @@ def test_a_dispatch_has_the_collectives_of_its_steps():
         state = init_state(jnp.zeros((4, 10)), tx)
         arrays = mesh.replicate((state, init_totals(state), examples.inputs, examples.labels))
         rows = mesh.shard(np.arange(32, dtype=np.int32)[None], axis=1)
-        text = make_dispatch(task).lower(*arrays, rows).compile().as_text()
+        batches = Minibatches(*arrays[2:], rows)
+        text = make_dispatch(task).lower(*arrays[:2], batches).compile().as_text()
         counts[is_per_device] = {
             name: text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all")
         }

@@ -5,7 +5,8 @@ from saner_jax.data._augmentation import augment, cutout, random_crop, random_fl
 from saner_jax.data._cifar import CIFAR, Archive, prepare_cifar, read_cifar, tfds_folder
 from saner_jax.data._classes import class_names_of, class_numbers, label_texts
 from saner_jax.data._csv import read_csv, whole
-from saner_jax.data._dataset import Dataset, check_fits, input_statistics
+from saner_jax.data._dataset import Dataset, input_statistics
+from saner_jax.data._encoded import Encoded, ImageOptions, from_file
 from saner_jax.data._file_list import read_file_list
 from saner_jax.data._identity import (
     KeyKind,
@@ -17,7 +18,7 @@ from saner_jax.data._identity import (
     row_keys,
 )
 from saner_jax.data._image_file import DecodedImage, ImageFit, as_rgb, decode_image
-from saner_jax.data._image_folder import read_image_folder, read_images
+from saner_jax.data._image_folder import LabeledImages, read_image_folder, read_images
 from saner_jax.data._label_file import LabelRow, correct_labels, format_labels
 from saner_jax.data._listing import (
     TEST_SPLITS,
@@ -28,7 +29,9 @@ from saner_jax.data._listing import (
     list_images,
 )
 from saner_jax.data._load import load
+from saner_jax.data._memory import check_fits, memory_bytes
 from saner_jax.data._numpy_files import read_npy, read_npz
+from saner_jax.data._streamed import Inputs, Stream, StreamedImages, pixel_sums, read_parts
 from saner_jax.data._subsets import even_sample, keep_train, set_aside_test, stratified_sample
 from saner_jax.data._table import TABLES, Table, read_features, read_table
 
@@ -40,11 +43,17 @@ __all__ = [
     "Archive",
     "Dataset",
     "DecodedImage",
+    "Encoded",
     "ImageFit",
+    "ImageOptions",
+    "Inputs",
     "KeyKind",
     "LabelRow",
+    "LabeledImages",
     "LeftOut",
     "Listing",
+    "Stream",
+    "StreamedImages",
     "Table",
     "as_rgb",
     "augment",
@@ -63,11 +72,14 @@ __all__ = [
     "format_labels",
     "format_left_out",
     "from_arrays",
+    "from_file",
     "input_statistics",
     "keep_train",
     "label_texts",
     "list_images",
     "load",
+    "memory_bytes",
+    "pixel_sums",
     "prepare_cifar",
     "random_crop",
     "random_flip",
@@ -79,6 +91,7 @@ __all__ = [
     "read_images",
     "read_npy",
     "read_npz",
+    "read_parts",
     "read_table",
     "row_keys",
     "set_aside_test",

@@ -1,15 +1,13 @@
-"""The type of all datasets, the statistics of their pixels, and a check of their size."""
+"""The type of all datasets, and the statistics of their inputs."""
 
-import contextlib
-import os
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._identity import KeyKind, fingerprint
 from saner_jax.data._listing import LeftOut
+from saner_jax.data._streamed import Inputs, StreamedImages, pixel_sums
 
 
 class Dataset(NamedTuple):
@@ -19,7 +17,8 @@ class Dataset(NamedTuple):
     shape.
 
     Attributes:
-        train_inputs: uint8 `(n, h, w, channels)` or float32 `(n, ...)`.
+        train_inputs: uint8 `(n, h, w, channels)` or float32 `(n, ...)`, an array or
+            `StreamedImages`.
         train_labels: int32 `(n,)`, in [0, number of classes).
         test_inputs: as `train_inputs`, `(m, ...)`; m is 0 for a dataset without test examples.
         test_labels: int32 `(m,)`.
@@ -39,9 +38,9 @@ class Dataset(NamedTuple):
         is_test_set_aside: whether the test examples were training examples; see `set_aside_test`.
     """
 
-    train_inputs: NDArray[Any]
+    train_inputs: Inputs
     train_labels: NDArray[np.int32]
-    test_inputs: NDArray[Any]
+    test_inputs: Inputs
     test_labels: NDArray[np.int32]
     class_names: tuple[str, ...]
     train_keys: NDArray[np.str_]
@@ -60,16 +59,21 @@ class Dataset(NamedTuple):
         return self.train_inputs.dtype == np.uint8
 
     @property
-    def train_images(self) -> NDArray[np.uint8]:
+    def is_streamed(self) -> bool:
+        """Whether the examples are read from files whenever they are used."""
+        return isinstance(self.train_inputs, StreamedImages)
+
+    @property
+    def train_images(self) -> Inputs:
         """The training images; ValueError for features."""
         return self._images(self.train_inputs)
 
     @property
-    def test_images(self) -> NDArray[np.uint8]:
+    def test_images(self) -> Inputs:
         """The test images; ValueError for features."""
         return self._images(self.test_inputs)
 
-    def _images(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
+    def _images(self, inputs: Inputs) -> Inputs:
         if not self.is_images:
             raise ValueError(f"{self.name}: its examples are features, no images")
         return inputs
@@ -81,7 +85,7 @@ class Dataset(NamedTuple):
 
 
 def input_statistics(
-    inputs: NDArray[Any],
+    inputs: Inputs,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the mean and standard deviation of each channel of images, or of each feature.
 
@@ -101,59 +105,15 @@ def input_statistics(
         ([2.0, 5.0], [1.0, 0.0])
     """
     if inputs.dtype != np.uint8:
-        if not len(inputs):
+        features = np.asarray(inputs)
+        if not len(features):
             return np.zeros(inputs.shape[1:], np.float32), np.zeros(inputs.shape[1:], np.float32)
         # Sums of float32 over many rows lose digits, and squares leave its range.
-        mean, deviation = (f(inputs, axis=0, dtype=np.float64) for f in (np.mean, np.std))
+        mean, deviation = (f(features, axis=0, dtype=np.float64) for f in (np.mean, np.std))
         return np.asarray(mean, np.float32), np.asarray(deviation, np.float32)
-    # Counting the 256 values needs no floating-point copy of the images.
-    values = np.arange(256)
-    counts = np.zeros((inputs.shape[-1], 256))
-    for start in range(0, len(inputs), 1000):
-        for channel, count in enumerate(counts):
-            pixels = inputs[start : start + 1000, ..., channel]
-            count += np.bincount(pixels.ravel(), minlength=256)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    mean = share @ values
-    variance = ((values - mean[:, None]) ** 2 * share).sum(axis=1)
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
-
-
-def check_fits(what: str, num_bytes: int) -> None:
-    """Refuse arrays that are larger than the memory.
-
-    A small file can declare arrays of any size. Linux grants more memory than the machine has, and
-    kills the process when it uses it.
-
-    Args:
-        what: the name of the arrays in the error message.
-        num_bytes: size of all arrays together.
-
-    Raises:
-        ValueError: if they are larger than the memory; never on a system that does not report it.
-
-    Example:
-        >>> check_fits("its arrays", 1000)
-        >>> check_fits("its arrays", 10**15)
-        Traceback (most recent call last):
-            ...
-        ValueError: its arrays take 1,000,000,000,000,000 bytes, more than the ... bytes of memory
-    """
-    names: dict[str, int] = getattr(os, "sysconf_names", {})
-    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
-        return
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    # The process may have less than the machine, as under `ulimit -v`, which counts addresses.
-    # Windows has no such limit, and macOS no list of those in use.
-    with contextlib.suppress(ImportError, OSError):
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        pages_in_use = int(Path("/proc/self/statm").read_text().split()[0])
-        in_use = pages_in_use * os.sysconf("SC_PAGE_SIZE")
-        limits.append(max(limit - in_use, 1) if limit > 0 else limit)
-    memory = min((limit for limit in limits if limit > 0), default=0)
-    if 0 < memory < num_bytes:
-        raise ValueError(
-            f"{what} take {num_bytes:,} bytes, more than the {memory:,} bytes of memory"
-        )
+    # Exact, so that streamed images have the statistics that they have in memory.
+    number = max(int(np.prod(inputs.shape[:-1])), 1)
+    sums = pixel_sums(inputs).sum(axis=0).astype(object)
+    mean = [total / number for total in sums[0]]
+    variance = [(number * squares - total**2) / number**2 for total, squares in sums.T]
+    return np.array(mean, np.float32), np.sqrt(np.array(variance, float)).astype(np.float32)

@@ -8,32 +8,25 @@ import numpy as np
 from saner_jax._core._paths import from_home
 from saner_jax.data._classes import class_names_of, class_numbers
 from saner_jax.data._dataset import Dataset
-from saner_jax.data._image_file import ImageFit
-from saner_jax.data._image_folder import read_images
+from saner_jax.data._encoded import ImageOptions, from_file
+from saner_jax.data._image_folder import LabeledImages, read_images
 from saner_jax.data._table import Table
 
 
 def read_file_list(
-    table: Table,
-    *,
-    image_size: int | None = None,
-    image_fit: ImageFit = "crop",
-    skip_unreadable: bool = False,
-    num_train: int | None = None,
+    table: Table, options: ImageOptions = ImageOptions(), *, num_train: int | None = None
 ) -> Dataset:
     """Read the images that a table lists, with the labels that it gives them.
 
     Args:
         table: as from `read_table`, with a column of files. Their paths are absolute, or relative
             to the folder of the table.
-        image_size: as for `read_image_folder`.
-        image_fit: as for `read_image_folder`.
-        skip_unreadable: as for `read_image_folder`.
+        options: how the images are decoded.
         num_train: as for `read_image_folder`.
 
     Returns:
-        The images, in memory, in the order of the table. The key of an example is the path of its
-        file as it is listed, without a leading "./".
+        The images, in the order of the table. The key of an example is the path of its file as it
+        is listed, without a leading "./".
 
     Raises:
         ValueError: for a file that is listed twice or lies outside UTF-8, and as
@@ -55,20 +48,18 @@ def read_file_list(
         if key in seen:
             raise ValueError(f"{table.path}: it lists {key!r} twice")
         seen.add(key)
-    files = [root / from_home(key) for key in keys]
-    pairs = lambda rows, labels: [(files[r], int(n)) for r, n in zip(rows, labels, strict=True)]
-    return read_images(
-        root,
+    items = [from_file(root / from_home(key)) for key in keys]
+    labeled = lambda rows, labels: LabeledImages([items[row] for row in rows], labels.tolist())
+    dataset = read_images(
+        str(table.path),
         names,
-        pairs(train_rows, train_labels),
-        pairs(test_rows, test_labels),
+        labeled(train_rows, train_labels),
+        labeled(test_rows, test_labels),
         keys=[keys[row] for row in train_rows],
-        left_out=table.left_out,
-        image_size=image_size,
-        image_fit=image_fit,
-        skip_unreadable=skip_unreadable,
+        options=options,
         num_train=num_train,
     )
+    return dataset._replace(left_out=(*table.left_out, *dataset.left_out))
 
 
 def _key(path: Path, row: int, file: object) -> str:

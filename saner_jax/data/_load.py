@@ -1,8 +1,6 @@
 """Load a dataset by name or path."""
 
 import os
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,13 @@ import numpy as np
 from saner_jax._core._paths import from_home
 from saner_jax.data._cifar import CIFAR, read_cifar
 from saner_jax.data._dataset import Dataset
+from saner_jax.data._encoded import ImageOptions
 from saner_jax.data._file_list import read_file_list
 from saner_jax.data._identity import content_hashes, row_keys
 from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._numpy_files import read_npy, read_npz
+from saner_jax.data._streamed import Stream
 from saner_jax.data._subsets import even_sample, keep_train
 from saner_jax.data._table import TABLES, read_features, read_table
 
@@ -27,6 +27,8 @@ def load(
     image_size: int | None = None,
     image_fit: ImageFit = "crop",
     skip_unreadable: bool = False,
+    stream: Stream = "auto",
+    cache_dir: Path | None = None,
     labels_from: str | None = None,
     num_train: int | None = None,
 ) -> Dataset:
@@ -46,17 +48,22 @@ def load(
             None keeps their size.
         image_fit: for a folder or list of images, how they get that size.
         skip_unreadable: for a folder or list of images, whether to go on without unreadable files.
+        stream: for a folder or list of images, whether they are decoded when they are read instead
+            of once into memory; "auto" if they would take more than a quarter of the memory.
+        cache_dir: for streamed images, the folder in which they are kept decoded.
         labels_from: for a table, the column of labels; for an .npy file, the .npy file of its
             labels. None takes those of usual names.
         num_train: keep only this many training examples; see `even_sample`.
 
     Returns:
-        The arrays, in memory.
+        The dataset. Its arrays are in memory, but for streamed images.
 
     Raises:
         ValueError: for any other name, and for data that is missing, damaged or in another format.
             The message names the file and the defect.
-        ImportError: for "digits" without scikit-learn, and for CIFAR without tensorflow-datasets.
+        ImportError: for "digits" without scikit-learn, for CIFAR without tensorflow-datasets, and
+            for streaming without grain.
+        OSError: for a cache that cannot be written.
 
     Example:
         >>> digits = load("digits")
@@ -65,14 +72,7 @@ def load(
     """
     path = from_home(name)
     suffix = path.suffix.lower()
-    images = partial(
-        _named,
-        str(name),
-        image_size=image_size,
-        image_fit=image_fit,
-        skip_unreadable=skip_unreadable,
-        num_train=num_train,
-    )
+    options = ImageOptions(image_size, image_fit, skip_unreadable, stream, cache_dir)
     if labels_from is not None and suffix not in (*TABLES, ".npy"):
         raise ValueError(f"labels_from is for tables and .npy files, but dataset is {str(name)!r}")
     if name == "digits":
@@ -86,10 +86,10 @@ def load(
     elif suffix in TABLES and not path.is_dir():
         table = read_table(path, labels_from)
         if table.files is not None:
-            return images(read_file_list, table)
+            return _named(name, read_file_list(table, options, num_train=num_train))
         dataset = read_features(table)
     elif path.is_dir():
-        return images(read_image_folder, path)
+        return _named(name, read_image_folder(path, options, num_train=num_train))
     else:
         raise ValueError(
             f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz, .npy,'
@@ -98,11 +98,13 @@ def load(
     if num_train is not None:
         rows = even_sample(dataset.train_labels, num_train, what=str(name))
         dataset = keep_train(dataset, rows)
+    if stream == "always":
+        raise ValueError(f"stream is for image files, but dataset is {str(name)!r}")
+    return _named(name, dataset)
+
+
+def _named(name: str | os.PathLike[str], dataset: Dataset) -> Dataset:
     return dataset._replace(name=str(name))
-
-
-def _named(name: str, read: Callable[..., Dataset], source: Any, **options: Any) -> Dataset:
-    return read(source, **options)._replace(name=name)
 
 
 def _digits() -> Dataset:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._arrays import from_arrays
-from saner_jax.data._dataset import Dataset, check_fits
+from saner_jax.data._dataset import Dataset
+from saner_jax.data._memory import check_fits
 
 # The names that people give to inputs and labels; the first that is there is used.
 _INPUTS = ("images", "features", "inputs", "embeddings")

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._arrays import from_arrays
-from saner_jax.data._dataset import Dataset, check_fits
+from saner_jax.data._dataset import Dataset
 from saner_jax.data._listing import TEST_SPLITS, LeftOut
+from saner_jax.data._memory import check_fits
 
 TABLES = (".csv", ".tsv", ".parquet")
 """The endings of files that are read as tables."""

@@ -69,6 +69,8 @@ def load_data(options: DataOptions) -> Dataset:
         image_size=options.image_size,
         image_fit=options.image_fit,
         skip_unreadable=options.skip_unreadable,
+        stream=options.stream,
+        cache_dir=options.cache_dir,
         labels_from=options.labels_from,
         num_train=options.num_train,
     )

@@ -123,7 +123,8 @@ def run_comparison(
     try:
         # Dense layers gain from training all seeds at once, convolutions lose by it.
         model = build_model(config.model, job.dataset)
-        at_once = is_dense(model, job.dataset.train_inputs.shape[1:])
+        is_at_hand = not job.dataset.is_streamed
+        at_once = is_at_hand and is_dense(model, job.dataset.train_inputs.shape[1:])
         params = initial_params(job) if at_once else None
         on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
         for method in config.methods:

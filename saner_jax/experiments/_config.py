@@ -123,7 +123,7 @@ def places_of(config: RunConfig) -> PlaceOptions:
     Example:
         >>> places_of(TrainConfig.of(dataset="moved"))
         PlaceOptions(dataset='moved', data_dir=None, noise_dir=None, labels_file=None,
-        labels_from=None)
+        labels_from=None, stream=None, cache_dir=None)
     """
     given, defaults = option_values(config), option_values(RunConfig())
     names = option_types(PlaceOptions)

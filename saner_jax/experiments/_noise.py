@@ -108,7 +108,8 @@ def draw_noise(options: NoiseOptions, dataset: Dataset, seed: int) -> NoisyLabel
         )
     rate = _RATE if options.rate is None else options.rate
     if noise == "instance":
-        inputs = dataset.train_inputs
+        # The noise of an example depends on all of its class, so all must be in memory.
+        inputs = np.asarray(dataset.train_inputs)
         if not dataset.is_images:
             mean, deviation = input_statistics(inputs)
             inputs = (inputs - mean) / np.where(deviation < 1e-12, 1, deviation)

@@ -7,7 +7,7 @@ parts share one.
 from dataclasses import dataclass
 from pathlib import Path
 
-from saner_jax.data import ImageFit
+from saner_jax.data import ImageFit, Stream
 from saner_jax.experiments._choices import (
     Base,
     Model,
@@ -50,6 +50,12 @@ class DataOptions:
     longer side is resized, white is added) or stretch (the aspect ratio changes)."""
     skip_unreadable: bool = False
     """Go on without image files that cannot be read, and list them in left_out.csv."""
+    stream: Stream = "auto"
+    """Whether image files are decoded whenever they are used: always, never (all are decoded into
+    memory at the start) or auto (if they would take more than a quarter of the memory)."""
+    cache_dir: Path | None = None
+    """Folder in which streamed images are kept decoded, so that they are decoded once; its size is
+    that of their pixels. With it, auto streams."""
     num_train: Count | None = None
     """Use this many training examples only, drawn evenly from the classes, the same for every
     seed."""
@@ -75,6 +81,10 @@ class PlaceOptions:
     """CSV file of corrected labels."""
     labels_from: str | None = None
     """The .npy file of labels that goes with an .npy file."""
+    stream: Stream | None = None
+    """Whether image files are decoded whenever they are used."""
+    cache_dir: Path | None = None
+    """Folder in which streamed images are kept decoded."""
 
 
 @dataclass(frozen=True)

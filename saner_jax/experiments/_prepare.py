@@ -221,6 +221,8 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
     )
     # On CPU, only dense layers gain from a loop inside the program.
     in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_inputs.shape[1:])
+    # All minibatches of a program must be read before it starts.
+    in_loops = in_loops and not dataset.is_streamed
     chunk = config.intervals.steps_per_dispatch or (steps_per_epoch if in_loops else 1)
     examples = lambda rows: Examples(
         dataset.train_inputs[rows], noisy.labels[rows], noisy.true_labels[rows]

@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 
 import jax
+import numpy as np
 
 from saner_jax import runs
+from saner_jax.data import pixel_sums
 from saner_jax.experiments._flat import option_types, option_values
 from saner_jax.experiments._noise import label_draw
 from saner_jax.experiments._parts import DeviceOptions, PlaceOptions, TrainOutputOptions
@@ -143,8 +145,11 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
         Those to resume from, and that of the best epoch.
     """
     options = {k: v for k, v in option_values(job.config).items() if k not in _PLACES}
-    images = hashlib.sha256(job.dataset.train_inputs.tobytes()).hexdigest()
-    identity = {**options, "label hash": job.noisy.label_hash, "image hash": images}
+    inputs = job.dataset.train_inputs
+    # Sums tell decoders apart, the fingerprint contents.
+    content = pixel_sums(inputs) if job.dataset.is_images else np.asarray(inputs)
+    hashed = hashlib.sha256(content.tobytes()).hexdigest()
+    identity = {**options, "label hash": job.noisy.label_hash, "image hash": hashed}
     identity["fingerprint"] = job.dataset.fingerprint
     if to_resume:
         # Settings and versions of JAX change the stream; its first numbers tell.

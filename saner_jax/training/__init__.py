@@ -1,5 +1,6 @@
 """The engine: steps, epochs, scores, evidence and checkpoints of a training run."""
 
+from saner_jax.training._batches import Minibatches, make_batches
 from saner_jax.training._checkpoints import CheckpointError, Checkpoints
 from saner_jax.training._device_mesh import (
     AXIS,
@@ -59,6 +60,7 @@ __all__ = [
     "History",
     "InputFunctions",
     "Loss",
+    "Minibatches",
     "Optimizer",
     "Prepare",
     "Progress",
@@ -83,6 +85,7 @@ __all__ = [
     "init_state",
     "init_totals",
     "join",
+    "make_batches",
     "make_device_mesh",
     "make_dispatch",
     "make_predict",

@@ -80,6 +80,40 @@ class DeviceMesh(NamedTuple):
         spec = PartitionSpec(*[None] * axis, AXIS)
         return jax.device_put(array, NamedSharding(self.mesh, spec))
 
+    def own_part(self, size: int) -> slice:
+        """Return the part of an axis that this process puts on its devices.
+
+        Args:
+            size: of the axis.
+
+        Returns:
+            The positions. The parts of all processes are the whole, without overlap, if the size is
+            a multiple of the number of devices; otherwise each is the whole.
+        """
+        if size % self.num_devices:
+            return slice(0, size)
+        share, process = size // self.num_devices, jax.process_index()
+        processes = [device.process_index for device in self.mesh.devices.flat]
+        own = [number for number, owner in enumerate(processes) if owner == process]
+        return slice(own[0] * share, (own[-1] + 1) * share)
+
+    def from_own_part(self, array: Any, size: int, axis: int = 0) -> jax.Array:
+        """Shard an array of which each process has its own part, as `shard` does.
+
+        Args:
+            array: the part that `own_part` says, of a NumPy array.
+            size: of the axis of the whole.
+            axis: the axis to divide.
+
+        Returns:
+            The array, sharded along the axis or replicated.
+        """
+        if size % self.num_devices:
+            return self.replicate(array)
+        spec = PartitionSpec(*[None] * axis, AXIS)
+        whole = (*array.shape[:axis], size, *array.shape[axis + 1 :])
+        return jax.make_array_from_process_local_data(NamedSharding(self.mesh, spec), array, whole)
+
     def largest(self, number: int) -> int:
         """Return the largest number over the processes.
 

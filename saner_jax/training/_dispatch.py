@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from saner_jax.step import StepMetrics, kept_metrics
+from saner_jax.training._batches import Minibatches
 from saner_jax.training._step import TrainState, make_train_step, run_steps
 from saner_jax.training._task import Task
 
@@ -50,9 +51,8 @@ def make_dispatch(task: Task) -> Dispatch:
         task: the task to train.
 
     Returns:
-        A function of the state and the totals (both donated), inputs, labels and `order`, int32
-        `(num_steps, batch_size)`. It returns the new state and totals, and the loss of the last
-        step.
+        A function of the state and the totals (both donated) and `Minibatches`. It returns the new
+        state and totals, and the loss of the last step.
     """
     mesh = task.mesh
     step = make_train_step(
@@ -72,10 +72,10 @@ def make_dispatch(task: Task) -> Dispatch:
         )
 
     def dispatch(
-        state: TrainState, totals: Totals, inputs: jax.Array, labels: jax.Array, order: jax.Array
+        state: TrainState, totals: Totals, batches: Minibatches
     ) -> tuple[TrainState, Totals, jax.Array]:
         first = state.step
-        state, record = run_steps(step, state, inputs, labels, order, task.inputs.prepare)
+        state, record = run_steps(step, state, *batches, task.inputs.prepare)
         is_bad = ~jnp.isfinite(record.loss)
         bad_here = first + jnp.argmax(is_bad).astype(jnp.int32)
         bad_step = jnp.where((totals.bad_step < 0) & is_bad.any(), bad_here, totals.bad_step)

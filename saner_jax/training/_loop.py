@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saner_jax.training._batches import make_batches
 from saner_jax.training._checkpoints import Checkpoints
 from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
 from saner_jax.training._errors import Diverged, Stopped
@@ -118,12 +119,11 @@ class _Loop:
         best_row: Row | None,
     ) -> None:
         self.task, self.last, self.best, self.best_row = task, last, best, best_row
-        replicate, train = task.mesh.replicate, task.splits.train
-        self.inputs, self.labels = replicate((train.inputs, train.labels))
+        self.batches = make_batches(task)
         self.dispatch, self.measure = make_dispatch(task), make_measure(task)
         # Copied, because every dispatch donates them and no buffer may be donated twice.
         copies = jax.tree.map(jnp.array, (progress.state, progress.totals))
-        self.state, self.totals = replicate(copies)
+        self.state, self.totals = task.mesh.replicate(copies)
         self.history = progress.history
         self.step = int(progress.state.step)
         self.images_per_second = math.nan
@@ -137,16 +137,13 @@ class _Loop:
         """Train to the end of the epoch, or to a signal, whose number is returned; else 0."""
         task, mesh, chunk = self.task, self.task.mesh, self.task.budget.steps_per_dispatch
         epoch, offset = divmod(self.step, task.steps_per_epoch)
-        order = batch_order(len(self.labels), task.budget.batch_size, seed=task.seed, epoch=epoch)[
-            offset:
-        ]
+        order = batch_order(
+            len(task.splits.train.labels), task.budget.batch_size, seed=task.seed, epoch=epoch
+        )[offset:]
         began, stopped_by, running = time.perf_counter(), 0, None
-        for at in range(0, len(order), chunk):
-            rows = mesh.shard(order[at : at + chunk], axis=1)
-            self.state, self.totals, loss = self.dispatch(
-                self.state, self.totals, self.inputs, self.labels, rows
-            )
-            self.step += len(rows)
+        for at, batches in zip(range(0, len(order), chunk), self.batches(order), strict=True):
+            self.state, self.totals, loss = self.dispatch(self.state, self.totals, batches)
+            self.step += len(order[at : at + chunk])
             # One program is queued ahead of the device, no more, so that a signal is answered soon.
             if running is not None:
                 running.block_until_ready()

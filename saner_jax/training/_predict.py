@@ -10,13 +10,14 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from saner_jax.training._batches import slices
 from saner_jax.training._evidence import History, add_evaluation
 from saner_jax.training._scoring import Counts, evaluate, shares
 from saner_jax.training._step import TrainState
 from saner_jax.training._task import Examples, Task
 
 # Large enough for a device, small enough for a CPU's memory with any of the models.
-_BATCH_SIZE = 500
+_BATCH_SIZE, _BATCH_VALUES = 500, 2**24
 
 
 def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, NDArray[Any]]]:
@@ -39,9 +40,10 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
 
     def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
         parts = []
-        size = max(_BATCH_SIZE // mesh.num_devices, 1) * mesh.num_devices
-        for at in range(0, len(examples.labels), size):
-            batch = (mesh.shard(array[at : at + size]) for array in examples)
+        num_values = max(int(np.prod(examples.inputs.shape[1:])), 1)
+        size = min(_BATCH_SIZE, max(_BATCH_VALUES // num_values, 1))
+        size = max(size // mesh.num_devices, 1) * mesh.num_devices
+        for batch in slices(examples, size, mesh):
             parts.append(predict(state.params, state.statistics, *batch))
             if mesh.blocks_every_program:
                 jax.block_until_ready(parts)

@@ -157,17 +157,18 @@ def run_steps(
     state: TrainState,
     inputs: jax.Array,
     labels: jax.Array,
-    order: jax.Array,
+    order: jax.Array | None,
     prepare: Prepare = lambda inputs, _: inputs,
 ) -> tuple[TrainState, StepRecord]:
-    """Take one step per row of `order`: a `jax.lax.scan`, or no loop at all for a single row.
+    """Take one step per minibatch: a `jax.lax.scan`, or no loop at all for a single row.
 
     Args:
         step: as built by `make_train_step`.
         state: the state to start from.
         inputs: all training inputs, `(n, ...)`.
         labels: their labels, `(n,)`.
-        order: int32 `(num_steps, batch_size)`, the examples of each minibatch.
+        order: int32 `(num_steps, batch_size)`, the examples of each minibatch. None: `inputs` and
+            `labels` are the minibatches, `(num_steps, batch_size, ...)`.
         prepare: minibatch of inputs and number of the step to the model's inputs: augmentation
             and normalization, once a step and so the same for every pass of it.
 
@@ -188,13 +189,15 @@ def run_steps(
         [1.0, 0.25]
     """
 
-    def one(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepRecord]:
-        return step(state, prepare(inputs[rows], state.step), labels[rows])
+    def one(state: TrainState, batch: Any) -> tuple[TrainState, StepRecord]:
+        examples, their_labels = batch if order is None else (inputs[batch], labels[batch])
+        return step(state, prepare(examples, state.step), their_labels)
 
-    if order.shape[0] == 1:
-        state, record = one(state, order[0])
+    batches = (inputs, labels) if order is None else order
+    if jax.tree.leaves(batches)[0].shape[0] == 1:
+        state, record = one(state, jax.tree.map(lambda leaf: leaf[0], batches))
         return state, jax.tree.map(lambda leaf: leaf[None], record)
-    return jax.lax.scan(one, state, order)
+    return jax.lax.scan(one, state, batches)
 
 
 def batch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) -> NDArray[np.int32]:

@@ -1,13 +1,14 @@
 """The task of the training loop: examples, model, optimizer, devices and budget."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 from numpy.typing import NDArray
 
+from saner_jax.data import Inputs
 from saner_jax.models import Forward
 from saner_jax.training._device_mesh import DeviceMesh
 from saner_jax.training._scoring import cross_entropy
@@ -18,12 +19,12 @@ class Examples(NamedTuple):
     """`n` examples with their labels.
 
     Attributes:
-        inputs: uint8 `(n, h, w, channels)` or float32 `(n, ...)`.
+        inputs: uint8 `(n, h, w, channels)` or float32 `(n, ...)`, in memory or streamed.
         labels: int32 `(n,)`, the given labels, some of which may be wrong.
         true_labels: int32 `(n,)`, the correct labels.
     """
 
-    inputs: NDArray[Any]
+    inputs: Inputs
     labels: NDArray[np.int32]
     true_labels: NDArray[np.int32]
 
