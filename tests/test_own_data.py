@@ -157,8 +157,8 @@ def test_left_out_files_are_told_and_listed(command, capsys):
     assert not Path("r").exists()
     assert run(*arguments, "--skip-unreadable") == 0
     err = capsys.readouterr().err
-    assert "2 files are left out: cat/bad.png: cannot identify image file; readme.txt: it is" in err
-    assert "1 file with several frames: the first frame is used" in err
+    assert "left out: cat/bad.png: cannot identify image file; readme.txt: it is" in err
+    assert "only the first frame of 1 image file with several is used" in err
     with open("r/left_out.csv", newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == ["cat/bad.png", "readme.txt"]
 

@@ -117,7 +117,7 @@ def _suspects(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.label_errors import SuspectsConfig, find_suspects, prepare_suspects
     from saner_jax.reports import (
-        describe_files,
+        describe_data,
         draw_suspects,
         progress,
         show_suspects,
@@ -130,7 +130,7 @@ def _suspects(arguments: Sequence[str]) -> int:
     def act(config: SuspectsConfig) -> None:
         job = prepare_suspects(config)
         with progress(config.budget.epochs) if job.to_train else nullcontext(SILENT) as reporter:
-            for told in describe_files(job.dataset):
+            for told in describe_data(job.dataset):
                 reporter.say(told)
             found = find_suspects(job, line, reporter)
         if job.dataset.is_images:
@@ -186,21 +186,33 @@ def _explain(arguments: Sequence[str]) -> int:
 
 def _data(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.cli._data import PrepareConfig, ShowConfig, prepare_data, show_data
+    from saner_jax.cli._data import (
+        CheckConfig,
+        PrepareConfig,
+        ShowConfig,
+        check_data,
+        prepare_data,
+        show_data,
+    )
 
     actions: dict[str, Any] = {
+        "check": (CheckConfig, check_data),
         "prepare": (PrepareConfig, prepare_data),
         "show": (ShowConfig, show_data),
     }
     if arguments and arguments[0] in ("-h", "--help"):
         rows = (f"  {name:<10}{config.__doc__}\n" for name, (config, _) in actions.items())
-        sys.stdout.write(f"usage: saner-jax data ACTION [options]\n\nactions:\n{''.join(rows)}")
+        usage = "usage: saner-jax data ACTION [DATASET] [options]"
+        sys.stdout.write(f"{usage}\n\nactions:\n{''.join(rows)}")
         return 0
     if not arguments or arguments[0] not in actions:
         what = repr(arguments[0]) if arguments else "none"
         raise UsageError(f"the action must be one of {', '.join(actions)}, got {what}")
     config_type, act = actions[arguments[0]]
-    return _act(f"data {arguments[0]}", config_type, act, arguments[1:])
+    rest = list(arguments[1:])
+    if rest and not rest[0].startswith("-"):
+        rest.insert(0, "--dataset")
+    return _act(f"data {arguments[0]}", config_type, act, rest)
 
 
 COMMANDS = {
@@ -211,7 +223,7 @@ COMMANDS = {
     "relabel": Command("write the labels that a reviewed suspects.csv decides on", _relabel),
     "report": Command("make one page of runs, to read, print or send", _report),
     "explain": Command("draw why SANER resists wrong labels", _explain),
-    "data": Command("prepare a dataset, or show its contents", _data),
+    "data": Command("look at a dataset before training, prepare one, or show its noise", _data),
 }
 
 

@@ -1,4 +1,4 @@
-"""Prepare a dataset, or show its contents: the command `saner-jax data`."""
+"""Look at a dataset, prepare one, or show its noise: the command `saner-jax data`."""
 
 import dataclasses
 from pathlib import Path
@@ -15,11 +15,20 @@ from saner_jax.experiments import (
     WholeNumber,
     check_options,
     draw_noise,
+    inspect_data,
     load_data,
     resolve_noise,
 )
-from saner_jax.reports import describe_files, describe_tests, image_grid, plural, say
-from saner_jax.runs import write_bytes
+from saner_jax.reports import (
+    describe_data,
+    describe_inspection,
+    describe_tests,
+    image_grid,
+    inspection_to_json,
+    plural,
+    say,
+)
+from saner_jax.runs import write_bytes, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +41,16 @@ class PrepareConfig:
     """Folder of TensorFlow Datasets; $TFDS_DATA_DIR or ~/tensorflow_datasets if not given."""
     archive: Path | None = None
     """The official binary archive, where it is at hand; downloaded if not given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckConfig:
+    """Count a dataset's examples, and list what is left out, few, unbalanced or there twice."""
+
+    data: OmitArgPrefixes[DataOptions] = DataOptions()
+    """The examples."""
+    output_file: Path | None = None
+    """JSON file for the whole of what was found, such as every repeated file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +67,26 @@ class ShowConfig:
     """PNG file for a grid of flipped examples with their true and given labels."""
     picture_rows: Count = 5
     """Rows of the grid, of eight examples each."""
+
+
+def check_data(config: CheckConfig) -> None:
+    """Print what a dataset holds and what may be wrong with it.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for an option out of range, or a dataset that cannot be read.
+        OSError: when the output file cannot be written.
+    """
+    check_options(config)
+    found = inspect_data(config.data)
+    if config.output_file is not None:
+        write_json(config.output_file, inspection_to_json(found))
+    for line in describe_inspection(found):
+        say(line)
+    if config.output_file is not None:
+        say(f"All of it is in {config.output_file}")
 
 
 def prepare_data(config: PrepareConfig) -> None:
@@ -114,7 +153,7 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
         f"{dataset.name}: {len(dataset.train_labels):,} training examples and"
         f" {describe_tests(len(dataset.test_labels), dataset.is_test_set_aside)} of"
         f" {shape}{'' if dataset.is_images else ' features'}, {num_classes} classes",
-        *describe_files(dataset),
+        *describe_data(dataset),
         f"training examples per class: {counts.min():,} to {counts.max():,}",
         _changes(noise, dataset, noisy),
     ]

@@ -2,7 +2,7 @@
 
 from saner_jax.data._arrays import from_arrays
 from saner_jax.data._augmentation import augment, cutout, random_crop, random_flip
-from saner_jax.data._cifar import CIFAR, Archive, prepare_cifar, read_cifar, tfds_folder
+from saner_jax.data._cifar import CIFAR, Archive, prepare_cifar, read_cifar
 from saner_jax.data._classes import class_names_of, class_numbers, label_texts
 from saner_jax.data._csv import read_csv, whole
 from saner_jax.data._dataset import Dataset, input_statistics
@@ -19,6 +19,7 @@ from saner_jax.data._identity import (
 )
 from saner_jax.data._image_file import DecodedImage, ImageFit, as_rgb, decode_image
 from saner_jax.data._image_folder import LabeledImages, read_image_folder, read_images
+from saner_jax.data._inspect import Example, Inspection, inspect
 from saner_jax.data._label_file import LabelRow, correct_labels, format_labels
 from saner_jax.data._listing import (
     TEST_SPLITS,
@@ -31,9 +32,11 @@ from saner_jax.data._listing import (
 from saner_jax.data._load import load
 from saner_jax.data._memory import check_fits, memory_bytes
 from saner_jax.data._numpy_files import read_npy, read_npz
+from saner_jax.data._saved_dataset import read_saved_dataset
 from saner_jax.data._streamed import Inputs, Stream, StreamedImages, pixel_sums, read_parts
 from saner_jax.data._subsets import even_sample, keep_train, set_aside_test, stratified_sample
 from saner_jax.data._table import TABLES, Table, read_features, read_table
+from saner_jax.data._tfds import read_tfds, tfds_folder
 
 __all__ = [
     "CIFAR",
@@ -44,9 +47,11 @@ __all__ = [
     "Dataset",
     "DecodedImage",
     "Encoded",
+    "Example",
     "ImageFit",
     "ImageOptions",
     "Inputs",
+    "Inspection",
     "KeyKind",
     "LabelRow",
     "LabeledImages",
@@ -74,6 +79,7 @@ __all__ = [
     "from_arrays",
     "from_file",
     "input_statistics",
+    "inspect",
     "keep_train",
     "label_texts",
     "list_images",
@@ -92,7 +98,9 @@ __all__ = [
     "read_npy",
     "read_npz",
     "read_parts",
+    "read_saved_dataset",
     "read_table",
+    "read_tfds",
     "row_keys",
     "set_aside_test",
     "stratified_sample",

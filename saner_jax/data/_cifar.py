@@ -7,9 +7,6 @@ the images as PNG.
 
 import hashlib
 import io
-import json
-import logging
-import os
 import re
 import shutil
 import tarfile
@@ -23,10 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from saner_jax._core._paths import from_home
-from saner_jax._core._process import logger_level
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._identity import content_hashes
+from saner_jax.data._tfds import check_format, newest_version, tfds_folder, tfds_package
 
 
 class Archive(NamedTuple):
@@ -72,25 +68,6 @@ _FILES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar
 _VERSION = "3.0.2"
 
 
-def tfds_folder(data_dir: Path | None) -> Path:
-    """Return the folder of TensorFlow Datasets.
-
-    Args:
-        data_dir: the folder. None means $TFDS_DATA_DIR, or ~/tensorflow_datasets if that is unset.
-
-    Returns:
-        The folder, which need not exist. A leading `~` is replaced by the home directory.
-
-    Raises:
-        ValueError: for a folder that begins with `~` where there is no home directory.
-    """
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    try:
-        return from_home(default if data_dir is None else data_dir)
-    except ValueError as error:
-        raise ValueError(f"{error}, with --data-dir or $TFDS_DATA_DIR") from error
-
-
 def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
     """Read CIFAR-10 or CIFAR-100 from a folder that TFDS or `prepare_cifar` prepared.
 
@@ -107,19 +84,10 @@ def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
         ImportError: without tensorflow-datasets.
     """
     folder = tfds_folder(data_dir)
-    versions = sorted(
-        (path.parent for path in (folder / name).glob("*.*.*/dataset_info.json")),
-        key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")],
-    )
-    if not versions:
-        raise ValueError(
-            f"{folder}: {name} is not prepared there; run saner-jax data prepare --dataset {name}"
-            f" --data-dir {folder}"
-        )
-    path = versions[-1]
-    _check_format(path, name)
+    remedy = f"run saner-jax data prepare --dataset {name} --data-dir {folder}"
+    path = newest_version(folder, name, remedy)
     try:
-        builder = _tfds().builder_from_directory(path)
+        builder = tfds_package().builder_from_directory(path)
         names = tuple(builder.info.features["label"].names)
         train_images, train_labels, train_index = _read_split(builder, "train")
         test_images, test_labels, _ = _read_split(builder, "test")
@@ -168,7 +136,7 @@ def prepare_cifar(
         raise ValueError(f"dataset must be one of {', '.join(CIFAR)}, got {name!r}")
     folder = tfds_folder(data_dir)
     layout = CIFAR[name] if layout is None else layout
-    _check_format(folder / name / _VERSION, name)
+    check_format(folder / name / _VERSION, name)
     if archive is None:
         archive = folder / "downloads" / _FILES[name]
         if not archive.is_file():
@@ -177,33 +145,10 @@ def prepare_cifar(
     _builder(name, folder, images, labels, names).download_and_prepare(file_format="array_record")
 
 
-def _check_format(path: Path, name: str) -> None:
-    """Refuse a prepared folder in a format that TFDS reads only with TensorFlow."""
-    try:
-        file_format = json.loads((path / "dataset_info.json").read_text()).get("fileFormat")
-    # A missing or damaged file is told by the reader.
-    except (OSError, ValueError, AttributeError):
-        return
-    if file_format not in (None, "array_record"):
-        raise ValueError(
-            f"{path}: it holds {name} as files of the format {file_format}, which cannot be read"
-            " without TensorFlow; prepare it in another folder with saner-jax data prepare"
-            f" --dataset {name} --data-dir FOLDER, or move this one away"
-        )
-
-
-def _tfds() -> Any:
-    # Its import warns that OpenCV and TensorFlow are missing; neither is needed here.
-    with logger_level("absl", logging.ERROR):
-        import tensorflow_datasets as tfds
-
-    return tfds
-
-
 def _read_split(
     builder: Any, split: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
-    source = builder.as_data_source(split, decoders={"image": _tfds().decode.SkipDecoding()})
+    source = builder.as_data_source(split, decoders={"image": tfds_package().decode.SkipDecoding()})
     shape = builder.info.features["image"].shape
     images = np.empty((len(source), *shape), np.uint8)
     labels, index = np.empty(len(source), np.int32), np.empty(len(source), np.int64)
@@ -303,7 +248,7 @@ def _builder(
 ) -> Any:
     from PIL import Image
 
-    tfds = _tfds()
+    tfds = tfds_package()
     features: dict[str, Any] = {
         "id": tfds.features.Text(),
         "image": tfds.features.Image(shape=(32, 32, 3)),

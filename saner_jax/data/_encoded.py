@@ -58,6 +58,7 @@ class DecodedImages(NamedTuple):
         is_read: `(N,)`, which files can be read.
         unreadable: the others, with the reasons.
         num_animated: number of files with several frames.
+        sizes: `(n, 2)`, height and width in the files.
     """
 
     inputs: Inputs
@@ -65,6 +66,7 @@ class DecodedImages(NamedTuple):
     is_read: NDArray[np.bool_]
     unreadable: list[LeftOut]
     num_animated: int
+    sizes: NDArray[np.int64]
 
 
 class Scan(NamedTuple):
@@ -74,12 +76,14 @@ class Scan(NamedTuple):
         hashes: `(N,)`, the `content_hash` of each file.
         reasons: `(N,)`, why a file cannot be read; "" if it can.
         frames: `(N,)`, the number of frames.
+        sizes: `(N, 2)`, height and width in the file.
         sums: `(N, 2, 3)`, see `pixel_sums`.
     """
 
     hashes: NDArray[np.str_]
     reasons: NDArray[Any]
     frames: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     sums: NDArray[np.int64]
 
 
@@ -137,17 +141,17 @@ def decode_all(where: str, items: Sequence[Encoded], options: ImageOptions) -> D
     is_large = options.cache_dir is not None or 0 < memory_bytes() < 4 * num_bytes
     is_streamed = options.stream == "always" or (options.stream == "auto" and is_large)
 
-    def decode(row: int) -> tuple[NDArray[np.uint8] | None, str, str, int]:
+    def decode(row: int) -> tuple[NDArray[np.uint8] | None, str, str, int, tuple[int, int]]:
         one, found_hash = _decode(items[row], options)
         if isinstance(one, str):
-            return None, found_hash, one, 0
+            return None, found_hash, one, 0, (0, 0)
         if one.pixels.shape != shape:
             height, width, _ = one.pixels.shape
             raise ValueError(
                 f"{items[row].name}: it is {width} x {height}, but {first.name} is"
                 f" {shape[1]} x {shape[0]}; pass image_size to resize all to one size"
             )
-        return one.pixels, found_hash, "", one.num_frames
+        return one.pixels, found_hash, "", one.num_frames, one.size
 
     if is_streamed:
         scan, read = _scan(where, items, options, decode, shape)
@@ -166,14 +170,17 @@ def decode_all(where: str, items: Sequence[Encoded], options: ImageOptions) -> D
     num_animated = int((scan.frames > 1).sum())
     # Boolean indexing copies, and all images of a large dataset twice need not fit into memory.
     images = images if is_read.all() else images[is_read]
-    return DecodedImages(images, scan.hashes[is_read], is_read, unreadable, num_animated)
+    return DecodedImages(
+        images, scan.hashes[is_read], is_read, unreadable, num_animated, scan.sizes[is_read]
+    )
 
 
 def _load(number: int, decode: Callable[[int], Any], shape: tuple[int, ...]) -> tuple[Scan, Any]:
     images, scan = np.empty((number, *shape), np.uint8), _empty_scan(number)
 
     def read(row: int) -> None:
-        pixels, scan.hashes[row], scan.reasons[row], scan.frames[row] = decode(row)
+        pixels, *found = decode(row)
+        scan.hashes[row], scan.reasons[row], scan.frames[row], scan.sizes[row] = found
         if pixels is not None:
             images[row] = pixels
 
@@ -213,8 +220,9 @@ def _scan(
 
         def each() -> Iterator[NDArray[np.uint8] | None]:
             for row in range(number):
-                pixels, scan.hashes[row], scan.reasons[row], scan.frames[row], sums = next(found)
-                scan.sums[row] = sums
+                pixels, *about = next(found)
+                for array, value in zip(scan, about, strict=True):
+                    array[row] = value
                 yield pixels
 
         if cache is not None:
@@ -238,6 +246,7 @@ def _empty_scan(number: int) -> Scan:
         np.zeros(number, "U16"),
         np.full(number, "", object),
         np.zeros(number, np.int64),
+        np.zeros((number, 2), np.int64),
         np.zeros((number, 2, 3), np.int64),
     )
 

@@ -19,10 +19,12 @@ class DecodedImage(NamedTuple):
     Attributes:
         pixels: uint8 `(h, w, 3)`, RGB.
         num_frames: number of frames or pages in the file; `pixels` is the first one.
+        size: height and width in pixels, before the image was brought to another size.
     """
 
     pixels: NDArray[np.uint8]
     num_frames: int
+    size: tuple[int, int]
 
 
 def decode_image(
@@ -58,9 +60,10 @@ def decode_image(
     with Image.open(io.BytesIO(content)) as file:
         num_frames = getattr(file, "n_frames", 1)
         image = as_rgb(ImageOps.exif_transpose(file))
+    size = (image.height, image.width)
     if image_size is not None:
         image = _fitted(image, image_size, image_fit)
-    return DecodedImage(np.asarray(image), num_frames)
+    return DecodedImage(np.asarray(image), num_frames, size)
 
 
 def as_rgb(image: Any) -> Any:

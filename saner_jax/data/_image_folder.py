@@ -131,4 +131,5 @@ def read_images(
         key_kind,
         left_out=tuple(decoded.unreadable),
         num_animated=decoded.num_animated,
+        train_sizes=decoded.sizes[:number],
     )

@@ -15,9 +15,11 @@ from saner_jax.data._identity import content_hashes, row_keys
 from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._numpy_files import read_npy, read_npz
+from saner_jax.data._saved_dataset import is_saved_dataset, read_saved_dataset
 from saner_jax.data._streamed import Stream
 from saner_jax.data._subsets import even_sample, keep_train
 from saner_jax.data._table import TABLES, read_features, read_table
+from saner_jax.data._tfds import PREFIX, read_tfds
 
 
 def load(
@@ -41,14 +43,16 @@ def load(
     Args:
         name: "digits"; "cifar10" or "cifar100", see `read_cifar`; a path that ends in ".npz" or
             ".npy", see `read_npz` and `read_npy`; one that ends in ".csv", ".tsv" or ".parquet", a
-            table of features or a list of images, see `read_table`; or a folder of images, see
-            `read_image_folder`. A leading `~` is replaced by the home directory.
-        data_dir: for CIFAR, the folder of TensorFlow Datasets; see `tfds_folder`.
-        image_size: for a folder or list of images, the side in pixels to which they are brought;
+            table of features or a list of images, see `read_table`; a folder of images, see
+            `read_image_folder`; a folder that `datasets` saved, see `read_saved_dataset`; or
+            "tfds:" and the name of a prepared dataset, see `read_tfds`. A leading `~` is replaced
+            by the home directory.
+        data_dir: for CIFAR and TFDS, the folder of TensorFlow Datasets; see `tfds_folder`.
+        image_size: for image files, the side in pixels to which they are brought;
             None keeps their size.
-        image_fit: for a folder or list of images, how they get that size.
-        skip_unreadable: for a folder or list of images, whether to go on without unreadable files.
-        stream: for a folder or list of images, whether they are decoded when they are read instead
+        image_fit: for image files, how they get that size.
+        skip_unreadable: for image files, whether to go on without unreadable files.
+        stream: for image files, whether they are decoded when they are read instead
             of once into memory; "auto" if they would take more than a quarter of the memory.
         cache_dir: for streamed images, the folder in which they are kept decoded.
         labels_from: for a table, the column of labels; for an .npy file, the .npy file of its
@@ -73,10 +77,14 @@ def load(
     path = from_home(name)
     suffix = path.suffix.lower()
     options = ImageOptions(image_size, image_fit, skip_unreadable, stream, cache_dir)
-    if labels_from is not None and suffix not in (*TABLES, ".npy"):
+    has_columns = suffix in (*TABLES, ".npy") or (path.is_dir() and is_saved_dataset(path))
+    if labels_from is not None and not has_columns:
         raise ValueError(f"labels_from is for tables and .npy files, but dataset is {str(name)!r}")
     if name == "digits":
         dataset = _digits()
+    elif str(name).startswith(PREFIX):
+        source = str(name).removeprefix(PREFIX)
+        return _named(name, read_tfds(source, data_dir, options, num_train=num_train))
     elif name in CIFAR:
         dataset = read_cifar(str(name), data_dir)
     elif suffix == ".npz":
@@ -88,12 +96,16 @@ def load(
         if table.files is not None:
             return _named(name, read_file_list(table, options, num_train=num_train))
         dataset = read_features(table)
+    elif path.is_dir() and is_saved_dataset(path):
+        dataset = read_saved_dataset(path, options, labels_from=labels_from, num_train=num_train)
+        if dataset.is_images:
+            return _named(name, dataset)
     elif path.is_dir():
         return _named(name, read_image_folder(path, options, num_train=num_train))
     else:
         raise ValueError(
-            f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, the path of an .npz, .npy,'
-            f" .csv, .tsv or .parquet file or of a folder of images, got {str(name)!r}"
+            f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, "tfds:NAME", the path of an'
+            f" .npz, .npy, .csv, .tsv or .parquet file or of a folder, got {str(name)!r}"
         )
     if num_train is not None:
         rows = even_sample(dataset.train_labels, num_train, what=str(name))

@@ -75,7 +75,7 @@ def read_npy(path: Path, labels_from: Path | None = None) -> Dataset:
         path: the file of images or features, as for `from_arrays`.
         labels_from: the file of the labels. None takes the one beside it: labels.npy, y.npy, or
             that of the same name with "labels" or "y" in the place of "images", "features",
-            "embeddings", "inputs" or "X".
+            "embeddings", "inputs" or "X", or with "_labels" or "_y" at its end.
 
     Returns:
         The arrays, in memory. The keys are the numbers of the rows.
@@ -110,7 +110,9 @@ def _label_names(name: str) -> list[str]:
         for labels in ("labels", "y")
         if inputs in Path(name).stem
     ]
-    return [*names, "labels.npy", "y.npy"]
+    stem = Path(name).stem
+    names += [f"{stem}_labels.npy", f"{stem}_y.npy", "labels.npy", "y.npy"]
+    return [one for one in dict.fromkeys(names) if one != name]
 
 
 def _check_kinds(path: Path, arrays: dict[str, NDArray[Any]], *names: str | None) -> None:

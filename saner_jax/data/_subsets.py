@@ -30,6 +30,7 @@ def keep_train(dataset: Dataset, rows: NDArray[np.intp]) -> Dataset:
         train_labels=dataset.train_labels[rows],
         train_keys=dataset.train_keys[rows],
         train_hashes=dataset.train_hashes[rows],
+        train_sizes=None if dataset.train_sizes is None else dataset.train_sizes[rows],
     )
 
 
@@ -54,7 +55,7 @@ def even_sample(labels: NDArray[np.int32], size: int, *, what: str) -> NDArray[n
     """
     if size > len(labels):
         raise ValueError(
-            f"num_train must be at most {len(labels)}, the number of training images of {what},"
+            f"num_train must be at most {len(labels)}, the number of training examples of {what},"
             f" got {size}"
         )
     order = _shuffled(labels, _SUBSET)

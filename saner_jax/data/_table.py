@@ -74,7 +74,7 @@ def read_table(path: Path, labels_from: str | None = None) -> Table:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path}: it has two columns called {twice!r}")
     columns = {name: arrow.column(name) for name in names}
-    label = _find(names, (labels_from,) if labels_from else _LABELS)
+    label = find_column(names, (labels_from,) if labels_from else _LABELS)
     if label is None:
         wanted = labels_from or ", ".join(_LABELS)
         raise ValueError(
@@ -82,7 +82,7 @@ def read_table(path: Path, labels_from: str | None = None) -> Table:
             f" among {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
         )
     texts = lambda name: np.array(columns[name].to_pylist(), object)
-    take = lambda wanted: _find([name for name in names if name != label], wanted)
+    take = lambda wanted: find_column([name for name in names if name != label], wanted)
     file, key, split = take(_FILES), take(_IDS), take(_SPLITS)
     file = file if file and _is_text(columns[file]) else None
     split = split if split and _is_text(columns[split]) else None
@@ -100,6 +100,29 @@ def read_table(path: Path, labels_from: str | None = None) -> Table:
         is_test,
         left_out,
     )
+
+
+def make_table(
+    path: Path, columns: dict[str, Any], labels: NDArray[Any], *, is_train: NDArray[np.bool_]
+) -> Table:
+    """Make a table of columns that another reader brought.
+
+    Args:
+        path: of the data.
+        columns: Arrow columns by name, without the labels.
+        labels: one for each row.
+        is_train: which rows are training examples; the others are test examples.
+
+    Returns:
+        The table. A column called id or key holds the key of each row.
+
+    Raises:
+        ValueError: for a key that is missing.
+    """
+    key = find_column(list(columns), _IDS)
+    features = {name: column for name, column in columns.items() if name != key}
+    ids = _keys(path, key, columns[key].to_pylist()) if key else None
+    return Table(path, features, labels, None, ids, is_train, ~is_train, ())
 
 
 def read_features(table: Table) -> Dataset:
@@ -170,8 +193,8 @@ def _read_csv(path: Path, labels_from: str | None) -> Any:
         separator = max(_SEPARATORS, key=first.count)
         header = next(iter(_rows(first, separator)), [])
         # Labels and keys are text, whatever they look like: "NA" and "007" are names.
-        label = _find(header, (labels_from,) if labels_from else _LABELS)
-        key = _find([name for name in header if name != label], _IDS)
+        label = find_column(header, (labels_from,) if labels_from else _LABELS)
+        key = find_column([name for name in header if name != label], _IDS)
         text = {name: pyarrow.string() for name in (label, key) if name is not None}
 
         def parse(decimal: str) -> Any:
@@ -203,8 +226,20 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
-def _find(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """Return the first wanted column that is there, as it is written there."""
+def find_column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """Return the first wanted column that is there.
+
+    Args:
+        names: of all columns.
+        wanted: names, in lower case unless case matters.
+
+    Returns:
+        The name as it is written in `names`, or None.
+
+    Example:
+        >>> find_column(["Size", "Label"], ["target", "label"])
+        'Label'
+    """
     for name in wanted:
         found = name if name in names else None
         if found := found or next((one for one in names if one.strip().lower() == name), None):

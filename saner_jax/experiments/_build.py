@@ -5,6 +5,7 @@ and a run can resume.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from saner_jax.data import (
     Dataset,
+    Inspection,
     augment,
     correct_labels,
     format_left_out,
     input_statistics,
+    inspect,
     load,
     set_aside_test,
     stratified_sample,
@@ -41,6 +44,8 @@ from saner_jax.training import InputFunctions, Optimizer
 # A stream of random numbers apart from those of `default_rng(seed)`, which noise uses, from the
 # orders of epochs, whose spawn keys have one number, and from those of `saner_jax.data`.
 _VALIDATION = (0, 1)
+# Side of the images that are only looked at; their size is read from the files.
+_LOOK_SIZE = 8
 
 
 def load_data(options: DataOptions) -> Dataset:
@@ -79,6 +84,42 @@ def load_data(options: DataOptions) -> Dataset:
     if options.labels_file is not None:
         dataset = correct_labels(dataset, options.labels_file)
     return set_aside_test(dataset, rows)
+
+
+def inspect_data(options: DataOptions) -> Inspection:
+    """Look at the dataset that the options name, as cheaply as it can be done.
+
+    Image files are decoded once, each alone. Those that cannot be read are listed, and several
+    sizes are no defect.
+
+    Args:
+        options: of the data. No examples are set aside, and none are streamed.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: as `load_data`.
+
+    Example:
+        >>> inspect_data(DataOptions()).num_train
+        1437
+    """
+    looked = replace(
+        options,
+        image_size=_LOOK_SIZE,
+        image_fit="stretch",
+        skip_unreadable=True,
+        test_fraction=0.0,
+        stream="never",
+        cache_dir=None,
+    )
+    dataset = load_data(looked)
+    found = inspect(dataset)
+    if dataset.train_sizes is None or options.image_size is None:
+        return found
+    number = found.num_train + found.num_test
+    return found._replace(num_bytes=number * options.image_size**2 * 3)
 
 
 def write_left_out(folder: Path, dataset: Dataset) -> None:

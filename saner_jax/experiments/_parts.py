@@ -36,7 +36,8 @@ class DataOptions:
     """"digits" (1,797 real 8x8 images that come with scikit-learn), "cifar10" or "cifar100" (see
     data_dir), a folder of images, split/class/* or class/*, or a file: a .csv or .parquet table
     with a column of labels and numeric columns or a column of image files, an .npz file with
-    train_images or train_features and train_labels, or an .npy file of images or features."""
+    train_images or train_features and train_labels, or an .npy file of images or features. Also a
+    folder that Hugging Face's datasets saved, and "tfds:NAME" for one that TFDS prepared."""
     labels_from: str | None = None
     """Where the labels are: the column of a table (label, target, class or y if not given), or the
     .npy file of labels that goes with an .npy file (the one beside it if not given)."""

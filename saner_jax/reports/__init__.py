@@ -1,7 +1,6 @@
 """Show what runs measured: console, pictures and one HTML page."""
 
 from saner_jax.reports._console import (
-    describe_files,
     describe_job,
     progress,
     say,
@@ -29,6 +28,13 @@ from saner_jax.reports._html_figures import (
     figure,
     percent,
 )
+from saner_jax.reports._inspection import (
+    describe_data,
+    describe_doubts,
+    describe_inspection,
+    describe_left_out,
+    inspection_to_json,
+)
 from saner_jax.reports._table import (
     COLUMNS,
     TableRow,
@@ -53,9 +59,12 @@ __all__ = [
     "cell_text",
     "columns_of",
     "curves_picture",
-    "describe_files",
+    "describe_data",
+    "describe_doubts",
+    "describe_inspection",
     "describe_job",
     "describe_labels",
+    "describe_left_out",
     "describe_tests",
     "draw_curves",
     "draw_groups",
@@ -66,6 +75,7 @@ __all__ = [
     "explain_tests",
     "figure",
     "image_grid",
+    "inspection_to_json",
     "listed",
     "logit_paths",
     "mean_and_std",

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from saner_jax.data import Dataset
 from saner_jax.experiments import (
     ComparisonJob,
     Evaluation,
     TrainingJob,
 )
+from saner_jax.reports._inspection import describe_data
 from saner_jax.reports._table import (
     cell_text,
     columns_of,
@@ -42,7 +42,7 @@ def describe_job(job: TrainingJob | ComparisonJob) -> list[str]:
 
     Returns:
         A line on labels and length, one on the perturbed parameters if not all are perturbed, and
-        those of `describe_files`.
+        those of `describe_data`.
     """
     config, noise = job.config, job.config.noise.noise
     if isinstance(job, TrainingJob):
@@ -58,33 +58,7 @@ def describe_job(job: TrainingJob | ComparisonJob) -> list[str]:
     )
     is_whole = config.perturbation.perturb_mask == "all"
     perturbed = [] if is_whole else [f"perturbed: {job.perturbed}"]
-    return [line, *perturbed, *describe_files(job.dataset)]
-
-
-def describe_files(dataset: Dataset) -> list[str]:
-    """Say which files of an image folder are not used, or not whole.
-
-    Args:
-        dataset: as loaded.
-
-    Returns:
-        At most two lines; none where all files are used.
-
-    Example:
-        >>> from saner_jax.data import LeftOut, load
-        >>> describe_files(load("digits")._replace(left_out=(LeftOut("a.txt", "it is no image"),)))
-        ['1 file is left out: a.txt: it is no image']
-    """
-    lines, left_out = [], dataset.left_out
-    if left_out:
-        shown = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3])
-        files = "1 file is" if len(left_out) == 1 else f"{len(left_out):,} files are"
-        more = f"; and {len(left_out) - 3:,} more" if len(left_out) > 3 else ""
-        lines.append(f"{files} left out: {shown}{more}")
-    if dataset.num_animated:
-        files = plural(dataset.num_animated, "file")
-        lines.append(f"{files} with several frames: the first frame is used")
-    return lines
+    return [line, *perturbed, *describe_data(job.dataset)]
 
 
 @contextlib.contextmanager
