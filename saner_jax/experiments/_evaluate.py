@@ -15,11 +15,13 @@ class Evaluation(NamedTuple):
     Attributes:
         step: of the checkpoint.
         shares: measured shares and loss of "train", "validation" (if examples were held out) and
-            "test".
+            "test" (if there are test examples).
+        is_test_set_aside: whether the test examples are training examples that were set aside.
     """
 
     step: int
     shares: dict[str, Shares]
+    is_test_set_aside: bool = False
 
 
 def evaluate_run(folder: Path, which: str, places: PlaceOptions | None = None) -> Evaluation:
@@ -55,4 +57,4 @@ def evaluate_run(folder: Path, which: str, places: PlaceOptions | None = None) -
         for name, part in parts.items()
         if len(part.labels)
     }
-    return Evaluation(step, measured)
+    return Evaluation(step, measured, job.dataset.is_test_set_aside)

@@ -135,7 +135,7 @@ def show_table(results: Results, folder: Path) -> None:
     lines += [
         f"{averaged if num_seeds > 1 else 'One seed'}, after the last epoch unless it says best.",
         "Best is the maximum over epochs: it looks at the test labels.",
-        *explain_tests(results),
+        *explain_tests(results.num_test, results.is_test_set_aside),
     ]
     if "test_accuracy_chosen" in columns:
         lines.append(
@@ -165,9 +165,12 @@ def show_evaluation(evaluation: Evaluation) -> None:
         rows.append([part, *cells, f"{loss:.4f}"])
     _print_table("examples", titles, rows)
     say(
-        f"Checkpoint of step {evaluation.step}. Accuracy counts true labels; fit, loss and clean"
-        " fit count the given ones."
+        f"Checkpoint of step {evaluation.step}. Accuracy counts the labels before the run's noise;"
+        " fit, loss and clean fit count the given ones."
     )
+    num_test = None if "test" in evaluation.shares else 0
+    for line in explain_tests(num_test, evaluation.is_test_set_aside):
+        say(line)
 
 
 def show_suspects(folder: Path, results: SuspectsResults) -> None:

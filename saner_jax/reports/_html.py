@@ -231,7 +231,7 @@ def _headline(run: RunContents) -> str:
 
 def _notes(run: RunContents) -> list[str]:
     if run.results.complete:
-        return explain_tests(run.results)
+        return explain_tests(run.results.num_test, run.results.is_test_set_aside)
     if run.has_results:
         missing = [name for name in run.methods if name not in run.results.methods]
         lack = f": no numbers of {listed(missing)} are kept" if missing else ""

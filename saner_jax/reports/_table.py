@@ -170,18 +170,23 @@ def describe_tests(num_test: int, is_set_aside: bool) -> str:
     )
 
 
-def explain_tests(results: Results) -> list[str]:
+def explain_tests(num_test: int | None, is_set_aside: bool) -> list[str]:
     """Return a caution about the test accuracy of a run without a test split.
 
     Args:
-        results: of the run.
+        num_test: number of test examples; None if it is not known.
+        is_set_aside: whether they are training examples that were set aside.
 
     Returns:
         One sentence, or none.
+
+    Example:
+        >>> explain_tests(0, False), explain_tests(360, False)
+        (['The dataset has no test examples, so the test accuracy is unknown.'], [])
     """
-    if results.num_test == 0:
+    if num_test == 0:
         return ["The dataset has no test examples, so the test accuracy is unknown."]
-    if not results.is_test_set_aside:
+    if not is_set_aside:
         return []
     return [
         "The dataset has no test examples. Test accuracy is against the labels of the training"
