@@ -86,7 +86,10 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
         ),
         ("--methods sam sam", "methods must name at least one method, and none of them twice"),
         ("--methods", "methods must name at least one method, and none of them twice"),
-        ("--dataset mnist", "dataset must be \"digits\", 'cifar10', 'cifar100', the path of"),
+        (
+            "--dataset mnist",
+            "dataset must be \"digits\", 'cifar10', 'cifar100', \"tfds:NAME\", the",
+        ),
         ("--dataset a.npz", "a.npz: there is no such file"),
         ("--output-folder .", "output_folder '.' exists"),
         ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),

@@ -126,7 +126,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match=r"dataset must be .* or of a folder of images, got 'x'"):
+    with pytest.raises(ValueError, match=r"dataset must be .* or of a folder, got 'x'"):
         load("x")
 
 

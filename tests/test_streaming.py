@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupted import assert_same_end
+from interrupted import assert_same_end, run_process, wait_for_an_epoch
 from PIL import Image
 
 from saner_jax.cli import main
@@ -116,6 +116,24 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_from_memory_as_well(monkeypatch, 
     assert "resume stopped goes on" in capsys.readouterr().err
     assert run("train", "--resume", "stopped", "--stream", "never") == 0
     assert_same_end("whole", "stopped")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("places", [["--stream", "always"], ["--cache-dir", "decoded"]])
+def test_a_killed_run_goes_on_bit_for_bit(places, tmp_path):
+    photos(number=150)
+    options = ["--dataset", "photos", "--image-size", "32", "--skip-unreadable", *SMALL[2:]]
+    options += ["--epochs", "25", *AUGMENTED, *places]
+    cache, log = tmp_path / "programs", Path("run", "metrics.jsonl")
+    assert run_process(*options, "--output-folder", "whole", cache=cache).wait() == 0
+    process = run_process(*options, "--output-folder", "run", cache=cache)
+    for _ in range(3):
+        wait_for_an_epoch(process, log)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the run was over before it was killed"
+        process = run_process("--resume", "run", cache=cache)
+    assert process.wait() == 0, Path("stderr").read_text()
+    assert_same_end("whole", "run")
 
 
 def test_a_file_that_changes_while_it_is_streamed_is_refused_in_a_sentence():

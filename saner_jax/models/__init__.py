@@ -1,7 +1,8 @@
 """Flax Linen models for images of shape `(n, h, w, channels)`."""
 
+from saner_jax.models._any import ModelParts, Pair, parts_of
 from saner_jax.models._catalogue import MODELS, build
-from saner_jax.models._forward import Forward, forward_of, is_dense
+from saner_jax.models._forward import Forward, forward_of, is_dense, is_dense_program
 from saner_jax.models._layers import (
     convolve,
     read_out,
@@ -21,6 +22,8 @@ __all__ = [
     "Bottleneck",
     "EncoderBlock",
     "Forward",
+    "ModelParts",
+    "Pair",
     "Penultimate",
     "PenultimateForward",
     "PreActivationBlock",
@@ -32,7 +35,9 @@ __all__ = [
     "convolve",
     "forward_of",
     "is_dense",
+    "is_dense_program",
     "normalize",
+    "parts_of",
     "read_out",
     "with_penultimate",
 ]

@@ -68,11 +68,22 @@ def is_dense(model: Any, image_shape: tuple[int, ...]) -> bool:
         (True, False)
     """
     blank = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    program = jax.make_jaxpr(model.init)(jax.random.key(0), blank)
+    return is_dense_program(jax.make_jaxpr(model.init)(jax.random.key(0), blank).jaxpr)
+
+
+def is_dense_program(program: Any) -> bool:
+    """Return whether a program has dense layers on one flat vector per example alone.
+
+    Args:
+        program: a jaxpr, of a forward pass or of an initialization.
+
+    Returns:
+        As `is_dense`.
+    """
     return not any(
         equation.primitive.name == "conv_general_dilated"
         or (equation.primitive.name == "dot_general" and equation.outvars[0].aval.ndim > 2)
-        for equation in _equations(program.jaxpr)
+        for equation in _equations(program)
     )
 
 

@@ -23,10 +23,11 @@ def describe_inspection(found: Inspection) -> list[str]:
 
     Example:
         >>> from saner_jax.data import inspect, load
-        >>> for line in describe_inspection(inspect(load("digits"))[:3]): print(line)
+        >>> for line in describe_inspection(inspect(load("digits")))[:3]:
+        ...     print(line)
         digits: 1,437 training examples and 360 test examples, 10 classes
         images of 8 x 8 x 1
-        training examples per class: 139 to 147
+        training examples per class: 139 to 146
     """
     counts = found.class_counts.values()
     tests = plural(found.num_test, "test example") if found.num_test else "no test examples"

@@ -171,19 +171,20 @@ def _git_commit(git: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, name: str = "config.json") -> Iterator[None]:
     """Keep other processes from going on with a run while this one does.
 
-    The lock lies on the run's config.json, which is never written again, so no file is left
-    behind; the system takes it back from a process that ends, however it ends. Readers do not ask
-    for it. Without locks, as on Windows and on some network drives, nothing is kept out.
+    The lock lies on a file of the run that is never written again, so no file is left behind; the
+    system takes it back from a process that ends, however it ends. Readers do not ask for it.
+    Without locks, as on Windows and on some network drives, nothing is kept out.
 
     Args:
-        folder: a run folder with its config.json.
+        folder: of a run.
+        name: of the file, which exists.
 
     Raises:
         ValueError: while another holds it.
-        OSError: when config.json cannot be opened for writing.
+        OSError: when the file cannot be opened for writing.
 
     Example:
         >>> import tempfile
@@ -196,7 +197,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         ValueError: ...: another process is at work on this run; wait for it, or stop it
     """
     # Some network drives lock only files that are open for writing.
-    with (folder / "config.json").open("r+b") as file:
+    with (folder / name).open("r+b") as file:
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

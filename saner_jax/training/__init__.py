@@ -1,7 +1,7 @@
 """The engine: steps, epochs, scores, evidence and checkpoints of a training run."""
 
 from saner_jax.training._batches import Minibatches, make_batches
-from saner_jax.training._checkpoints import CheckpointError, Checkpoints
+from saner_jax.training._checkpoints import CheckpointError, Checkpoints, InMemory, Keeper
 from saner_jax.training._device_mesh import (
     AXIS,
     DeviceMesh,
@@ -22,6 +22,7 @@ from saner_jax.training._evidence import (
 )
 from saner_jax.training._loop import Progress, Row, fit, init_progress
 from saner_jax.training._predict import make_predict
+from saner_jax.training._preprocessing import Preprocessing, standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._scoring import Counts, Shares, cross_entropy, evaluate, shares
 from saner_jax.training._step import (
@@ -44,6 +45,7 @@ from saner_jax.training._task import (
     Splits,
     Task,
 )
+from saner_jax.training._train import Trained, train
 
 __all__ = [
     "AXIS",
@@ -58,11 +60,14 @@ __all__ = [
     "Evidence",
     "Examples",
     "History",
+    "InMemory",
     "InputFunctions",
+    "Keeper",
     "Loss",
     "Minibatches",
     "Optimizer",
     "Prepare",
+    "Preprocessing",
     "Progress",
     "Reporter",
     "Row",
@@ -74,6 +79,7 @@ __all__ = [
     "Totals",
     "TrainState",
     "TrainStep",
+    "Trained",
     "add_evaluation",
     "batch_order",
     "check_backend",
@@ -93,6 +99,8 @@ __all__ = [
     "read_evidence",
     "run_steps",
     "shares",
+    "standardize",
     "to_evidence",
+    "train",
     "write_evidence",
 ]

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -32,6 +32,85 @@ def _quiet() -> Iterator[None]:
     # the stacks of its exceptions.
     with logger_level("absl", logging.CRITICAL), late_writes_hushed():
         yield
+
+
+class Keeper(Protocol):
+    """What the loop needs of checkpoints."""
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a whole checkpoint.
+
+        Returns:
+            Their numbers, ascending.
+        """
+        ...
+
+    def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:
+        """Save a tree with a record.
+
+        Args:
+            step: its number.
+            tree: any pytree of arrays.
+            record: JSON values by name.
+        """
+        ...
+
+
+class InMemory:
+    """Keep the newest checkpoint in memory, or none.
+
+    Args:
+        keeps: whether a checkpoint is kept.
+
+    Example:
+        >>> kept = InMemory()
+        >>> kept.save(3, {"w": np.ones(2)}, {"epoch": 1})
+        >>> kept.steps(), kept.restore_newest(None, print)[2]
+        ([3], {'epoch': 1})
+    """
+
+    def __init__(self, *, keeps: bool = True) -> None:
+        self._keeps = keeps
+        self._kept: tuple[int, Any, dict[str, Any]] | None = None
+
+    def steps(self) -> list[int]:
+        """Return the step of the checkpoint.
+
+        Returns:
+            A number, or none.
+        """
+        return [] if self._kept is None else [self._kept[0]]
+
+    def save(self, step: int, tree: Any, record: dict[str, Any]) -> None:
+        """Keep a copy of a tree, instead of the one before.
+
+        Args:
+            step: its number.
+            tree: any pytree of arrays.
+            record: values by name.
+        """
+        if self._keeps:
+            self._kept = (step, jax.device_get(tree), record)
+
+    def restore_newest(
+        self, like: Any, refuse: Callable[[str], None]
+    ) -> tuple[int, Any, dict[str, Any]]:
+        """Return the checkpoint.
+
+        Args:
+            like: not used.
+            refuse: not used.
+
+        Returns:
+            The step, the tree and the record.
+
+        Raises:
+            CheckpointError: when there is none.
+        """
+        del like, refuse
+        if self._kept is None:
+            raise CheckpointError("no checkpoint was kept")
+        return self._kept
 
 
 class Checkpoints:

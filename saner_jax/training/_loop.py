@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from saner_jax.training._batches import make_batches
-from saner_jax.training._checkpoints import Checkpoints
+from saner_jax.training._checkpoints import Keeper
 from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
 from saner_jax.training._errors import Diverged, Stopped
 from saner_jax.training._evidence import History
 from saner_jax.training._predict import make_measure
 from saner_jax.training._step import TrainState, batch_order
-from saner_jax.training._task import Task
+from saner_jax.training._task import Optimizer, Task
 
 Row = dict[str, Any]
 
@@ -60,8 +60,8 @@ def fit(
     task: Task,
     progress: Progress,
     *,
-    last: Checkpoints,
-    best: Checkpoints,
+    last: Keeper,
+    best: Keeper,
     best_so_far: Row | None,
     on_epoch: Callable[[Row], None],
 ) -> tuple[Progress, Row | None]:
@@ -102,7 +102,8 @@ def fit(
                 loop.save()
             if stopped_by:
                 name = signal.Signals(stopped_by).name
-                sentence = f"stopped at step {loop.step} by {name}, which a checkpoint keeps"
+                kept = ", which a checkpoint keeps" if last.steps() else ""
+                sentence = f"stopped at step {loop.step} by {name}{kept}"
                 raise Stopped(stopped_by, sentence)
     return loop.progress, loop.best_row
 
@@ -114,8 +115,8 @@ class _Loop:
         self,
         task: Task,
         progress: Progress,
-        last: Checkpoints,
-        best: Checkpoints,
+        last: Keeper,
+        best: Keeper,
         best_row: Row | None,
     ) -> None:
         self.task, self.last, self.best, self.best_row = task, last, best, best_row
@@ -166,9 +167,7 @@ class _Loop:
             "step": self.step,
             "loss": float(self.totals.loss) / num_steps,
             **_mean_metrics(self.totals, num_steps),
-            "learning_rate": float(np.asarray(task.optimizer.learning_rate(self.step - 1))),
-            "rho": task.optimizer.rho,
-            "alpha": float(np.asarray(task.optimizer.alpha(self.step - 1))),
+            **_strengths(task.optimizer, self.step - 1),
             "images_per_second": self.images_per_second,
         }
         zeros = jax.tree.map(jnp.zeros_like, self.totals)
@@ -195,6 +194,13 @@ class _Loop:
                 f"the loss was not finite at step {bad_step}; {kept} before it."
                 " A smaller learning rate or rho may help"
             )
+
+
+def _strengths(optimizer: Optimizer, count: int) -> Row:
+    """Return the strengths of an update that are known."""
+    at = lambda value: float(np.asarray(value(count))) if callable(value) else value
+    known = optimizer._asdict().items()
+    return {name: at(value) for name, value in known if name != "tx" and value is not None}
 
 
 def _mean_metrics(totals: Totals, num_steps: int) -> Row:

@@ -140,7 +140,7 @@ def make_train_step(
         )
         origin, perturbed = done.origin, done.perturbed
         if axis_name is not None:
-            origin = jax.lax.pmean(origin, axis_name)
+            origin = _mean_of(origin, axis_name)
             # That of a second pass is the mean over the devices already.
             perturbed = origin if done.perturbed is done.origin else perturbed
         statistics = (perturbed if statistics_from == "perturbed" else origin).aux
@@ -150,6 +150,13 @@ def make_train_step(
         return next_state, StepRecord(origin.value, metrics)
 
     return step
+
+
+def _mean_of(tree: Any, axis_name: str) -> Any:
+    """Average the numbers of a tree over devices; counts and keys are the same on all."""
+    is_number = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact)
+    mean = lambda leaf: jax.lax.pmean(leaf, axis_name) if is_number(leaf) else leaf
+    return jax.tree.map(mean, tree)
 
 
 def run_steps(

@@ -60,6 +60,8 @@ class InputFunctions(NamedTuple):
 class Optimizer(NamedTuple):
     """A transformation with its schedules, which are functions of the number of updates so far.
 
+    The schedules are for the log alone; those that are None are not in it.
+
     Attributes:
         tx: the recipe and the base optimizer in one chain.
         learning_rate: the schedule of the base optimizer.
@@ -68,9 +70,9 @@ class Optimizer(NamedTuple):
     """
 
     tx: optax.GradientTransformation
-    learning_rate: optax.Schedule
-    rho: float
-    alpha: optax.Schedule
+    learning_rate: optax.Schedule | None = None
+    rho: float | None = None
+    alpha: optax.Schedule | None = None
 
 
 class Budget(NamedTuple):
