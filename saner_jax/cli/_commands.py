@@ -90,6 +90,20 @@ def _evaluate(arguments: Sequence[str]) -> int:
     return _act("evaluate", EvaluateConfig, act, arguments)
 
 
+def _predict(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.cli._predict import PredictConfig, predict
+
+    return _act("predict", PredictConfig, predict, arguments)
+
+
+def _export(arguments: Sequence[str]) -> int:
+    require_extra()
+    from saner_jax.cli._predict import ExportConfig, export
+
+    return _act("export", ExportConfig, export, arguments)
+
+
 def _compare(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
@@ -218,6 +232,8 @@ def _data(arguments: Sequence[str]) -> int:
 COMMANDS = {
     "train": Command("train one model on noisy labels, with checkpoints", _train),
     "evaluate": Command("evaluate a checkpoint of a run", _evaluate),
+    "predict": Command("predict the classes of new examples with a run", _predict),
+    "export": Command("write a run's model as a program and as arrays", _export),
     "compare": Command("train methods on the same noisy labels and tabulate them", _compare),
     "suspects": Command("rank training examples by how likely their label is wrong", _suspects),
     "relabel": Command("write the labels that a reviewed suspects.csv decides on", _relabel),

@@ -37,6 +37,7 @@ from saner_jax.data._streamed import Inputs, Stream, StreamedImages, pixel_sums,
 from saner_jax.data._subsets import even_sample, keep_train, set_aside_test, stratified_sample
 from saner_jax.data._table import TABLES, Table, read_features, read_table
 from saner_jax.data._tfds import read_tfds, tfds_folder
+from saner_jax.data._unlabeled import Unlabeled, read_unlabeled
 
 __all__ = [
     "CIFAR",
@@ -60,6 +61,7 @@ __all__ = [
     "Stream",
     "StreamedImages",
     "Table",
+    "Unlabeled",
     "as_rgb",
     "augment",
     "check_fits",
@@ -101,6 +103,7 @@ __all__ = [
     "read_saved_dataset",
     "read_table",
     "read_tfds",
+    "read_unlabeled",
     "row_keys",
     "set_aside_test",
     "stratified_sample",

@@ -35,6 +35,8 @@ class Dataset(NamedTuple):
             reasons.
         num_animated: number of files with several frames, of which only the first is used.
         num_filled: number of missing cells of a table, which hold the mean of their column.
+        feature_names: names of the columns of a table that are its features, in their order; empty
+            for other data.
         train_sizes: `(n, 2)`, height and width of each training image in its file; None for other
             data than image files.
         is_test_set_aside: whether the test examples were training examples; see `set_aside_test`.
@@ -53,6 +55,7 @@ class Dataset(NamedTuple):
     left_out: tuple[LeftOut, ...] = ()
     num_animated: int = 0
     num_filled: int = 0
+    feature_names: tuple[str, ...] = ()
     train_sizes: NDArray[np.int64] | None = None
     is_test_set_aside: bool = False
 

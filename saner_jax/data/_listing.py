@@ -95,6 +95,20 @@ def list_images(root: Path) -> Listing:
     return Listing(class_names, numbered(by_class), numbered(by_test_class), left_out)
 
 
+def image_files(path: Path) -> list[Path]:
+    """Return the image files below a folder, at any depth, sorted.
+
+    Args:
+        path: a folder, or a file, which is taken as it is.
+
+    Returns:
+        The files. Names that begin with a dot are ignored, and so are files that are no image.
+    """
+    if not path.is_dir():
+        return [path]
+    return [file for file, reason in _walk(path) if not reason]
+
+
 def format_left_out(left_out: Iterable[LeftOut]) -> bytes:
     r"""Return the files that are not used as the content of a CSV file.
 

@@ -68,6 +68,36 @@ def read_npz(path: Path) -> Dataset:
     )
 
 
+def read_inputs(path: Path) -> NDArray[Any]:
+    """Read the inputs of examples without labels.
+
+    Args:
+        path: an .npy file, or an .npz file with one array, or with one of a usual name, such as
+            images, features, X or x_test.
+
+    Returns:
+        The array, `(n, ...)`.
+
+    Raises:
+        ValueError: for a file that is missing or damaged, or without such an array.
+    """
+    if path.suffix.lower() == ".npy":
+        array = _read_bare(path)
+    else:
+        arrays = _read(path)
+        wanted = (*_INPUTS, "X", "x", *_TEST_INPUTS, *_TRAIN_INPUTS)
+        name = next((name for name in wanted if name in arrays), None)
+        if name is None:
+            there = ", ".join(arrays) or "none that is known"
+            raise ValueError(f"{path}: it lacks {', '.join(_INPUTS)}; it has {there}")
+        array = arrays[name]
+    if array.ndim < 2 or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{path}: its inputs must be numbers (n, ...), got {array.dtype} {array.shape}"
+        )
+    return array
+
+
 def read_npy(path: Path, labels_from: Path | None = None) -> Dataset:
     """Read the inputs of an .npy file, and their labels from another one.
 

@@ -141,7 +141,7 @@ def read_features(table: Table) -> Dataset:
         ValueError: for a table without a numeric column, and as `from_arrays`.
     """
     is_used = table.is_train | table.is_test
-    features, left_out = [], list(table.left_out)
+    names, features, left_out = [], [], list(table.left_out)
     check_fits(f"{table.path}: its columns", len(is_used) * len(table.columns) * 8)
     for name, column in table.columns.items():
         # The names under which pandas writes its index to CSV and Parquet.
@@ -152,6 +152,7 @@ def read_features(table: Table) -> Dataset:
         if values is None:
             left_out.append(LeftOut(f"column {name!r}", f"it holds {column.type}, no numbers"))
         else:
+            names.append(name)
             features.append(values.reshape(len(values), -1))
     if not features:
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in left_out[:3])
@@ -166,7 +167,37 @@ def read_features(table: Table) -> Dataset:
         train_ids=None if table.ids is None else table.ids[train].astype(np.str_),
         name=str(table.path),
     )
-    return dataset._replace(left_out=tuple(left_out))
+    return dataset._replace(left_out=tuple(left_out), feature_names=tuple(names))
+
+
+def read_columns(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.str_]]:
+    """Read the features of examples without labels.
+
+    Args:
+        path: of a table, as for `read_table`.
+        names: of the columns, in the order of the features.
+
+    Returns:
+        The features, float64 `(n, ...)` with NaN for missing cells, and the keys: those of a column
+        called id or key, or the numbers of the rows.
+
+    Raises:
+        ValueError: for a file that is missing or no table, and for a column that is missing or
+            holds no numbers.
+    """
+    arrow = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, None)
+    columns = {name: arrow.column(name) for name in arrow.column_names}
+    features = []
+    for name in names:
+        if name not in columns:
+            raise ValueError(f"{path}: it lacks the column {name!r}, which the run was trained on")
+        values = _numbers(columns[name])
+        if values is None:
+            raise ValueError(f"{path}: column {name!r} holds {columns[name].type}, no numbers")
+        features.append(values.reshape(len(values), -1))
+    key = find_column(list(columns), _IDS)
+    keys = np.arange(len(arrow)) if key is None else _keys(path, key, columns[key].to_pylist())
+    return np.concatenate(features, axis=1), keys.astype(np.str_)
 
 
 def _read_parquet(path: Path) -> Any:

@@ -59,6 +59,7 @@ from saner_jax.experiments._prepare import (
 from saner_jax.experiments._presets import PRESETS
 from saner_jax.experiments._ranges import Count, Range, WholeNumber, check_option
 from saner_jax.experiments._run import checkpoints_of, run_training, train_to_end
+from saner_jax.experiments._trained_run import TrainedRun, export_run, load_run
 
 __all__ = [
     "PRESETS",
@@ -89,6 +90,7 @@ __all__ = [
     "RunConfig",
     "TrainConfig",
     "TrainOutputOptions",
+    "TrainedRun",
     "TrainingJob",
     "WholeNumber",
     "build_model",
@@ -100,6 +102,7 @@ __all__ = [
     "checkpoints_of",
     "draw_noise",
     "evaluate_run",
+    "export_run",
     "held_out",
     "held_out_fold",
     "initial_params",
@@ -107,6 +110,7 @@ __all__ = [
     "input_functions",
     "inspect_data",
     "load_data",
+    "load_run",
     "option_types",
     "option_values",
     "perturbed_parameters",

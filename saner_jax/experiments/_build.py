@@ -21,7 +21,6 @@ from saner_jax.data import (
     augment,
     correct_labels,
     format_left_out,
-    input_statistics,
     inspect,
     load,
     set_aside_test,
@@ -39,7 +38,7 @@ from saner_jax.models import build
 from saner_jax.recipes import RECIPES
 from saner_jax.runs import write_bytes
 from saner_jax.step import MASKS, MaskDescription, alpha_warmup, describe_mask, per_device
-from saner_jax.training import InputFunctions, Optimizer
+from saner_jax.training import InputFunctions, Optimizer, standardize
 
 # A stream of random numbers apart from those of `default_rng(seed)`, which noise uses, from the
 # orders of epochs, whose spawn keys have one number, and from those of `saner_jax.data`.
@@ -225,16 +224,7 @@ def build_model(options: ModelOptions, dataset: Dataset) -> Any:
     Raises:
         ValueError: for options that do not fit the model, and for images that it cannot take.
     """
-    num_classes = len(dataset.class_names)
-    own = {"hidden_widths": tuple(options.hidden_widths)} if options.model == "mlp" else {}
-    model = build(
-        options.model,
-        num_classes,
-        norm=options.norm,
-        width=options.width,
-        dtype=jnp.dtype(options.precision),
-        **own,
-    )
+    model = model_of(options, len(dataset.class_names))
     try:
         _shapes(model, dataset)
     except Exception as error:
@@ -247,6 +237,30 @@ def build_model(options: ModelOptions, dataset: Dataset) -> Any:
             f"model {options.model} cannot take {kind} of {shape}: {reason}"
         ) from error
     return model
+
+
+def model_of(options: ModelOptions, num_classes: int) -> Any:
+    """Build the model that the options name.
+
+    Args:
+        options: of the model.
+        num_classes: the number of logits.
+
+    Returns:
+        A Flax Linen module.
+
+    Raises:
+        ValueError: for options that do not fit the model.
+    """
+    own = {"hidden_widths": tuple(options.hidden_widths)} if options.model == "mlp" else {}
+    return build(
+        options.model,
+        num_classes,
+        norm=options.norm,
+        width=options.width,
+        dtype=jnp.dtype(options.precision),
+        **own,
+    )
 
 
 def perturbed_parameters(
@@ -305,19 +319,7 @@ def input_functions(
     Raises:
         ValueError: for augmentation of features.
     """
-    mean, deviation = input_statistics(dataset.train_inputs)
-    # Of the inputs' rank, for those who run with JAX's rank promotion off.
-    shape = (1,) * (dataset.train_inputs.ndim - mean.ndim) + mean.shape
-    mean, deviation = mean.reshape(shape), deviation.reshape(shape)
-    # A channel or feature of one value has nothing to scale.
-    whole, smallest = (255, 1e-6) if dataset.is_images else (1, 1e-12)
-    scale = np.full_like(mean, whole)
-    if options.pixels == "standardized" or not dataset.is_images:
-        scale = np.where(deviation < smallest, scale, deviation)
-
-    def normalize(inputs: jax.Array) -> jax.Array:
-        return (inputs.astype(jnp.float32) - mean) / scale
-
+    normalize = standardize(dataset.train_inputs, divide=options.pixels == "standardized")
     if not dataset.is_images:
         for name in ("crop_padding", "flip", "cutout_size"):
             if getattr(options, name):

@@ -9,7 +9,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -112,6 +112,7 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
         kept = {**options_to_json(alone), _FINGERPRINT: job.dataset.fingerprint}
         try:
             write_left_out(folder, job.dataset)
+            runs.write_json(folder / "model.json", describe_model(job.dataset, job.task))
             runs.write_json(folder / "config.json", kept)
         except OSError:
             # A folder without its options cannot be resumed.
@@ -119,6 +120,29 @@ def prepare_training(config: TrainConfig, dataset: Dataset | None = None) -> Tra
             raise
         name = str(folder)
     return job._replace(folder=Path(mesh.broadcast(name)))
+
+
+def describe_model(dataset: Dataset, task: Task) -> dict[str, Any]:
+    """Return what `load_run` needs of the data to predict without them, for model.json.
+
+    Args:
+        dataset: of the run.
+        task: with the preprocessing of the run.
+
+    Returns:
+        Values for JSON: names of the classes and the features, shape and kind of the inputs, shift
+        and scale of the preprocessing.
+    """
+    normalize: Any = task.inputs.normalize
+    return {
+        "version": 1,
+        "class_names": list(dataset.class_names),
+        "feature_names": list(dataset.feature_names),
+        "input_shape": list(dataset.train_inputs.shape[1:]),
+        "is_images": dataset.is_images,
+        "shift": normalize.shift.tolist(),
+        "scale": normalize.scale.tolist(),
+    }
 
 
 def reopen_training(

@@ -193,7 +193,8 @@ class Checkpoints:
 
         Args:
             step: one of `steps()`.
-            like: a tree of the wanted structure, shapes and dtypes.
+            like: a tree of the wanted structure, shapes and dtypes. None takes any, as dicts and
+                lists.
 
         Returns:
             The tree as NumPy arrays, and the record saved with it.
@@ -217,10 +218,11 @@ class Checkpoints:
                     f"{where}: it belongs to a run with another {name},"
                     f" {identity.get(name)!r} instead of {value!r}"
                 )
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, jax.device_get(like))
+        wanted = () if like is None else (jax.device_get(like),)
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
         try:
             tree = self._manager.restore(
-                step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes))
+                step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(*shapes))
             )["tree"]
             tree = jax.device_get(tree)
         except Exception as error:
@@ -275,8 +277,12 @@ def _reason(error: Exception) -> str:
 
 def _digest(tree: Any, record: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        leaf = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+    # By name, so that a tree of dicts has the digest of the tuples that it was saved from.
+    named = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    for name, leaf in sorted(named.items()):
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()

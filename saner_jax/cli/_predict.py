@@ -1,0 +1,95 @@
+"""Predict new examples with a run, or export its model: `saner-jax predict` and `export`."""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tyro.conf import Positional
+
+from saner_jax.experiments import check_options, export_run, load_run
+from saner_jax.reports import plural, say
+from saner_jax.runs import write_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Predict the classes of new examples; the data of the run are not needed."""
+
+    run: Positional[Path | None] = None
+    """Run folder of saner-jax train."""
+    inputs: Positional[tuple[Path, ...]] = ()
+    """Image files and folders of them, or one .npz, .npy, .csv, .tsv or .parquet file."""
+    output_file: Path = Path("predictions.csv")
+    """New CSV file with the columns key, class and probability."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint: last, or best (by held-out noisy labels)."""
+    skip_unreadable: bool = False
+    """Go on without image files that cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Write a run's model as a StableHLO program and as plain arrays."""
+
+    run: Positional[Path | None] = None
+    """Run folder of saner-jax train."""
+    output_folder: Path | None = None
+    """Folder for model.stablehlo, parameters.npz and classes.json; export in the run folder if not
+    given."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint: last, or best (by held-out noisy labels)."""
+
+
+def predict(config: PredictConfig) -> None:
+    """Write the predicted classes of new examples.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for a run or inputs that cannot be used, and for an output file that exists.
+        OSError: when the output file cannot be written.
+    """
+    check_options(config)
+    run = load_run(_named(config.run), config.checkpoint)
+    if config.output_file.exists():
+        raise ValueError(f"output_file {str(config.output_file)!r} exists, and is not written over")
+    examples = run.read(config.inputs, skip_unreadable=config.skip_unreadable)
+    probabilities = run.predict(examples.inputs)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["key", "class", "probability"])
+    for key, row in zip(examples.keys.tolist(), probabilities, strict=True):
+        best = int(np.argmax(row))
+        writer.writerow([key, run.class_names[best], f"{row[best]:.6f}"])
+    write_bytes(config.output_file, text.getvalue().encode(errors="backslashreplace"))
+    say(
+        f"{config.output_file}: the predicted classes of {plural(len(probabilities), 'example')},"
+        f" by the checkpoint of step {run.step}"
+    )
+
+
+def export(config: ExportConfig) -> None:
+    """Write a run's model for use elsewhere.
+
+    Args:
+        config: the options.
+
+    Raises:
+        ValueError: for a run that cannot be used.
+        OSError: when a file cannot be written.
+    """
+    check_options(config)
+    folder = _named(config.run)
+    run = load_run(folder, config.checkpoint)
+    for path in export_run(run, config.output_folder or folder / "export"):
+        say(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def _named(run: Path | None) -> Path:
+    if run is None:
+        raise ValueError("run must name a folder of saner-jax train")
+    return run
