@@ -25,6 +25,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Scripts that tests start as users do; importing one trains.
+collect_ignore_glob = ["scripts/*"]
+
 # Doctests that compile a model, or a program per group, are too slow for `make check`.
 SLOW_DOCTESTS = ("models.", "training.", "scoring.", "per_group.", "clean_split.", "data.augment")
 

@@ -45,7 +45,7 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert "choose from train, evaluate, compare, suspects, relabel" in err
+    assert "choose from train, evaluate, predict, export, compare, suspects, relabel" in err
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_the_commands_that_documents_show_are_understood(document, line, argumen
 
 def test_every_option_told_of_is_one(options_of):
     lines = [[name] for name in COMMANDS if name != "data"] + [
+        ["data", "check"],
         ["data", "prepare"],
         ["data", "show"],
     ]

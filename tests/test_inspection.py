@@ -90,6 +90,7 @@ def test_several_sizes_are_told_with_the_memory_that_one_size_takes(capsys):
     assert found.num_bytes == 6 * 100 * 100 * 3
 
 
+@pytest.mark.slow
 def test_the_head_of_every_command_says_what_may_be_wrong(capsys):
     options = ["--dataset", folder(), "--skip-unreadable", "--epochs", "1", "--batch-size", "8"]
     options += ["--hidden-widths", "2"]

@@ -45,6 +45,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_thousand_new_photos_are_predicted_after_the_training_data_are_gone(capsys):
     options = ["--dataset", photos("photos", 30), "--image-size", 8, "--validation-fraction", 0.1]
     assert run("train", *options, *QUICK, "--epochs", 20, "--output-folder", "run") == 0
@@ -65,7 +66,10 @@ def test_a_thousand_new_photos_are_predicted_after_the_training_data_are_gone(ca
     assert "exists, and is not written over" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("model", [["mlp"], ["resnet8", "--width", "0.25", "--norm", "batch"]])
+RESNET = ["resnet8", "--width", "0.25", "--norm", "batch"]
+
+
+@pytest.mark.parametrize("model", [["mlp"], pytest.param(RESNET, marks=pytest.mark.slow)])
 def test_predictions_are_the_logits_of_the_trainer(model):
     options = ["--model", *model, "--num-train", 100, *QUICK]
     assert run("train", *options, "--output-folder", "run") == 0

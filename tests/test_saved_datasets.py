@@ -81,6 +81,7 @@ def test_a_selection_and_an_order_of_rows_are_kept():
         np.testing.assert_array_equal(dataset.train_inputs[at], png(row)[0])
 
 
+@pytest.mark.slow
 def test_a_saved_dataset_trains_and_is_looked_at(capsys):
     image_dataset({"train": 30, "test": 6}).save_to_disk("saved")
     options = ["--dataset", "saved", "--epochs", "1", "--batch-size", "5", "--hidden-widths", "2"]

@@ -75,6 +75,7 @@ def test_any_index_selects_as_of_an_array():
     assert np.asarray(images, np.float32).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_training_from_files_is_training_from_memory_bit_for_bit():
     photos()
     options = ["--dataset", "photos", "--image-size", "6", "--skip-unreadable", *SMALL, *AUGMENTED]
@@ -92,6 +93,7 @@ def test_training_from_files_is_training_from_memory_bit_for_bit():
     assert len(list(Path("decoded").glob("*.array_record"))) == 1
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit_and_from_memory_as_well(monkeypatch, capsys):
     photos()
     options = ["--dataset", "photos", "--image-size", "6", "--skip-unreadable", *SMALL, *AUGMENTED]

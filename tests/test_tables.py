@@ -68,9 +68,6 @@ def write_all(name, features, labels, columns):
     ]
 
 
-QUICK = ("wine", "csv")
-
-
 @pytest.mark.parametrize("name", tables())
 def test_every_format_gives_the_same_dataset(name):
     features, labels, columns = tables()[name]
@@ -86,7 +83,7 @@ def test_every_format_gives_the_same_dataset(name):
 @pytest.mark.parametrize(
     ("name", "ending"),
     [
-        pytest.param(name, ending, marks=[] if (name, ending) == QUICK else [pytest.mark.slow])
+        pytest.param(name, ending, marks=pytest.mark.slow)
         for name in tables()
         for ending in ("csv", "parquet", "npz")
     ],
