@@ -6,7 +6,8 @@ from typing import NamedTuple
 from saner_jax.experiments._parts import DeviceOptions, PlaceOptions
 from saner_jax.experiments._prepare import reopen_training as reopen
 from saner_jax.experiments._run import checkpoints_of
-from saner_jax.training import CheckpointError, Shares, make_predict, shares
+from saner_jax.runs import Confusion
+from saner_jax.training import CheckpointError, Shares, confusion_on_test, make_predict, shares
 
 
 class Evaluation(NamedTuple):
@@ -16,11 +17,13 @@ class Evaluation(NamedTuple):
         step: of the checkpoint.
         shares: measured shares and loss of "train", "validation" (if examples were held out) and
             "test" (if there are test examples).
+        confusion: of the test examples; None without them.
         is_test_set_aside: whether the test examples are training examples that were set aside.
     """
 
     step: int
     shares: dict[str, Shares]
+    confusion: Confusion | None = None
     is_test_set_aside: bool = False
 
 
@@ -52,9 +55,10 @@ def evaluate_run(folder: Path, which: str, places: PlaceOptions | None = None) -
         raise ValueError("; ".join([*sentences, str(error)])) from error
     parts = job.task.splits._asdict()
     predict = make_predict(job.task)
-    measured = {
-        name: shares(predict(progress.state, part)[0])
-        for name, part in parts.items()
-        if len(part.labels)
+    found = {
+        name: predict(progress.state, part) for name, part in parts.items() if len(part.labels)
     }
-    return Evaluation(step, measured, job.dataset.is_test_set_aside)
+    measured = {name: shares(counts) for name, (counts, _) in found.items()}
+    predicted = found["test"][1].argmax(axis=-1) if "test" in found else None
+    confusion = confusion_on_test(job.task, progress.state, job.dataset.class_names, predicted)
+    return Evaluation(step, measured, confusion, job.dataset.is_test_set_aside)

@@ -24,6 +24,7 @@ from saner_jax.training import (
     Reporter,
     Row,
     Stopped,
+    confusion_on_test,
     fit,
     to_evidence,
     write_evidence,
@@ -113,10 +114,11 @@ def train_to_end(
             if "test_accuracy" in row:
                 show(row["epoch"], row["loss"], row["test_accuracy"], row["memorized"])
 
-        progress, best_row = fit(
+        progress, best_row, predicted = fit(
             job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
         )
-        results = _results(job, rows, best_row, command)
+        confusion = confusion_on_test(job.task, progress.state, job.dataset.class_names, predicted)
+        results = replace(_results(job, rows, best_row, command), confusion=confusion)
         if is_main:
             evidence = to_evidence(
                 progress.history,

@@ -23,6 +23,7 @@ from saner_jax.experiments import (
 from saner_jax.reports._inspection import describe_data
 from saner_jax.reports._table import (
     cell_text,
+    class_rows,
     columns_of,
     describe_labels,
     describe_tests,
@@ -32,6 +33,8 @@ from saner_jax.reports._table import (
 )
 from saner_jax.runs import Results, SuspectsResults, write_bytes
 from saner_jax.training import Reporter
+
+_CLASSES_SHOWN = 20
 
 
 def describe_job(job: TrainingJob | ComparisonJob) -> list[str]:
@@ -168,6 +171,12 @@ def show_evaluation(evaluation: Evaluation) -> None:
         f"Checkpoint of step {evaluation.step}. Accuracy counts the labels before the run's noise;"
         " fit, loss and clean fit count the given ones."
     )
+    if evaluation.confusion is not None:
+        rows = class_rows(evaluation.confusion)
+        titles = ("test examples", "accuracy %", "most often taken for (%)")
+        _print_table("class", titles, rows[:_CLASSES_SHOWN])
+        if len(rows) > _CLASSES_SHOWN:
+            say(f"The {_CLASSES_SHOWN} least accurate of {len(rows)} classes.")
     num_test = None if "test" in evaluation.shares else 0
     for line in explain_tests(num_test, evaluation.is_test_set_aside):
         say(line)

@@ -17,6 +17,7 @@ import saner_jax
 from saner_jax.reports._html_figures import GROUPS, Picture, curves_picture, draw_groups, figure
 from saner_jax.reports._table import (
     cell_text,
+    class_rows,
     columns_of,
     describe_labels,
     describe_tests,
@@ -203,6 +204,11 @@ def _section(run: RunContents, position: int) -> str:
     curves = curves_picture(run.results)
     if curves:
         parts += ["<h3>Curves</h3>\n", figure(curves)]
+    if run.results.confusion is not None:
+        caption = "Test examples after the last epoch, the least accurate classes first."
+        head = ["class", "test examples", "accuracy %", "most often taken for (%)"]
+        classes = class_rows(run.results.confusion)
+        parts += ["<h3>Classes</h3>\n", _table(caption, head, [("", classes)])]
     rows = [row for row in run.rows if any(name in row for name in GROUPS)]
     if rows:
         parts += [

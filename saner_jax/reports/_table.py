@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from saner_jax.runs import Results
+from saner_jax.runs import Confusion, Results
 
 COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
@@ -192,6 +192,33 @@ def explain_tests(num_test: int | None, is_set_aside: bool) -> list[str]:
         "The dataset has no test examples. Test accuracy is against the labels of the training"
         " examples that were set aside, and these labels may be wrong."
     ]
+
+
+def class_rows(confusion: Confusion) -> list[list[str]]:
+    """Return the cells of a table of classes, the least accurate first.
+
+    Args:
+        confusion: of the test examples.
+
+    Returns:
+        For each class with examples: its name, number of examples, accuracy in percent, and the
+        class that it is most often taken for, with the share in percent.
+
+    Example:
+        >>> class_rows(Confusion(("cat", "dog"), ((3, 1), (0, 2))))
+        [['cat', '4', '75.0', 'dog (25.0)'], ['dog', '2', '100.0', '–']]
+    """
+    rows = []
+    for label, (name, counts) in enumerate(
+        zip(confusion.class_names, confusion.counts, strict=True)
+    ):
+        total, other = sum(counts), confusion.most_confused[label]
+        if total:
+            share = 0 if other is None else counts[confusion.class_names.index(other)] / total
+            taken = "–" if other is None else f"{other} ({100 * share:.1f})"
+            accuracy = counts[label] / total
+            rows.append((accuracy, [name, f"{total:,}", f"{100 * accuracy:.1f}", taken]))
+    return [cells for _, cells in sorted(rows, key=lambda row: row[0])]
 
 
 def plural(number: int, noun: str) -> str:

@@ -1,5 +1,6 @@
 """The folder of a run: its files, its log, its results, and where its numbers come from."""
 
+from saner_jax.runs._confusion import Confusion, confusion_of
 from saner_jax.runs._folder import (
     make_folder,
     only_writer,
@@ -29,6 +30,7 @@ from saner_jax.runs._results import (
 from saner_jax.runs._typed import Measured, from_plain
 
 __all__ = [
+    "Confusion",
     "LabelDraw",
     "Measured",
     "MethodResult",
@@ -37,6 +39,7 @@ __all__ = [
     "RunContents",
     "Setting",
     "SuspectsResults",
+    "confusion_of",
     "from_plain",
     "join_seeds",
     "make_folder",

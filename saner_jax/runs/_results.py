@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from saner_jax.runs._confusion import Confusion
 from saner_jax.runs._folder import plain, write_json
 from saner_jax.runs._method_result import LabelDraw, MethodResult
 from saner_jax.runs._typed import Measured, from_plain
@@ -83,6 +84,8 @@ class Results(_Record):
         is_test_set_aside: whether they are training examples that were set aside, because the
             dataset has no test split; their labels may be wrong.
         num_corrected: number of labels that a label file changed; None without such a file.
+        confusion: which classes of the test examples were taken for which, after the last epoch of
+            one method on one seed; None if it is not known.
         chosen_epoch: the epoch that held-out noisy labels favor; None without such labels.
         seconds: of the whole run.
 
@@ -115,6 +118,7 @@ class Results(_Record):
     num_corrected: int | None = None
     chosen_epoch: int | None = None
     seconds: Measured = math.nan
+    confusion: Confusion | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds:

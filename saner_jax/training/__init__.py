@@ -20,8 +20,8 @@ from saner_jax.training._evidence import (
     to_evidence,
     write_evidence,
 )
-from saner_jax.training._loop import Progress, Row, fit, init_progress
-from saner_jax.training._predict import make_predict
+from saner_jax.training._loop import Fitted, Progress, Row, fit, init_progress
+from saner_jax.training._predict import Evaluated, confusion_on_test, make_measure, make_predict
 from saner_jax.training._preprocessing import Preprocessing, standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._scoring import Counts, Shares, cross_entropy, evaluate, shares
@@ -57,8 +57,10 @@ __all__ = [
     "Counts",
     "DeviceMesh",
     "Diverged",
+    "Evaluated",
     "Evidence",
     "Examples",
+    "Fitted",
     "History",
     "InMemory",
     "InputFunctions",
@@ -83,6 +85,7 @@ __all__ = [
     "add_evaluation",
     "batch_order",
     "check_backend",
+    "confusion_on_test",
     "cross_entropy",
     "evaluate",
     "fit",
@@ -94,6 +97,7 @@ __all__ = [
     "make_batches",
     "make_device_mesh",
     "make_dispatch",
+    "make_measure",
     "make_predict",
     "make_train_step",
     "read_evidence",

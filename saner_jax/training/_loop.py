@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from saner_jax.training._batches import make_batches
 from saner_jax.training._checkpoints import Keeper
@@ -56,6 +57,21 @@ def init_progress(state: TrainState, history: History) -> Progress:
     return Progress(state, init_totals(state), history)
 
 
+class Fitted(NamedTuple):
+    """The end of a training.
+
+    Attributes:
+        progress: after the last step.
+        best_row: the best epoch's row; None without validation examples.
+        test_predictions: int `(m,)`, the predicted class of each test example at the last
+            evaluation; None if no epoch was left to train.
+    """
+
+    progress: Progress
+    best_row: Row | None
+    test_predictions: NDArray[np.intp] | None
+
+
 def fit(
     task: Task,
     progress: Progress,
@@ -64,7 +80,7 @@ def fit(
     best: Keeper,
     best_so_far: Row | None,
     on_epoch: Callable[[Row], None],
-) -> tuple[Progress, Row | None]:
+) -> Fitted:
     """Train from `progress` to the end.
 
     Args:
@@ -77,8 +93,7 @@ def fit(
         on_epoch: called with the row of every epoch: metrics by the names of metrics.jsonl.
 
     Returns:
-        The progress after the last step, and the best epoch's row, None without validation
-        examples.
+        The progress after the last step, with what the last evaluation found.
 
     Raises:
         Diverged: after an epoch in which a loss was not finite. The checkpoints are older.
@@ -105,7 +120,7 @@ def fit(
                 kept = ", which a checkpoint keeps" if last.steps() else ""
                 sentence = f"stopped at step {loop.step} by {name}{kept}"
                 raise Stopped(stopped_by, sentence)
-    return loop.progress, loop.best_row
+    return Fitted(loop.progress, loop.best_row, loop.test_predictions)
 
 
 class _Loop:
@@ -128,6 +143,7 @@ class _Loop:
         self.history = progress.history
         self.step = int(progress.state.step)
         self.images_per_second = math.nan
+        self.test_predictions: NDArray[np.intp] | None = None
 
     @property
     def progress(self) -> Progress:
@@ -173,7 +189,7 @@ class _Loop:
         zeros = jax.tree.map(jnp.zeros_like, self.totals)
         self.totals = zeros._replace(bad_step=self.totals.bad_step)
         if epoch == budget.epochs or epoch % budget.evaluate_every_epochs == 0:
-            measured, self.history = self.measure(self.state, self.history)
+            measured, self.history, self.test_predictions = self.measure(self.state, self.history)
             row.update(measured)
             if _is_better(row, self.best_row):
                 self.best_row = row

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from saner_jax.runs import Confusion, confusion_of
 from saner_jax.training._batches import slices
 from saner_jax.training._evidence import History, add_evaluation
 from saner_jax.training._scoring import Counts, evaluate, shares
@@ -53,25 +54,65 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
     return predict_all
 
 
-def make_measure(
+def confusion_on_test(
     task: Task,
-) -> Callable[[TrainState, History], tuple[dict[str, float], History]]:
+    state: TrainState,
+    class_names: tuple[str, ...],
+    predicted: NDArray[np.intp] | None = None,
+) -> Confusion | None:
+    """Return which classes of the test examples are taken for which.
+
+    Args:
+        task: with the test examples.
+        state: the state to predict with.
+        class_names: the names of the classes.
+        predicted: `(m,)`, the predicted classes where they are known already.
+
+    Returns:
+        The counts; None without test examples.
+    """
+    labels = task.splits.test.true_labels
+    if not len(labels):
+        return None
+    if predicted is not None:
+        return confusion_of(class_names, labels, predicted)
+    logits = make_predict(task)(state, task.splits.test)[1]
+    return confusion_of(class_names, labels, logits.argmax(axis=-1))
+
+
+class Evaluated(NamedTuple):
+    """The evaluation at the end of an epoch.
+
+    Attributes:
+        row: the measured shares by the names of metrics.jsonl.
+        history: with this evaluation added.
+        test_predictions: int `(m,)`, the predicted class of each test example.
+    """
+
+    row: dict[str, float]
+    history: History
+    test_predictions: NDArray[np.intp]
+
+
+def make_measure(task: Task) -> Callable[[TrainState, History], Evaluated]:
     """Compile the evaluation at the end of an epoch.
 
     Args:
         task: the task to train.
 
     Returns:
-        A function of a state and the history so far. It returns the measured shares by the names
-        of metrics.jsonl, and the history with this evaluation added.
+        A function of a state and the history so far.
     """
     predict, splits = make_predict(task), task.splits
 
-    def measure(state: TrainState, history: History) -> tuple[dict[str, float], History]:
+    def measure(state: TrainState, history: History) -> Evaluated:
         counts, logits = predict(state, splits.train)
         labels = splits.train.labels
         train = shares(counts)
-        test = shares(predict(state, splits.test)[0]) if len(splits.test.labels) else None
+        test, predicted = None, np.empty(0, np.intp)
+        if len(splits.test.labels):
+            test_counts, test_logits = predict(state, splits.test)
+            test, predicted = shares(test_counts), test_logits.argmax(axis=-1)
         row = {
             "train_loss": train.loss,
             "train_accuracy": train.fit,
@@ -87,6 +128,6 @@ def make_measure(
             logits = np.concatenate([logits, held_out])
             labels = np.concatenate([labels, splits.validation.labels])
         row = {name: float(value) for name, value in row.items()}
-        return row, add_evaluation(history, logits, labels)
+        return Evaluated(row, add_evaluation(history, logits, labels), predicted)
 
     return measure

@@ -19,6 +19,7 @@ from saner_jax.training._checkpoints import CheckpointError, Checkpoints, InMemo
 from saner_jax.training._device_mesh import make_device_mesh
 from saner_jax.training._evidence import Evidence, init_history, to_evidence, write_evidence
 from saner_jax.training._loop import Progress, Row, fit, init_progress
+from saner_jax.training._predict import confusion_on_test
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._scoring import cross_entropy
@@ -40,6 +41,7 @@ class Trained(NamedTuple):
             without validation examples.
         rows: of the log, one for each epoch.
         evidence: what was predicted for every training example over the training.
+        confusion: which classes of the test examples were taken for which; None without them.
         class_names: the names of the classes, in the order of the logits.
         forward: the forward pass of the model.
         normalize: from the inputs of examples to those of the model.
@@ -49,6 +51,7 @@ class Trained(NamedTuple):
     best: TrainState | None
     rows: tuple[Row, ...]
     evidence: Evidence
+    confusion: runs.Confusion | None
     class_names: tuple[str, ...]
     forward: Forward
     normalize: Callable[[Any], Any]
@@ -253,7 +256,7 @@ def _run(
             if on_epoch is not None:
                 on_epoch(row)
 
-        progress, best_row = fit(
+        progress, best_row, predicted = fit(
             task, progress, last=last, best=best, best_so_far=best_row, on_epoch=told
         )
     evidence = to_evidence(
@@ -267,6 +270,7 @@ def _run(
     )
     if place is not None and writes:
         write_evidence(place, evidence)
+    confusion = confusion_on_test(task, progress.state, dataset.class_names, predicted)
     kept = None
     if best_row is not None:
         kept = _restored(best, started, reporter)[0].state
@@ -275,6 +279,7 @@ def _run(
         kept,
         tuple(rows),
         evidence,
+        confusion,
         dataset.class_names,
         task.forward,
         task.inputs.normalize,
