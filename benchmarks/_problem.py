@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from saner_jax.data import input_statistics, load
 from saner_jax.data.noise import symmetric
-from saner_jax.training import cross_entropy, evaluate, shares
+from saner_jax.objectives import cross_entropy
+from saner_jax.training import evaluate, shares
 
 
 class Problem(NamedTuple):

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 
 from saner_jax.models import build, forward_of
-from saner_jax.training import cross_entropy, init_state, make_train_step
+from saner_jax.objectives import cross_entropy
+from saner_jax.training import init_state, make_train_step
 
 NUM_CLASSES, IMAGE_SHAPE = 10, (32, 32, 3)
 

@@ -23,7 +23,8 @@ from _record import ROOT, spread, write_result
 
 import saner_jax
 from saner_jax.models import build, forward_of
-from saner_jax.training import cross_entropy, init_state, make_train_step
+from saner_jax.objectives import cross_entropy
+from saner_jax.training import init_state, make_train_step
 
 METHODS = ("sgd", "sam", "saner")
 

@@ -23,13 +23,14 @@ import saner_jax
 from saner_jax.models import build
 from saner_jax.objectives import (
     ascent_weights,
+    cross_entropy,
     init_history,
     likely_clean,
     record_outputs,
     split_quality,
     weighted_mean,
 )
-from saner_jax.training import batch_order, cross_entropy
+from saner_jax.training import batch_order
 
 RATE, RHO, ALPHA, BATCH_SIZE, LEARNING_RATE = 0.4, 0.1, 0.5, 64, 0.05
 

@@ -24,8 +24,8 @@ from _record import ROOT, mean_and_spread, write_result
 
 import saner_jax
 from saner_jax.models import build, with_penultimate
-from saner_jax.objectives import penalized_loss
-from saner_jax.training import batch_order, cross_entropy
+from saner_jax.objectives import cross_entropy, penalized_loss
+from saner_jax.training import batch_order
 
 SWEEP_SEED = 100
 SWEEPS = {"1-SAM": (0.02, 0.05, 0.1, 0.2), "regularized SGD": (1e-3, 1e-2, 1e-1)}

@@ -25,7 +25,8 @@ from _record import ROOT, write_result
 import saner_jax
 from saner_jax.data import augment
 from saner_jax.models import build, forward_of
-from saner_jax.training import batch_order, cross_entropy, init_state, make_train_step, run_steps
+from saner_jax.objectives import cross_entropy
+from saner_jax.training import batch_order, init_state, make_train_step, run_steps
 
 RHO = 0.1
 METHODS: dict[str, Any] = {

@@ -40,7 +40,7 @@ import matplotlib.pyplot as plt
 import optax
 
 import saner_jax
-from saner_jax import data, models, training
+from saner_jax import data, models, objectives, training
 
 # %% [markdown]
 # The library's own parts: data, the noise by its published definition (with the truth kept beside
@@ -83,7 +83,7 @@ base = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(learning_rate, mom
 # %%
 def make_epoch(tx):
     """Compile one epoch: its steps, and then what the model says of training and test images."""
-    step = training.make_train_step(forward, training.cross_entropy, tx)
+    step = training.make_train_step(forward, objectives.cross_entropy, tx)
 
     @jax.jit
     def epoch(state, order):
@@ -91,9 +91,9 @@ def make_epoch(tx):
         logits, test_logits = (
             forward(state.params, {}, x, train=False)[0] for x in (images, test_images)
         )
-        seen = training.evaluate(logits, labels, noisy.true_labels, training.cross_entropy)
+        seen = training.evaluate(logits, labels, noisy.true_labels, objectives.cross_entropy)
         test = training.evaluate(
-            test_logits, digits.test_labels, digits.test_labels, training.cross_entropy
+            test_logits, digits.test_labels, digits.test_labels, objectives.cross_entropy
         )
         return state, seen, test, jax.tree.map(jnp.mean, record.metrics)
 

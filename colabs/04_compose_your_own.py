@@ -41,7 +41,7 @@ import optax
 from flax import nnx
 
 import saner_jax
-from saner_jax import data, models, training
+from saner_jax import data, models, objectives, training
 
 # %% [markdown]
 # ## A new ascent
@@ -141,7 +141,7 @@ def twin_forward(params, rest, inputs, *, train):
 # %%
 def train(tx, forward=forward, params=params, rest=None):
     """Train with any transformation, and return test accuracy and share of noise memorized."""
-    step = training.make_train_step(forward, training.cross_entropy, tx)
+    step = training.make_train_step(forward, objectives.cross_entropy, tx)
     epoch = jax.jit(lambda state, order: training.run_steps(step, state, images, labels, order)[0])
     state = training.init_state(params, tx, rest)
     for number in range(EPOCHS):
@@ -149,7 +149,7 @@ def train(tx, forward=forward, params=params, rest=None):
 
     def score(inputs, labels, true_labels):
         logits = forward(state.params, state.statistics, inputs, train=False)[0]
-        counts = training.evaluate(logits, labels, true_labels, training.cross_entropy)
+        counts = training.evaluate(logits, labels, true_labels, objectives.cross_entropy)
         return training.shares(counts)
 
     test = score(test_images, digits.test_labels, digits.test_labels)

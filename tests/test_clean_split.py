@@ -12,13 +12,14 @@ from saner_jax.models import MLP
 from saner_jax.objectives import (
     OutputHistory,
     ascent_weights,
+    cross_entropy,
     init_history,
     likely_clean,
     record_outputs,
     split_quality,
     weighted_mean,
 )
-from saner_jax.training import batch_order, cross_entropy
+from saner_jax.training import batch_order
 
 
 def test_averages_agree_with_a_loop_over_examples():

@@ -7,7 +7,8 @@ import pytest
 
 from saner_jax import normalization_only, sam, saner, step_metrics
 from saner_jax.models import build, forward_of
-from saner_jax.training import cross_entropy, init_state, make_train_step
+from saner_jax.objectives import cross_entropy
+from saner_jax.training import init_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 

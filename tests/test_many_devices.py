@@ -21,6 +21,7 @@ from PIL import Image
 from saner_jax import per_device, saner
 from saner_jax.cli import main
 from saner_jax.models import build, forward_of
+from saner_jax.objectives import cross_entropy
 from saner_jax.training import (
     Budget,
     Checkpoints,
@@ -31,7 +32,6 @@ from saner_jax.training import (
     Splits,
     Task,
     batch_order,
-    cross_entropy,
     init_state,
     init_totals,
     make_device_mesh,

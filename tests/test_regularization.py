@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from saner_jax.models import MODELS, build, forward_of, with_penultimate
-from saner_jax.objectives import penalized_loss
-from saner_jax.training import cross_entropy, init_state, make_train_step
+from saner_jax.objectives import cross_entropy, penalized_loss
+from saner_jax.training import init_state, make_train_step
 
 
 def arrays(seed=0):

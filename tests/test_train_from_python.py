@@ -20,10 +20,10 @@ from sklearn.datasets import load_digits
 from saner_jax import saner
 from saner_jax.data import load
 from saner_jax.models import MLP, Pair, forward_of, parts_of
+from saner_jax.objectives import cross_entropy
 from saner_jax.training import (
     Stopped,
     batch_order,
-    cross_entropy,
     init_state,
     make_train_step,
     train,

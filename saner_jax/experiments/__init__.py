@@ -1,6 +1,7 @@
 """From options to runs: data, noise, model and optimizer by name, trained or compared."""
 
 from saner_jax.experiments._build import (
+    build_loss,
     build_model,
     build_optimizer,
     held_out,
@@ -41,6 +42,7 @@ from saner_jax.experiments._parts import (
     DeviceOptions,
     HeldOutOptions,
     IntervalOptions,
+    LossOptions,
     ModelOptions,
     NoiseOptions,
     OptimizerOptions,
@@ -73,6 +75,7 @@ __all__ = [
     "Evaluation",
     "HeldOutOptions",
     "IntervalOptions",
+    "LossOptions",
     "Method",
     "Model",
     "ModelOptions",
@@ -93,6 +96,7 @@ __all__ = [
     "TrainedRun",
     "TrainingJob",
     "WholeNumber",
+    "build_loss",
     "build_model",
     "build_optimizer",
     "check_compare",

@@ -29,12 +29,20 @@ from saner_jax.data import (
 from saner_jax.experiments._parts import (
     DataOptions,
     HeldOutOptions,
+    LossOptions,
     ModelOptions,
     OptimizerOptions,
     PerturbationOptions,
     PixelOptions,
 )
 from saner_jax.models import build
+from saner_jax.objectives import (
+    LOSSES,
+    LossFn,
+    balanced_weights,
+    smoothed_cross_entropy,
+    weigh_classes,
+)
 from saner_jax.recipes import RECIPES
 from saner_jax.runs import write_bytes
 from saner_jax.step import MASKS, MaskDescription, alpha_warmup, describe_mask, per_device
@@ -338,6 +346,29 @@ def input_functions(
         return normalize(images)
 
     return InputFunctions(normalize, prepare)
+
+
+def build_loss(options: LossOptions, dataset: Dataset) -> LossFn:
+    """Build the loss of an example.
+
+    Args:
+        options: of the loss.
+        dataset: whose training labels, before any noise of the run, give the class weights.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: for smoothing of another loss than the cross-entropy.
+    """
+    if options.label_smoothing and options.loss != "cross_entropy":
+        raise ValueError(f"label_smoothing is for loss cross_entropy, but loss is {options.loss}")
+    smooth = options.label_smoothing
+    loss = smoothed_cross_entropy(smooth) if smooth else LOSSES[options.loss]()
+    if options.class_weights == "none":
+        return loss
+    weights = balanced_weights(dataset.train_labels, len(dataset.class_names))
+    return weigh_classes(loss, weights)
 
 
 def build_optimizer(

@@ -58,6 +58,8 @@ Method = Literal[
     "ae_sam",
     "ncsam",
 ]
+Loss = Literal["cross_entropy", "mean_absolute_error", "generalized_cross_entropy"]
+ClassWeights = Literal["none", "balanced"]
 Base = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "constant"]
 Pixels = Literal["centered", "standardized"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from saner_jax import runs
 from saner_jax.experiments._build import (
+    build_loss,
     build_model,
     load_data,
     perturbed_parameters,
@@ -74,6 +75,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
             f" {config.data.dataset}, got {batch_size}"
         )
     model = build_model(config.model, dataset)
+    build_loss(config.objective, dataset)
     perturbed = perturbed_parameters(config.perturbation, model, dataset)
     noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)
     folder = runs.make_folder(folder, "compare")

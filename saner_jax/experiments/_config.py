@@ -13,6 +13,7 @@ from saner_jax.experiments._parts import (
     DeviceOptions,
     HeldOutOptions,
     IntervalOptions,
+    LossOptions,
     ModelOptions,
     NoiseOptions,
     OptimizerOptions,
@@ -37,6 +38,8 @@ class RunConfig:
     """The model."""
     inputs: OmitArgPrefixes[PixelOptions] = PixelOptions()
     """The inputs of the model."""
+    objective: OmitArgPrefixes[LossOptions] = LossOptions()
+    """The loss of an example."""
     perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions()
     """The perturbation of SAM and the damping of SANER."""
     optimizer: OmitArgPrefixes[OptimizerOptions] = OptimizerOptions()

@@ -16,7 +16,7 @@ import numpy as np
 
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments._build import build_model, build_optimizer, input_functions
+from saner_jax.experiments._build import build_loss, build_model, build_optimizer, input_functions
 from saner_jax.experiments._config import CompareConfig
 from saner_jax.models import forward_of
 from saner_jax.runs import MethodResult, rows_of, values_of
@@ -25,7 +25,6 @@ from saner_jax.training import (
     Counts,
     TrainState,
     batch_order,
-    cross_entropy,
     evaluate,
     init_state,
     make_train_step,
@@ -121,7 +120,8 @@ def train_all_seeds(
         steps_per_epoch=num_train // budget.batch_size,
     ).tx
     forward = forward_of(build_model(config.model, dataset))
-    step = make_train_step(forward, cross_entropy, tx)
+    loss = build_loss(config.objective, dataset)
+    step = make_train_step(forward, loss, tx)
 
     def epoch_of_one_seed(
         state: TrainState,
@@ -136,7 +136,7 @@ def train_all_seeds(
 
         def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:
             logits, _ = forward(state.params, state.statistics, normalize(images), train=False)
-            return evaluate(logits, labels, true_labels, cross_entropy)
+            return evaluate(logits, labels, true_labels, loss)
 
         return state, EpochRecord(
             loss=jnp.mean(record.loss),

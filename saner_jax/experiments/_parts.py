@@ -10,6 +10,8 @@ from pathlib import Path
 from saner_jax.data import ImageFit, Stream
 from saner_jax.experiments._choices import (
     Base,
+    ClassWeights,
+    Loss,
     Model,
     Noise,
     PerturbMask,
@@ -136,6 +138,20 @@ class PixelOptions:
     """Mirror every other training image, at random."""
     cutout_size: WholeNumber = 0
     """Side of the square blotted out at random in training images; 0 is off."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The loss of an example."""
+
+    loss: Loss = "cross_entropy"
+    """cross_entropy, mean_absolute_error or generalized_cross_entropy (between the two, less fitted
+    to wrong labels than the first)."""
+    label_smoothing: ShareBelowOne = 0.0
+    """Weight of each label that is spread evenly over all classes; for cross_entropy. 0 is off."""
+    class_weights: ClassWeights = "none"
+    """balanced: every class counts the same in the loss, whatever its number of training
+    examples."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from saner_jax import runs
 from saner_jax.data import Dataset, check_fits
 from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
+    build_loss,
     build_model,
     build_optimizer,
     initial_variables,
@@ -260,7 +261,8 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
         mesh,
         budget._replace(steps_per_dispatch=min(chunk, steps_per_epoch)),
         config.seed,
-        statistics_from=config.perturbation.statistics_from,
+        build_loss(config.objective, dataset),
+        config.perturbation.statistics_from,
     )
     params, statistics = initial_variables(model, dataset, config.seed)
     state = init_state(params, optimizer.tx, statistics)

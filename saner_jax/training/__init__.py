@@ -24,7 +24,7 @@ from saner_jax.training._loop import Fitted, Progress, Row, fit, init_progress
 from saner_jax.training._predict import Evaluated, confusion_on_test, make_measure, make_predict
 from saner_jax.training._preprocessing import Preprocessing, standardize
 from saner_jax.training._reporter import SILENT, Reporter
-from saner_jax.training._scoring import Counts, Shares, cross_entropy, evaluate, shares
+from saner_jax.training._scoring import Counts, Shares, evaluate, shares
 from saner_jax.training._step import (
     STATISTICS,
     Loss,
@@ -86,7 +86,6 @@ __all__ = [
     "batch_order",
     "check_backend",
     "confusion_on_test",
-    "cross_entropy",
     "evaluate",
     "fit",
     "init_history",

@@ -5,13 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import NDArray
 
 from saner_jax.training._step import Loss
-
-cross_entropy: Loss = optax.softmax_cross_entropy_with_integer_labels
-"""The loss of training and of evaluation, at the labels given."""
 
 
 class Counts(NamedTuple):
@@ -72,6 +68,7 @@ def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss:
         The counts. A tie goes to the lowest class, and so does a row of NaN.
 
     Example:
+        >>> from saner_jax.objectives import cross_entropy
         >>> counts = evaluate(
         ...     jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([0, 2, 2]), cross_entropy)
         >>> counts.flipped.item(), counts.memorized.item(), counts.corrected.item()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from saner_jax.data import Inputs
 from saner_jax.models import Forward
+from saner_jax.objectives import cross_entropy
 from saner_jax.training._device_mesh import DeviceMesh
-from saner_jax.training._scoring import cross_entropy
 from saner_jax.training._step import Loss, Prepare
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from saner_jax import runs
 from saner_jax.data import Dataset, from_arrays, pixel_sums
 from saner_jax.models import Forward, ModelParts, is_dense_program, parts_of
+from saner_jax.objectives import cross_entropy
 from saner_jax.training._checkpoints import CheckpointError, Checkpoints, InMemory
 from saner_jax.training._device_mesh import make_device_mesh
 from saner_jax.training._evidence import Evidence, init_history, to_evidence, write_evidence
@@ -22,7 +23,6 @@ from saner_jax.training._loop import Progress, Row, fit, init_progress
 from saner_jax.training._predict import confusion_on_test
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
-from saner_jax.training._scoring import cross_entropy
 from saner_jax.training._step import Loss, TrainState, init_state
 from saner_jax.training._task import Budget, Examples, InputFunctions, Optimizer, Splits, Task
 
