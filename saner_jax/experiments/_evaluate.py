@@ -7,7 +7,7 @@ from saner_jax.experiments._parts import DeviceOptions, PlaceOptions
 from saner_jax.experiments._prepare import reopen_training as reopen
 from saner_jax.experiments._run import checkpoints_of
 from saner_jax.runs import Confusion
-from saner_jax.training import CheckpointError, Shares, confusion_on_test, make_predict, shares
+from saner_jax.training import Shares, confusion_on_test, make_predict, restored, shares
 
 
 class Evaluation(NamedTuple):
@@ -48,11 +48,8 @@ def evaluate_run(folder: Path, which: str, places: PlaceOptions | None = None) -
             " --validation-fraction 0.1, or evaluate the last one"
         )
     checkpoints = checkpoints_of(job, to_resume=False)[("last", "best").index(which)]
-    sentences: list[str] = []
-    try:
-        step, progress, _ = checkpoints.restore_newest(job.progress, sentences.append)
-    except CheckpointError as error:
-        raise ValueError("; ".join([*sentences, str(error)])) from error
+    progress, _ = restored(checkpoints, job.progress, lambda _: None)
+    step = int(progress.state.step)
     parts = job.task.splits._asdict()
     predict = make_predict(job.task)
     found = {

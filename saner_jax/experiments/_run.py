@@ -25,7 +25,7 @@ from saner_jax.training import (
     Row,
     Stopped,
     confusion_on_test,
-    fit,
+    fit_resumably,
     to_evidence,
     write_evidence,
 )
@@ -92,39 +92,34 @@ def train_to_end(
     Raises:
         As `run_training`.
     """
-    config, path, is_main = job.config, job.folder / "metrics.jsonl", job.task.mesh.is_main
-    with contextlib.ExitStack() as stack:
-        if is_main:
-            stack.enter_context(only_writer(job.folder))
+    dataset, is_main = job.dataset, job.task.mesh.is_main
+
+    def told(row: Row) -> None:
+        if "test_accuracy" in row:
+            show(row["epoch"], row["loss"], row["test_accuracy"], row["memorized"])
+
+    with only_writer(job.folder) if is_main else contextlib.nullcontext():
         last, best = checkpoints_of(job)
-        progress, best_row = job.progress, None
-        if last.steps():
-            step, progress, record = last.restore_newest(job.progress, say)
-            best_row = record["best"]
-            say(f"{job.folder}: goes on from step {step}")
-        step = int(progress.state.step)
-        rows: list[Row] = runs.rewind(path, step) if is_main else []
-        opened = runs.open_log(path, tensorboard=config.output.tensorboard, step=step)
-        log = stack.enter_context(opened) if is_main else None
-
-        def on_epoch(row: Row) -> None:
-            rows.append(row)
-            if log is not None:
-                log(row)
-            if "test_accuracy" in row:
-                show(row["epoch"], row["loss"], row["test_accuracy"], row["memorized"])
-
-        progress, best_row, predicted = fit(
-            job.task, progress, last=last, best=best, best_so_far=best_row, on_epoch=on_epoch
+        fitted, rows = fit_resumably(
+            job.task,
+            job.progress,
+            folder=job.folder,
+            last=last,
+            best=best,
+            tensorboard=job.config.output.tensorboard,
+            say=say,
+            on_epoch=told,
         )
-        confusion = confusion_on_test(job.task, progress.state, job.dataset.class_names, predicted)
-        results = replace(_results(job, rows, best_row, command), confusion=confusion)
+        confusion = confusion_on_test(
+            job.task, fitted.progress.state, dataset.class_names, fitted.test_predictions
+        )
+        results = replace(_results(job, rows, fitted.best_row, command), confusion=confusion)
         if is_main:
             evidence = to_evidence(
-                progress.history,
-                keys=job.dataset.train_keys,
-                hashes=job.dataset.train_hashes,
-                class_names=job.dataset.class_names,
+                fitted.progress.history,
+                keys=dataset.train_keys,
+                hashes=dataset.train_hashes,
+                class_names=dataset.class_names,
                 labels=job.noisy.labels,
                 true_labels=job.noisy.true_labels,
                 held=job.held,

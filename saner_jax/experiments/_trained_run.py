@@ -17,7 +17,7 @@ from saner_jax.experiments._config import TrainConfig
 from saner_jax.experiments._prepare import read_options
 from saner_jax.models import forward_of
 from saner_jax.runs import write_bytes
-from saner_jax.training import CheckpointError, Checkpoints, Preprocessing
+from saner_jax.training import Checkpoints, Preprocessing, restored
 
 _BATCH_VALUES = 2**24
 
@@ -128,12 +128,9 @@ def load_run(folder: Path | str, which: str = "last") -> TrainedRun:
             else "it has trained no epoch"
         )
         raise ValueError(f"{folder}: the run has no {which} checkpoint: {remedy}")
-    sentences: list[str] = []
-    try:
-        step, tree, _ = Checkpoints(place, {}, keep=2).restore_newest(None, sentences.append)
-        params, statistics = tree["state"]["params"], tree["state"]["statistics"]
-    except CheckpointError as error:
-        raise ValueError("; ".join([*sentences, str(error)])) from error
+    tree, _ = restored(Checkpoints(place, {}, keep=2), None, lambda _: None)
+    params, statistics = tree["state"]["params"], tree["state"]["statistics"]
+    step = int(tree["state"]["step"])
     forward = forward_of(model_of(config.model, len(about["class_names"])))
     preprocessing = Preprocessing(
         np.array(about["shift"], np.float32), np.array(about["scale"], np.float32)

@@ -16,13 +16,14 @@ from saner_jax import runs
 from saner_jax.data import Dataset, from_arrays, pixel_sums
 from saner_jax.models import Forward, ModelParts, is_dense_program, parts_of
 from saner_jax.objectives import cross_entropy
-from saner_jax.training._checkpoints import CheckpointError, Checkpoints, InMemory
+from saner_jax.training._checkpoints import Checkpoints, InMemory
 from saner_jax.training._device_mesh import make_device_mesh
 from saner_jax.training._evidence import Evidence, init_history, to_evidence, write_evidence
-from saner_jax.training._loop import Progress, Row, fit, init_progress
+from saner_jax.training._loop import Progress, Row, init_progress
 from saner_jax.training._predict import confusion_on_test
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
+from saner_jax.training._resuming import fit_resumably, restored
 from saner_jax.training._step import Loss, TrainState, init_state
 from saner_jax.training._task import Budget, Examples, InputFunctions, Optimizer, Splits, Task
 
@@ -230,72 +231,61 @@ def _run(
 ) -> Trained:
     """Train from the newest checkpoint of the folder, if there is one, to the end."""
     place = None if folder is None else Path(folder)
-    last, best = _keepers(place, task, progress, dataset, truth)
-    best_row, rows, log, started = None, [], None, progress
     writes = place is not None and task.mesh.is_main
-    with contextlib.ExitStack() as stack:
-        if place is not None and writes:
-            stack.enter_context(runs.only_writer(place, _ABOUT))
-        if place is not None and last.steps():
-            progress, record = _restored(last, progress, reporter)
-            best_row, step = record["best"], int(progress.state.step)
-            reporter.say(f"{place}: goes on from step {step}")
-        if place is not None and writes:
-            step = int(progress.state.step)
-            rows = runs.rewind(place / "metrics.jsonl", step)
-            opened = runs.open_log(place / "metrics.jsonl", tensorboard=False, step=step)
-            log = stack.enter_context(opened)
 
-        def told(row: Row) -> None:
-            rows.append(row)
-            if log is not None:
-                log(row)
-            if "test_accuracy" in row:
-                measured = (row["loss"], row["test_accuracy"], row["memorized"])
-                reporter.show("training", row["epoch"], *measured)
-            if on_epoch is not None:
-                on_epoch(row)
+    def told(row: Row) -> None:
+        if "test_accuracy" in row:
+            measured = (row["loss"], row["test_accuracy"], row["memorized"])
+            reporter.show("training", row["epoch"], *measured)
+        if on_epoch is not None:
+            on_epoch(row)
 
-        progress, best_row, predicted = fit(
-            task, progress, last=last, best=best, best_so_far=best_row, on_epoch=told
-        )
-    evidence = to_evidence(
-        progress.history,
-        keys=dataset.train_keys,
-        hashes=dataset.train_hashes,
-        class_names=dataset.class_names,
-        labels=dataset.train_labels,
-        true_labels=truth,
-        held=held,
-    )
+    identity = {} if place is None else _identity(task, progress, dataset, truth)
+    alone = contextlib.nullcontext()
     if place is not None and writes:
-        write_evidence(place, evidence)
-    confusion = confusion_on_test(task, progress.state, dataset.class_names, predicted)
-    kept = None
-    if best_row is not None:
-        kept = _restored(best, started, reporter)[0].state
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / _ABOUT).exists():
+            runs.write_json(place / _ABOUT, {**identity, "provenance": runs.provenance()})
+        alone = runs.only_writer(place, _ABOUT)
+    with alone:
+        last, best = InMemory(keeps=False), InMemory()
+        if place is not None:
+            last = Checkpoints(place / "checkpoints" / "last", identity, keep=2)
+            best = Checkpoints(place / "checkpoints" / "best", identity, keep=1)
+        fitted, rows = fit_resumably(
+            task,
+            progress,
+            folder=place,
+            last=last,
+            best=best,
+            say=reporter.say,
+            on_epoch=told,
+        )
+        state = fitted.progress.state
+        evidence = to_evidence(
+            fitted.progress.history,
+            keys=dataset.train_keys,
+            hashes=dataset.train_hashes,
+            class_names=dataset.class_names,
+            labels=dataset.train_labels,
+            true_labels=truth,
+            held=held,
+        )
+        if place is not None and writes:
+            write_evidence(place, evidence)
+        kept = None
+        if fitted.best_row is not None:
+            kept = restored(best, progress, reporter.say)[0].state
     return Trained(
-        progress.state,
+        state,
         kept,
         tuple(rows),
         evidence,
-        confusion,
+        confusion_on_test(task, state, dataset.class_names, fitted.test_predictions),
         dataset.class_names,
         task.forward,
         task.inputs.normalize,
     )
-
-
-def _restored(keeper: Any, like: Progress, reporter: Reporter) -> tuple[Progress, Any]:
-    """Return the newest checkpoint that can be used, with its record."""
-    sentences: list[str] = []
-    try:
-        _, progress, record = keeper.restore_newest(like, sentences.append)
-    except CheckpointError as error:
-        raise CheckpointError("; ".join([*sentences, str(error)])) from error
-    for sentence in sentences:
-        reporter.say(sentence)
-    return progress, record
 
 
 def _dataset_of(data: Dataset | Arrays, test: Arrays | None) -> Dataset:
@@ -358,12 +348,10 @@ def _steps_at_once(
     return steps_per_epoch if is_dense_program(program.jaxpr) else 1
 
 
-def _keepers(
-    folder: Path | None, task: Task, progress: Progress, dataset: Dataset, truth: NDArray[Any]
-) -> tuple[Any, Any]:
-    """Return where the checkpoints are kept."""
-    if folder is None:
-        return InMemory(keeps=False), InMemory()
+def _identity(
+    task: Task, progress: Progress, dataset: Dataset, truth: NDArray[Any]
+) -> dict[str, Any]:
+    """Return what tells a training from others, by names that an error message can use."""
     content = pixel_sums(dataset.train_inputs) if dataset.is_images else dataset.train_inputs
     digest = lambda *arrays: hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
     shapes = [
@@ -371,7 +359,7 @@ def _keepers(
         for path, leaf in jax.tree_util.tree_leaves_with_path(progress.state)
     ]
     budget = task.budget
-    identity = {
+    return {
         "fingerprint of the data": dataset.fingerprint,
         "content of the inputs": digest(np.asarray(content)),
         "labels": digest(dataset.train_labels, truth),
@@ -383,11 +371,3 @@ def _keepers(
         "seed": task.seed,
         "pass of the statistics": task.statistics_from,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    if task.mesh.is_main and not (folder / _ABOUT).exists():
-        runs.write_json(folder / _ABOUT, {**identity, "provenance": runs.provenance()})
-    places = folder / "checkpoints"
-    return (
-        Checkpoints(places / "last", identity, keep=2),
-        Checkpoints(places / "best", identity, keep=1),
-    )
