@@ -59,7 +59,7 @@ SMALL = {
     "saner_finds_the_wrong_labels": [
         *("--seeds", "2", "--epochs", "2", "--noise", "symmetric 0.4", "--radii", "0.1"),
     ],
-    "streaming_keeps_up_with_decoding": ["--images", "200", "--epochs", "1"],
+    "streaming_keeps_up_with_decoding": ["--images", "200", "--epochs", "2"],
     "the_trainer_adds_little_to_a_bare_loop": ["--rounds", "2", "--images", "512"],
     "saner_costs_what_sam_costs": ["--models", "resnet8", "--batch-size", "8"],
     "sam_is_as_fast_as_optax_contribs": ["--rounds", "2", "--sizes", "1000", "10000"],
