@@ -4,15 +4,9 @@ from saner_jax.experiments._build import (
     build_loss,
     build_model,
     build_optimizer,
-    held_out,
-    held_out_fold,
     initial_variables,
     input_functions,
-    inspect_data,
-    load_data,
     perturbed_parameters,
-    split_rows,
-    write_left_out,
 )
 from saner_jax.experiments._choices import Method, Model, Noise, PerturbMask, Pixels
 from saner_jax.experiments._compare import prepare_comparison, run_comparison
@@ -27,6 +21,14 @@ from saner_jax.experiments._config import (
     with_places,
 )
 from saner_jax.experiments._evaluate import Evaluation, evaluate_run
+from saner_jax.experiments._examples import (
+    held_out,
+    held_out_fold,
+    inspect_data,
+    load_data,
+    split_rows,
+    write_left_out,
+)
 from saner_jax.experiments._flat import option_types, option_values, with_options
 from saner_jax.experiments._many_seeds import (
     ComparisonJob,

@@ -17,12 +17,14 @@ from saner_jax import runs
 from saner_jax.experiments._build import (
     build_loss,
     build_model,
-    load_data,
     perturbed_parameters,
-    write_left_out,
 )
 from saner_jax.experiments._choices import Method
 from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
+from saner_jax.experiments._examples import (
+    load_data,
+    write_left_out,
+)
 from saner_jax.experiments._many_seeds import (
     ComparisonJob,
     EpochRecord,

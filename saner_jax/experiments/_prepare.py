@@ -24,12 +24,14 @@ from saner_jax.experiments._build import (
     build_optimizer,
     initial_variables,
     input_functions,
-    load_data,
     perturbed_parameters,
+)
+from saner_jax.experiments._config import TrainConfig, check_train, with_places
+from saner_jax.experiments._examples import (
+    load_data,
     split_rows,
     write_left_out,
 )
-from saner_jax.experiments._config import TrainConfig, check_train, with_places
 from saner_jax.experiments._flat import option_values
 from saner_jax.experiments._noise import draw_noise, with_noise
 from saner_jax.experiments._parts import DeviceOptions, PlaceOptions

@@ -1,0 +1,196 @@
+"""Get the data of a run from its options: examples, splits, and a look at them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saner_jax.data import (
+    Dataset,
+    Inspection,
+    correct_labels,
+    format_left_out,
+    inspect,
+    load,
+    set_aside_test,
+    stratified_sample,
+)
+from saner_jax.experiments._parts import DataOptions, HeldOutOptions
+from saner_jax.runs import write_bytes
+
+# A stream of random numbers apart from those of `default_rng(seed)`, which noise uses, from the
+# orders of epochs, whose spawn keys have one number, and from those of `saner_jax.data`.
+_VALIDATION = (0, 1)
+# Side of the images that are only looked at; their size is read from the files.
+_LOOK_SIZE = 8
+
+
+def load_data(options: DataOptions) -> Dataset:
+    """Load the dataset that the options name, correct its labels, and see that it has a test split.
+
+    The labels before the corrections choose the images of `num_train` and of the test split, so
+    that a run before the corrections and one after them use the same images.
+
+    Args:
+        options: of the data.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: for a dataset that cannot be read or has fewer images than asked for, and for a
+            label file that cannot be used, see `saner_jax.data.correct_labels`.
+
+    Example:
+        >>> len(load_data(DataOptions(num_train=100)).train_labels)
+        100
+    """
+    dataset = load(
+        options.dataset,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
+        image_fit=options.image_fit,
+        skip_unreadable=options.skip_unreadable,
+        stream=options.stream,
+        cache_dir=options.cache_dir,
+        labels_from=options.labels_from,
+        num_train=options.num_train,
+    )
+    fraction = 0.0 if len(dataset.test_labels) else options.test_fraction
+    rows = stratified_sample(dataset.train_labels, fraction)
+    if options.labels_file is not None:
+        dataset = correct_labels(dataset, options.labels_file)
+    return set_aside_test(dataset, rows)
+
+
+def inspect_data(options: DataOptions) -> Inspection:
+    """Look at the dataset that the options name, as cheaply as it can be done.
+
+    Image files are decoded once, each alone. Those that cannot be read are listed, and several
+    sizes are no defect.
+
+    Args:
+        options: of the data. No examples are set aside, and none are streamed.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: as `load_data`.
+
+    Example:
+        >>> inspect_data(DataOptions()).num_train
+        1437
+    """
+    looked = replace(
+        options,
+        image_size=_LOOK_SIZE,
+        image_fit="stretch",
+        skip_unreadable=True,
+        test_fraction=0.0,
+        stream="never",
+        cache_dir=None,
+    )
+    dataset = load_data(looked)
+    found = inspect(dataset)
+    if dataset.train_sizes is None or options.image_size is None:
+        return found
+    number = found.num_train + found.num_test
+    return found._replace(num_bytes=number * options.image_size**2 * 3)
+
+
+def write_left_out(folder: Path, dataset: Dataset) -> None:
+    """Write left_out.csv, the files of an image folder that are not used, if there are any.
+
+    Args:
+        folder: an existing folder.
+        dataset: as from `load_data`.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    if dataset.left_out:
+        write_bytes(folder / "left_out.csv", format_left_out(dataset.left_out))
+
+
+def held_out(num_examples: int, fraction: float, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Split rows into those to train on and those to choose the best epoch by.
+
+    Args:
+        num_examples: how many rows there are.
+        fraction: share held out, in [0, 1), rounded down to whole rows.
+        seed: of the run.
+
+    Returns:
+        Two ascending arrays of row numbers, which together hold each row once.
+
+    Example:
+        >>> train, validation = held_out(10, 0.25, seed=0)
+        >>> len(train), len(validation)
+        (8, 2)
+    """
+    order = _shuffled(num_examples, seed)
+    num_held = int(fraction * num_examples)
+    return np.sort(order[num_held:]), np.sort(order[:num_held])
+
+
+def held_out_fold(
+    num_examples: int, num_folds: int, fold: int, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Split rows into all folds but one, to train on, and that one.
+
+    Args:
+        num_examples: how many rows there are, at least `num_folds`.
+        num_folds: parts of equal size, up to one row; every row is in one of them.
+        fold: which one is held out, from 0.
+        seed: of the run.
+
+    Returns:
+        Two ascending arrays of row numbers, which together hold each row once.
+
+    Example:
+        >>> train, held = zip(*(held_out_fold(10, 3, fold, seed=0) for fold in range(3)))
+        >>> [len(rows) for rows in held], np.sort(np.concatenate(held)).tolist() == list(range(10))
+        ([4, 3, 3], True)
+    """
+    folds = np.array_split(_shuffled(num_examples, seed), num_folds)
+    rest = [rows for number, rows in enumerate(folds) if number != fold]
+    return np.sort(np.concatenate(rest)), np.sort(folds[fold])
+
+
+def split_rows(
+    options: HeldOutOptions, num_examples: int, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Split the rows of the training examples into those to train on and those held out.
+
+    Args:
+        options: a share, or one of several folds.
+        num_examples: the number of rows.
+        seed: the seed of the run.
+
+    Returns:
+        Two ascending arrays of row numbers, which together hold each row once.
+
+    Raises:
+        ValueError: for more folds than rows.
+
+    Example:
+        >>> train, held = split_rows(HeldOutOptions(num_folds=3), 10, seed=0)
+        >>> len(train), len(held)
+        (6, 4)
+    """
+    if options.num_folds > num_examples:
+        raise ValueError(
+            f"num_folds must be at most {num_examples}, the number of training examples, got"
+            f" {options.num_folds}"
+        )
+    if options.num_folds:
+        return held_out_fold(num_examples, options.num_folds, options.fold, seed)
+    return held_out(num_examples, options.validation_fraction, seed)
+
+
+def _shuffled(num_examples: int, seed: int) -> NDArray[np.int64]:
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_VALIDATION))
+    return rng.permutation(num_examples)
