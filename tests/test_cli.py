@@ -94,7 +94,7 @@ def test_without_a_known_command_one_sentence_names_them(arguments, capsys):
         ("--output-folder .", "output_folder '.' exists"),
         ("--output-folder /dev/null/x", "output_folder '/dev/null/x' cannot be made: "),
         ("--epochs", "an option lacks its value; see --help"),
-        ("--epoch 3", "no option '--epoch'; see --help"),
+        ("--epoch 3", "no option '--epoch' (did you mean --epochs?); see --help"),
         ("3", "no option '3'; see --help"),
         ("--seeds 2 3", "no option '3'; see --help"),
     ],

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from saner_jax._core._process import hush_late_writes, output_escaped
-from saner_jax.cli._arguments import CommandError, UsageError
+from saner_jax.cli._arguments import CommandError, UsageError, nearest
 from saner_jax.cli._commands import COMMANDS
 
 __all__ = ["COMMANDS", "main"]
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"saner-jax {__version__}\n")
         return 0
     if name not in COMMANDS:
-        what = f"no command {name!r}" if name else "a command is missing"
+        what = f"no command {name!r}{nearest(name, COMMANDS)}" if name else "a command is missing"
         return _fail("saner-jax", f"{what}; choose from {', '.join(COMMANDS)}, or see --help", 2)
     prog = f"saner-jax {name}"
     try:

@@ -3,8 +3,10 @@
 Only the standard library is imported here, so that a missing extra is told in a sentence.
 """
 
+import dataclasses
+import difflib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -127,8 +129,37 @@ def parse(
         # With unknown options returned and values unjudged, tyro has this one complaint left.
         raise UsageError("an option lacks its value; see --help") from error
     if unknown:
-        raise UsageError(f"no option {unknown[0]!r}; see --help")
+        guess = nearest(unknown[0].partition("=")[0], _option_names(config))
+        raise UsageError(f"no option {unknown[0]!r}{guess}; see --help")
     return config
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return a question after the name that a word may have meant.
+
+    Args:
+        word: what was written.
+        names: what could have been meant.
+
+    Returns:
+        Words to append to a sentence; none if nothing is near.
+
+    Example:
+        >>> nearest("--ephocs", ["--epochs", "--seed"]), nearest("--xyz", ["--epochs"])
+        (' (did you mean --epochs?)', '')
+    """
+    found = difflib.get_close_matches(word, list(names), 1, cutoff=0.7)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def _option_names(config: Any) -> Iterator[str]:
+    """Yield the names of all options as they are written on the command line."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _option_names(value)
+        else:
+            yield f"--{field.name.replace('_', '-')}"
 
 
 def require_extra() -> None:

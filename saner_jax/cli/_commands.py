@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from saner_jax.cli._arguments import CommandError, Config, UsageError, parse, require_extra
+from saner_jax.cli._arguments import CommandError, Config, UsageError, nearest, parse, require_extra
 
 
 class Command(NamedTuple):
@@ -51,7 +51,8 @@ def _train(arguments: Sequence[str]) -> int:
 
     preset, rest = _take_option("--preset", arguments)
     if preset is not None and preset not in PRESETS:
-        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        guess = nearest(preset, PRESETS)
+        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}{guess}")
     default = TrainConfig() if preset is None else PRESETS[preset]
     config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
     with _refusals():
