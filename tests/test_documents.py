@@ -17,10 +17,12 @@ import saner_jax
 from saner_jax.cli import COMMANDS, main
 from saner_jax.cli import _commands as own_commands
 from saner_jax.cli._arguments import parse
+from saner_jax.cli._examples import EXAMPLES
 from saner_jax.experiments import (
     CompareConfig,
     TrainConfig,
     check_compare,
+    check_options,
     check_train,
     option_types,
 )
@@ -161,6 +163,24 @@ def test_the_commands_that_documents_show_are_understood(document, line, argumen
         check_train(config)
     elif type(config) is CompareConfig:
         check_compare(config)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_shows_two_examples_that_are_understood(name, options_of, capsys):
+    assert len(EXAMPLES[name]) == 2
+    configs = [options_of(shlex.split(line)[1:]) for line in EXAMPLES[name]]
+    for config in configs:
+        check_options(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_commands, "parse", parse)
+        assert main([*name.split(), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(line in out for line in EXAMPLES[name])
+
+
+def test_every_command_has_examples():
+    names = {name for name in COMMANDS if name != "data"}
+    assert set(EXAMPLES) == names | {"data check", "data prepare", "data show"}
 
 
 def test_every_option_told_of_is_one(options_of):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from saner_jax._core._paths import from_home
+from saner_jax.cli._examples import EXAMPLES, NOTES
 
 Config = TypeVar("Config")
 
@@ -117,6 +118,7 @@ def parse(
         config, unknown = tyro.cli(
             config_type,
             prog=prog,
+            description=_description(config_type, prog.removeprefix("saner-jax ")),
             default=config_type() if default is None else default,
             args=["--help"] if wants_help else arguments,
             registry=registry,
@@ -132,6 +134,13 @@ def parse(
         guess = nearest(unknown[0].partition("=")[0], _option_names(config))
         raise UsageError(f"no option {unknown[0]!r}{guess}; see --help")
     return config
+
+
+def _description(config_type: type, name: str) -> str:
+    """Return the text above the options of a command's help."""
+    notes = [NOTES[name]] if name in NOTES else []
+    examples = [f"    {line}" for line in EXAMPLES.get(name, ())]
+    return "\n".join([config_type.__doc__ or "", *notes, "", "Examples:", *examples])
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
