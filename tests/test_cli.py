@@ -11,6 +11,7 @@ import pytest
 
 from saner_jax.cli import COMMANDS, main
 from saner_jax.experiments import CompareConfig, option_types
+from saner_jax.reports import busy, progress
 
 
 def python(*arguments, cwd):
@@ -146,6 +147,7 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 from saner_jax.cli import main
+from saner_jax.reports import busy, progress
 sys.exit(main(["compare"]))
 """
 
@@ -204,3 +206,31 @@ def test_a_narrow_console_shows_every_name_and_number(tmp_path):
     ]
     assert tables[0] == tables[1]
     assert any(line[:1] == ["friendly_saner"] for line in tables[1])
+
+
+def test_plain_lines_tell_the_first_epoch_and_the_time_that_is_left(monkeypatch, capsys):
+    clock = iter([0.0, 30.0, 32.0, 34.0, 36.0, 38.0])
+    monkeypatch.setattr("saner_jax.reports._console.time.monotonic", lambda: next(clock))
+    with progress(epochs=60) as reporter:
+        for epoch in (1, 2, 10, 30, 60):
+            reporter.show("sam", epoch, 1.0, 0.5, 0.25)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[2].partition(",")[0] for line in lines] == [
+        " epoch 1 of 60",
+        " epoch 10 of 60",
+        " epoch 30 of 60",
+        " epoch 60 of 60",
+    ]
+    # 30 s for the first epoch, then 4 s for nine and 6 s for twenty-nine.
+    assert [line.rpartition(", ")[2] for line in lines] == [
+        "30 min left",
+        "22 s left",
+        "6 s left",
+        "memorized 25.0%",
+    ]
+
+
+def test_what_is_going_on_is_shown_on_terminals_alone(capsys):
+    with busy("reading photos"):
+        pass
+    assert capsys.readouterr() == ("", "")

@@ -42,6 +42,7 @@ def _train(arguments: Sequence[str]) -> int:
         with_places,
     )
     from saner_jax.reports import (
+        busy,
         describe_job,
         draw_curves,
         progress,
@@ -58,7 +59,8 @@ def _train(arguments: Sequence[str]) -> int:
     with _refusals():
         folder = config.output.resume
         if folder is None:
-            job = prepare_training(config)
+            with busy(f"reading {config.data.dataset}"):
+                job = prepare_training(config)
         else:
             places = places_of(config)
             resumed = TrainConfig(devices=config.devices, output=TrainOutputOptions(resume=folder))
@@ -67,7 +69,8 @@ def _train(arguments: Sequence[str]) -> int:
                     "resume goes on with the run's own options; give no others but those of devices"
                     " and the places of the data"
                 )
-            job = reopen_training(folder, config.devices, places)
+            with busy(f"reading the data of {folder}"):
+                job = reopen_training(folder, config.devices, places)
         is_main = job.task.mesh.is_main
         with progress(job.config.budget.epochs, quiet=not is_main) as reporter:
             for line in describe_job(job):
@@ -109,6 +112,7 @@ def _compare(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
     from saner_jax.reports import (
+        busy,
         describe_job,
         draw_curves,
         progress,
@@ -117,7 +121,7 @@ def _compare(arguments: Sequence[str]) -> int:
     )
 
     config = parse(CompareConfig, arguments, prog="saner-jax compare")
-    with _refusals():
+    with _refusals(), busy(f"reading {config.data.dataset}"):
         job = prepare_comparison(config)
     with progress(config.budget.epochs) as reporter:
         for line in describe_job(job):
@@ -132,6 +136,7 @@ def _suspects(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.label_errors import SuspectsConfig, find_suspects, prepare_suspects
     from saner_jax.reports import (
+        busy,
         describe_data,
         draw_suspects,
         progress,
@@ -143,7 +148,8 @@ def _suspects(arguments: Sequence[str]) -> int:
     line = _line("suspects", arguments)
 
     def act(config: SuspectsConfig) -> None:
-        job = prepare_suspects(config)
+        with busy("reading the data"):
+            job = prepare_suspects(config)
         with progress(config.budget.epochs) if job.to_train else nullcontext(SILENT) as reporter:
             for told in describe_data(job.dataset):
                 reporter.say(told)

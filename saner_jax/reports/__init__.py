@@ -1,7 +1,9 @@
 """Show what runs measured: console, pictures and one HTML page."""
 
 from saner_jax.reports._console import (
+    busy,
     describe_job,
+    duration,
     progress,
     say,
     show_evaluation,
@@ -56,6 +58,7 @@ __all__ = [
     "Paths",
     "Picture",
     "TableRow",
+    "busy",
     "cell_text",
     "columns_of",
     "curves_picture",
@@ -71,6 +74,7 @@ __all__ = [
     "draw_shrinkage",
     "draw_suspects",
     "draw_trajectories",
+    "duration",
     "explain",
     "explain_tests",
     "figure",

@@ -6,13 +6,14 @@ Shares become percent in the reports, and only there.
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import rich.box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from saner_jax.experiments import (
@@ -81,9 +82,18 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
         f"loss {loss:.3f}, test accuracy {_percent(accuracy)}, memorized {_percent(memorized)}"
     )
 
+    began, first = time.monotonic(), {}
+
     def show_line(method: str, epoch: int, *values: float) -> None:
-        if epoch == epochs or epoch % max(1, epochs // 6) == 0:
-            say(f"{method}: epoch {epoch} of {epochs}, {words(*values)}")
+        now = time.monotonic()
+        # The first epoch holds the compilation, so the time left follows from those after it.
+        first.setdefault(method, (epoch, now))
+        if epoch in (1, epochs) or epoch % max(1, epochs // 6) == 0:
+            epoch_before, then = first[method]
+            done = epoch - epoch_before
+            each = (now - then) / done if done else now - began
+            left = f", {duration(each * (epochs - epoch))} left" if epoch < epochs else ""
+            say(f"{method}: epoch {epoch} of {epochs}, {words(*values)}{left}")
 
     if not console.is_terminal:
         yield Reporter(say, show_line)
@@ -93,6 +103,7 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
         BarColumn(bar_width=16),
         TextColumn("{task.completed}/{task.total}"),
         TextColumn("{task.fields[words]}"),
+        TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=console) as bars:
         tasks = {}
@@ -103,6 +114,39 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
             bars.update(tasks[method], completed=epoch, words=words(*values))
 
         yield Reporter(say, show_bar)
+
+
+@contextlib.contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say on a terminal what is going on, until it is over.
+
+    Args:
+        what: such as "reading photos".
+
+    Yields:
+        Nothing. Where no terminal is, nothing is shown.
+    """
+    console = Console(stderr=True, highlight=False, markup=False)
+    with console.status(what) if console.is_terminal else contextlib.nullcontext():
+        yield
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Args:
+        seconds: at least 0.
+
+    Returns:
+        Seconds, minutes or hours, rounded.
+
+    Example:
+        >>> duration(3.4), duration(150), duration(7300)
+        ('3 s', '2 min', '2.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def show_table(results: Results, folder: Path) -> None:
