@@ -207,7 +207,7 @@ def test_of_two_that_go_on_with_a_run_one_is_refused(tmp_path, capsys):
 def test_a_disk_without_room_for_the_options_leaves_nothing_behind(disk, capsys):
     fill(disk, but=0)
     assert train("--output-folder", str(disk / "run")) == 1
-    assert f"No space left on device: '{disk}/run/config.json'" in refused(capsys)
+    assert f"No space left on device: '{disk}/run/model.json'" in refused(capsys)
     assert not (disk / "run").exists()
 
 

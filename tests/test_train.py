@@ -49,7 +49,8 @@ def test_a_run_keeps_what_it_did(capsys):
     assert "saner" in out
     assert "digits: 180 training examples" in err
     kept = sorted(path.name for path in Path("run").iterdir())
-    files = ["config.json", "curves.png", "history.npz", "metrics.jsonl", "results.json"]
+    files = ["config.json", "curves.png", "history.npz", "metrics.jsonl", "model.json"]
+    files += ["results.json"]
     assert kept == ["checkpoints", *files]
     rows = rows_of("run")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
