@@ -44,8 +44,8 @@ def run_training(
 ) -> Results:
     """Train to the end from the newest checkpoint, if there is one.
 
-    Keeps in the folder: config.json, model.json, metrics.jsonl (a line per epoch), checkpoints/last (the two
-    newest) and checkpoints/best (the best by held-out noisy labels), and, at the end,
+    Keeps in the folder: config.json, model.json, metrics.jsonl (a line per epoch), checkpoints/last
+    (the two newest) and checkpoints/best (the best by held-out noisy labels), and, at the end,
     results.json and history.npz (see `saner_jax.training.Evidence`).
 
     Args:
