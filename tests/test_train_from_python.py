@@ -304,3 +304,13 @@ def test_a_wrong_argument_is_refused_in_a_sentence(name):
     call, error, words = BAD[name]
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_training_does_not_go_on_with_other_random_numbers():
+    images, labels = own_data()
+    options = {"epochs": 2, "batch_size": 32, "folder": "run"}
+    train(MLP(2, (4,)), (images, labels), TX, **options)
+    other = jax.threefry_partitionable(not jax.config.jax_threefry_partitionable)
+    with other, pytest.raises(ValueError, match="another stream of random numbers"):
+        train(MLP(2, (4,)), (images, labels), TX, **options)
+    train(MLP(2, (4,)), (images, labels), TX, **options)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import jax
 import numpy as np
 
 from saner_jax import runs
@@ -26,6 +25,7 @@ from saner_jax.training import (
     Stopped,
     confusion_on_test,
     fit_resumably,
+    random_stream,
     to_evidence,
     write_evidence,
 )
@@ -149,10 +149,7 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
     identity = {**options, "label hash": job.noisy.label_hash, "image hash": hashed}
     identity["fingerprint"] = job.dataset.fingerprint
     if to_resume:
-        # Settings and versions of JAX change the stream; its first numbers tell.
-        key = jax.random.key(0)
-        numbers = jax.random.bits(key, (2,)).tolist()
-        identity["random numbers"] = f"{jax.random.key_impl(key)} {numbers}"
+        identity["stream of random numbers"] = random_stream()
         if job.task.mesh.is_per_device:
             identity["number of devices"] = job.task.mesh.num_devices
     identity = json.loads(json.dumps(runs.plain(identity)))

@@ -24,7 +24,7 @@ from saner_jax.training._loop import Fitted, Progress, Row, fit, init_progress
 from saner_jax.training._predict import Evaluated, confusion_on_test, make_measure, make_predict
 from saner_jax.training._preprocessing import Preprocessing, standardize
 from saner_jax.training._reporter import SILENT, Reporter
-from saner_jax.training._resuming import fit_resumably, restored
+from saner_jax.training._resuming import fit_resumably, random_stream, restored
 from saner_jax.training._scoring import Counts, Shares, evaluate, shares
 from saner_jax.training._step import (
     STATISTICS,
@@ -101,6 +101,7 @@ __all__ = [
     "make_measure",
     "make_predict",
     "make_train_step",
+    "random_stream",
     "read_evidence",
     "restored",
     "run_steps",

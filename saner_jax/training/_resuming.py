@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from saner_jax.runs import open_log, rewind
 from saner_jax.training._checkpoints import CheckpointError, Checkpoints, InMemory
 from saner_jax.training._loop import Fitted, Progress, Row, fit
@@ -67,6 +69,16 @@ def fit_resumably(
 
         fitted = fit(task, progress, last=last, best=best, best_so_far=best_row, on_epoch=told)
     return fitted, rows
+
+
+def random_stream() -> str:
+    """Return what tells JAX's stream of random numbers from others.
+
+    Returns:
+        The kind of keys and the first numbers, which settings and versions of JAX change.
+    """
+    key = jax.random.key(0)
+    return f"{jax.random.key_impl(key)} {jax.random.bits(key, (2,)).tolist()}"
 
 
 def restored(keeper: Keepers, like: Progress | None, say: Say) -> tuple[Any, dict[str, Any]]:

@@ -23,7 +23,7 @@ from saner_jax.training._loop import Progress, Row, init_progress
 from saner_jax.training._predict import confusion_on_test
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
-from saner_jax.training._resuming import fit_resumably, restored
+from saner_jax.training._resuming import fit_resumably, random_stream, restored
 from saner_jax.training._step import Loss, TrainState, init_state
 from saner_jax.training._task import Budget, Examples, InputFunctions, Optimizer, Splits, Task
 
@@ -369,5 +369,6 @@ def _identity(
         "batch size": budget.batch_size,
         "interval of evaluations": budget.evaluate_every_epochs,
         "seed": task.seed,
+        "stream of random numbers": random_stream(),
         "pass of the statistics": task.statistics_from,
     }
