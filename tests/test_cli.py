@@ -147,7 +147,6 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 from saner_jax.cli import main
-from saner_jax.reports import busy, progress
 sys.exit(main(["compare"]))
 """
 
