@@ -43,6 +43,10 @@ def where_it_looks(tx, grads, state, params, grad_fn, **extra):
     return asked[-1], state
 
 
+def assert_equal_to_rounding(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_array_almost_equal_nulp(x, y, nulp=4), a, b)
+
+
 def agrees(tx, wrap=lambda f: f, **extra):
     """Return the state after two steps, in which averages and counts have changed."""
     problem = ripples()
@@ -50,11 +54,13 @@ def agrees(tx, wrap=lambda f: f, **extra):
     given = lambda g: {"grad_fn": problem.grad_fn, "noise_grads": noise_of(g), **extra}
     first = wrap(lambda g, s, p: perturbed_params(tx, g, s, p, **given(g)))
     whole = wrap(lambda g, s, p: where_it_looks(tx, g, s, p, **given(g)))
+    # XLA fuses two programs differently, and a fused product and sum rounds once.
+    same = assert_equal_to_rounding if wrap is jax.jit else assert_bitwise_equal
     for _ in range(2):
         grads = problem.grad_fn(params)
         found = first(grads, state, params)
         expected, state = whole(grads, state, params)
-        assert_bitwise_equal(found, expected)
+        same(found, expected)
         params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grads)
 
 
