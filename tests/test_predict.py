@@ -208,3 +208,18 @@ def test_what_cannot_be_predicted_is_refused_in_a_sentence(name, digits_run, cap
     assert words in err
     assert err.count("\n") == 1
     assert not Path("predictions.csv").exists()
+
+
+def test_a_feature_may_have_a_usual_name_of_labels():
+    rng = np.random.default_rng(0)
+    with Path("points.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["x", "y", "quality"])
+        writer.writerows(
+            [*row, "good" if row[0] > 0 else "bad"] for row in rng.normal(size=(80, 2))
+        )
+    options = ["--dataset", "points.csv", "--labels-from", "quality", *QUICK]
+    assert run("train", *options, "--output-folder", "run") == 0
+    assert load_run("run").feature_names == ("x", "y")
+    assert run("predict", "run", "points.csv") == 0
+    assert len(rows_of("predictions.csv")) == 80

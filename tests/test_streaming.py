@@ -225,3 +225,13 @@ def test_few_images_are_read_ahead_whatever_the_number():
         unread.difference_update(rows.tolist())
     # 64 MB of images wait beside a minibatch, and one is on its way in every thread.
     assert max(most) <= streamed._AHEAD_BYTES // 2**18 + 100 + 64
+
+
+def test_a_file_that_changes_while_its_cache_is_written_leaves_no_cache(monkeypatch):
+    photos()
+    hashed = encoded._hash
+    other = lambda item: "0" * 16 if item.name.endswith("cat/03.jpg") else hashed(item)
+    monkeypatch.setattr(encoded, "_hash", other)
+    with pytest.raises(ValueError, match=r"cat/03\.jpg: it has changed while photos was loaded"):
+        load("photos", **READ, cache_dir=Path("cache"))
+    assert not list(Path("cache").iterdir())

@@ -14,12 +14,12 @@ from sklearn.metrics import roc_auc_score
 from saner_jax.cli import main
 from saner_jax.data import content_hashes, row_keys
 from saner_jax.data.noise import symmetric
-from saner_jax.experiments import held_out_fold
 from saner_jax.label_errors import measure_ranking as measure
 from saner_jax.label_errors import pooled, rank
 from saner_jax.training import (
     Evidence,
     add_evaluation,
+    held_out_fold,
     init_history,
     read_evidence,
     to_evidence,

@@ -59,7 +59,22 @@ def check_evaluate(config: EvaluateConfig) -> Path:
         >>> check_evaluate(EvaluateConfig(Path("runs/a"))).name
         'a'
     """
-    if config.run is None:
-        raise ValueError("run must name a folder of saner-jax train")
     check_options(config)
-    return config.run
+    return named_run(config.run)
+
+
+def named_run(run: Path | None) -> Path:
+    """Return the run folder that a command was given.
+
+    Args:
+        run: the folder, or None.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if none was given.
+    """
+    if run is None:
+        raise ValueError("run must name a folder of saner-jax train")
+    return run

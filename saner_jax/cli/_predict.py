@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from tyro.conf import Positional
 
+from saner_jax.cli._options import named_run
 from saner_jax.experiments import check_options, export_run, load_run
 from saner_jax.reports import plural, say
 from saner_jax.runs import write_bytes
@@ -54,7 +55,7 @@ def predict(config: PredictConfig) -> None:
         OSError: when the output file cannot be written.
     """
     check_options(config)
-    run = load_run(_named(config.run), config.checkpoint)
+    run = load_run(named_run(config.run), config.checkpoint)
     if config.output_file.exists():
         raise ValueError(f"output_file {str(config.output_file)!r} exists, and is not written over")
     examples = run.read(config.inputs, skip_unreadable=config.skip_unreadable)
@@ -83,13 +84,7 @@ def export(config: ExportConfig) -> None:
         OSError: when a file cannot be written.
     """
     check_options(config)
-    folder = _named(config.run)
+    folder = named_run(config.run)
     run = load_run(folder, config.checkpoint)
     for path in export_run(run, config.output_folder or folder / "export"):
         say(f"{path}: {path.stat().st_size:,} bytes")
-
-
-def _named(run: Path | None) -> Path:
-    if run is None:
-        raise ValueError("run must name a folder of saner-jax train")
-    return run

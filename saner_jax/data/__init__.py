@@ -33,7 +33,14 @@ from saner_jax.data._load import load
 from saner_jax.data._memory import check_fits, memory_bytes
 from saner_jax.data._numpy_files import read_npy, read_npz
 from saner_jax.data._saved_dataset import read_saved_dataset
-from saner_jax.data._streamed import Inputs, Stream, StreamedImages, pixel_sums, read_parts
+from saner_jax.data._streamed import (
+    Inputs,
+    Stream,
+    StreamedImages,
+    input_digest,
+    pixel_sums,
+    read_parts,
+)
 from saner_jax.data._subsets import even_sample, keep_train, set_aside_test, stratified_sample
 from saner_jax.data._table import TABLES, Table, read_features, read_table
 from saner_jax.data._tfds import read_tfds, tfds_folder
@@ -80,6 +87,7 @@ __all__ = [
     "format_left_out",
     "from_arrays",
     "from_file",
+    "input_digest",
     "input_statistics",
     "inspect",
     "keep_train",

@@ -1,12 +1,12 @@
 """Decoded images on disk, so that they are decoded once: an ArrayRecord of uint8 pixels."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from saner_jax.data._identity import content_hash
 
@@ -68,13 +68,13 @@ class DecodedCache:
     def write(
         self,
         images: Iterator[NDArray[np.uint8] | None],
-        also: Callable[[], dict[str, ArrayLike]],
+        about: Mapping[str, NDArray[Any]],
     ) -> None:
         """Write the cache, whose files appear only when they are complete.
 
         Args:
             images: the image of each file, or None.
-            also: called after the last image; returns arrays to keep.
+            about: arrays to keep, which are complete after the last image.
 
         Raises:
             OSError: if the folder cannot be written.
@@ -83,6 +83,7 @@ class DecodedCache:
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(f".part{os.getpid()}")
+        index = self.path.with_suffix(f".npz.part{os.getpid()}")
         positions: list[int] = []
         number = 0
         try:
@@ -97,15 +98,19 @@ class DecodedCache:
                     writer.write(image.tobytes())
                     number += 1
             writer.close()
-            index = self.path.with_suffix(f".npz.part{os.getpid()}")
             with index.open("wb") as file:
-                kept: dict[str, Any] = {name: np.asarray(v) for name, v in also().items()}
-                kept["reasons"] = kept["reasons"].astype(np.str_)
+                # Text as objects would be pickled.
+                is_text = lambda array: array.dtype == object
+                kept: dict[str, Any] = {
+                    name: array.astype(np.str_) if is_text(array) else array
+                    for name, array in about.items()
+                }
                 np.savez(file, position_of=np.array(positions, np.int64), **kept)
             part.replace(self.path)
             index.replace(self.path.with_suffix(".npz"))
         finally:
             part.unlink(missing_ok=True)
+            index.unlink(missing_ok=True)
 
     def read(self, row: int) -> NDArray[np.uint8]:
         """Return the image of a file.

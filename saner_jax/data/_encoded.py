@@ -201,10 +201,10 @@ def _scan(
     """Decode every image once, and return the function that reads one again."""
     number, scan = len(items), _empty_scan(len(items))
     rows = np.arange(number)
-    cache = None
+    cache, hashes = None, None
     if options.cache_dir is not None:
         hashes = list(in_order(lambda row: _hash(items[row]), rows, ahead=64, num_bytes=[16]))
-        decoding = (options.image_size, options.image_fit)
+        decoding = (options.image_size, options.image_fit, Scan._fields)
         cache = DecodedCache(options.cache_dir, hashes, decoding, shape)
         if (kept := cache.open()) is not None:
             return Scan(*(kept[name] for name in Scan._fields)), cache.read
@@ -221,12 +221,15 @@ def _scan(
         def each() -> Iterator[NDArray[np.uint8] | None]:
             for row in range(number):
                 pixels, *about = next(found)
+                # The hashes name the cache, so its pixels must be of the same contents.
+                if hashes is not None and about[0] not in ("", hashes[row]):
+                    raise ValueError(f"{items[row].name}: it has changed while {where} was loaded")
                 for array, value in zip(scan, about, strict=True):
                     array[row] = value
                 yield pixels
 
         if cache is not None:
-            cache.write(each(), lambda: scan._asdict())
+            cache.write(each(), scan._asdict())
             cache.open()
             return scan, cache.read
         for _ in each():

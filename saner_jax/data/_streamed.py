@@ -1,5 +1,6 @@
 """Images that are decoded when they are read, for datasets larger than memory."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
@@ -13,7 +14,9 @@ Stream = Literal["auto", "always", "never"]
 """Whether images are decoded when they are read: "auto" for those that would take more than a
 quarter of the memory, or that a cache holds."""
 
-Item = TypeVar("Item")
+# Results that wait for their use take no more together.
+_AHEAD_BYTES = 2**26
+
 Result = TypeVar("Result")
 
 
@@ -158,7 +161,22 @@ def in_order(
     return iter(source.to_iter_dataset(options))
 
 
-_AHEAD_BYTES = 2**26
+def input_digest(inputs: Inputs) -> str:
+    """Return a hash of inputs, the same whether they are in memory or streamed.
+
+    Args:
+        inputs: uint8 images or float32 features, `(n, ...)`.
+
+    Returns:
+        64 hex digits. Of images it covers `pixel_sums`: these tell decoders apart, as the content
+        hashes of a dataset tell files apart.
+
+    Example:
+        >>> input_digest(np.zeros((1, 2), np.float32)) == input_digest(np.ones((1, 2), np.float32))
+        False
+    """
+    content = pixel_sums(inputs) if inputs.dtype == np.uint8 else np.asarray(inputs)
+    return hashlib.sha256(content.tobytes()).hexdigest()
 
 
 def pixel_sums(images: Inputs) -> NDArray[np.int64]:

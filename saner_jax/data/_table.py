@@ -66,20 +66,18 @@ def read_table(path: Path, labels_from: str | None = None) -> Table:
         ValueError: for a file that is missing or no table, without a column of labels or with two
             columns of one name, and for labels that are missing. The message names the file.
     """
-    arrow = (
-        _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, labels_from)
-    )
+    wanted = (labels_from,) if labels_from else _LABELS
+    arrow = _read(path, wanted)
     names = arrow.column_names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path}: it has two columns called {twice!r}")
     columns = {name: arrow.column(name) for name in names}
-    label = find_column(names, (labels_from,) if labels_from else _LABELS)
+    label = find_column(names, wanted)
     if label is None:
-        wanted = labels_from or ", ".join(_LABELS)
         raise ValueError(
-            f"{path}: labels_from must name the column of labels; there is none called {wanted}"
-            f" among {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+            f"{path}: labels_from must name the column of labels; there is none called"
+            f" {', '.join(wanted)} among {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
         )
     texts = lambda name: np.array(columns[name].to_pylist(), object)
     take = lambda wanted: find_column([name for name in names if name != label], wanted)
@@ -185,7 +183,8 @@ def read_columns(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], NDArra
         ValueError: for a file that is missing or no table, and for a column that is missing or
             holds no numbers.
     """
-    arrow = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, None)
+    # No column is taken for the labels: a feature may have one of their usual names.
+    arrow = _read(path, ())
     columns = {name: arrow.column(name) for name in arrow.column_names}
     features = []
     for name in names:
@@ -200,6 +199,10 @@ def read_columns(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], NDArra
     return np.concatenate(features, axis=1), keys.astype(np.str_)
 
 
+def _read(path: Path, labels: Sequence[str]) -> Any:
+    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, labels)
+
+
 def _read_parquet(path: Path) -> Any:
     import pyarrow.parquet
 
@@ -210,7 +213,7 @@ def _read_parquet(path: Path) -> Any:
         raise ValueError(f"{path}: not a readable Parquet file: {_reason(error)}") from error
 
 
-def _read_csv(path: Path, labels_from: str | None) -> Any:
+def _read_csv(path: Path, labels: Sequence[str]) -> Any:
     import pyarrow
     from pyarrow import csv
 
@@ -224,7 +227,7 @@ def _read_csv(path: Path, labels_from: str | None) -> Any:
         separator = max(_SEPARATORS, key=first.count)
         header = next(iter(_rows(first, separator)), [])
         # Labels and keys are text, whatever they look like: "NA" and "007" are names.
-        label = find_column(header, (labels_from,) if labels_from else _LABELS)
+        label = find_column(header, labels)
         key = find_column([name for name in header if name != label], _IDS)
         text = {name: pyarrow.string() for name in (label, key) if name is not None}
 

@@ -22,8 +22,6 @@ from saner_jax.experiments._config import (
 )
 from saner_jax.experiments._evaluate import Evaluation, evaluate_run
 from saner_jax.experiments._examples import (
-    held_out,
-    held_out_fold,
     inspect_data,
     load_data,
     split_rows,
@@ -109,8 +107,6 @@ __all__ = [
     "draw_noise",
     "evaluate_run",
     "export_run",
-    "held_out",
-    "held_out_fold",
     "initial_params",
     "initial_variables",
     "input_functions",

@@ -1,16 +1,13 @@
 """Train one model with one method, so that it can be interrupted: the command `saner-jax train`."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from saner_jax import runs
-from saner_jax.data import pixel_sums
+from saner_jax.data import input_digest
 from saner_jax.experiments._flat import option_types, option_values
 from saner_jax.experiments._noise import label_draw
 from saner_jax.experiments._parts import DeviceOptions, PlaceOptions, TrainOutputOptions
@@ -142,11 +139,8 @@ def checkpoints_of(job: TrainingJob, *, to_resume: bool = True) -> tuple[Checkpo
         Those to resume from, and that of the best epoch.
     """
     options = {k: v for k, v in option_values(job.config).items() if k not in _PLACES}
-    inputs = job.dataset.train_inputs
-    # Sums tell decoders apart, the fingerprint contents.
-    content = pixel_sums(inputs) if job.dataset.is_images else np.asarray(inputs)
-    hashed = hashlib.sha256(content.tobytes()).hexdigest()
-    identity = {**options, "label hash": job.noisy.label_hash, "image hash": hashed}
+    identity = {**options, "label hash": job.noisy.label_hash}
+    identity["image hash"] = input_digest(job.dataset.train_inputs)
     identity["fingerprint"] = job.dataset.fingerprint
     if to_resume:
         identity["stream of random numbers"] = random_stream()

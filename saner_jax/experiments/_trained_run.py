@@ -11,15 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saner_jax.data import ImageOptions, Inputs, Unlabeled, read_parts, read_unlabeled
+from saner_jax.data import ImageOptions, Inputs, Unlabeled, read_unlabeled
 from saner_jax.experiments._build import model_of
 from saner_jax.experiments._config import TrainConfig
 from saner_jax.experiments._prepare import read_options
 from saner_jax.models import forward_of
 from saner_jax.runs import write_bytes
-from saner_jax.training import Checkpoints, Preprocessing, restored
-
-_BATCH_VALUES = 2**24
+from saner_jax.training import Checkpoints, Preprocessing, probabilities_of, restored
 
 
 class TrainedRun(NamedTuple):
@@ -70,12 +68,7 @@ class TrainedRun(NamedTuple):
         if (array.dtype == np.uint8) != self.is_images:
             kind = "uint8 images" if self.is_images else "features of floating-point numbers"
             raise ValueError(f"inputs must be {kind} as in the training, got {array.dtype}")
-        size = max(min(500, _BATCH_VALUES // max(int(np.prod(self.input_shape)), 1)), 1)
-        rows = np.arange(len(array))
-        parts = [rows[at : at + size] for at in range(0, len(rows), size)]
-        logits = [np.asarray(self.logits(batch)) for batch in read_parts(array, parts)]
-        whole = np.concatenate(logits or [np.zeros((0, len(self.class_names)), np.float32)])
-        return np.asarray(jax.nn.softmax(whole, axis=-1))
+        return probabilities_of(self.logits, array, len(self.class_names))
 
     def read(self, sources: Sequence[Path], *, skip_unreadable: bool = False) -> Unlabeled:
         """Read new examples as those of the training were read.

@@ -31,9 +31,9 @@ def describe_inspection(found: Inspection) -> list[str]:
     """
     counts = found.class_counts.values()
     tests = plural(found.num_test, "test example") if found.num_test else "no test examples"
-    classes = plural(len(found.class_counts), "class").replace("classs", "classes")
     lines = [
-        f"{found.name}: {plural(found.num_train, 'training example')} and {tests}, {classes}",
+        f"{found.name}: {plural(found.num_train, 'training example')} and {tests},"
+        f" {len(found.class_counts):,} classes",
         _sizes(found),
         f"training examples per class: {min(counts):,} to {max(counts):,}",
     ]

@@ -20,8 +20,15 @@ from saner_jax.training._evidence import (
     to_evidence,
     write_evidence,
 )
+from saner_jax.training._held_out import held_out, held_out_fold
 from saner_jax.training._loop import Fitted, Progress, Row, fit, init_progress
-from saner_jax.training._predict import Evaluated, confusion_on_test, make_measure, make_predict
+from saner_jax.training._predict import (
+    Evaluated,
+    confusion_on_test,
+    make_measure,
+    make_predict,
+    probabilities_of,
+)
 from saner_jax.training._preprocessing import Preprocessing, standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._resuming import fit_resumably, random_stream, restored
@@ -90,6 +97,8 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_resumably",
+    "held_out",
+    "held_out_fold",
     "init_history",
     "init_progress",
     "init_state",
@@ -101,6 +110,7 @@ __all__ = [
     "make_measure",
     "make_predict",
     "make_train_step",
+    "probabilities_of",
     "random_stream",
     "read_evidence",
     "restored",

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from saner_jax.data import Inputs, read_parts
 from saner_jax.runs import Confusion, confusion_of
 from saner_jax.training._batches import slices
 from saner_jax.training._evidence import History, add_evaluation
@@ -41,8 +42,7 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
 
     def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
         parts = []
-        num_values = max(int(np.prod(examples.inputs.shape[1:])), 1)
-        size = min(_BATCH_SIZE, max(_BATCH_VALUES // num_values, 1))
+        size = prediction_batch_size(examples.inputs)
         size = max(size // mesh.num_devices, 1) * mesh.num_devices
         for batch in slices(examples, size, mesh):
             parts.append(predict(state.params, state.statistics, *batch))
@@ -52,6 +52,39 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
         return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *counts), np.concatenate(logits)
 
     return predict_all
+
+
+def prediction_batch_size(inputs: Inputs) -> int:
+    """Return how many examples are predicted at a time.
+
+    Args:
+        inputs: `(n, ...)`.
+
+    Returns:
+        At most 500, and fewer for large examples.
+    """
+    num_values = max(int(np.prod(inputs.shape[1:])), 1)
+    return min(_BATCH_SIZE, max(_BATCH_VALUES // num_values, 1))
+
+
+def probabilities_of(
+    logits: Callable[[Any], jax.Array], inputs: Inputs, num_classes: int
+) -> NDArray[np.float32]:
+    """Predict examples in batches.
+
+    Args:
+        logits: from a batch of inputs to logits `(n, classes)`.
+        inputs: `(n, ...)`, in memory or streamed.
+        num_classes: the number of logits.
+
+    Returns:
+        float32 `(n, classes)`, the probability of each class.
+    """
+    rows, size = np.arange(len(inputs)), prediction_batch_size(inputs)
+    parts = [rows[at : at + size] for at in range(0, len(rows), size)]
+    found = [np.asarray(logits(batch), np.float32) for batch in read_parts(inputs, parts)]
+    whole = np.concatenate(found or [np.zeros((0, num_classes), np.float32)])
+    return np.asarray(jax.nn.softmax(whole, axis=-1))
 
 
 def confusion_on_test(

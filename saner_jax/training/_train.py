@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from numpy.typing import ArrayLike, NDArray
 
 from saner_jax import runs
-from saner_jax.data import Dataset, from_arrays, pixel_sums
+from saner_jax.data import Dataset, from_arrays, input_digest
 from saner_jax.models import Forward, ModelParts, is_dense_program, parts_of
 from saner_jax.objectives import cross_entropy
 from saner_jax.training._checkpoints import Checkpoints, InMemory
 from saner_jax.training._device_mesh import make_device_mesh
 from saner_jax.training._evidence import Evidence, init_history, to_evidence, write_evidence
+from saner_jax.training._held_out import held_out
 from saner_jax.training._loop import Progress, Row, init_progress
-from saner_jax.training._predict import confusion_on_test
+from saner_jax.training._predict import confusion_on_test, probabilities_of
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._resuming import fit_resumably, random_stream, restored
@@ -46,6 +46,7 @@ class Trained(NamedTuple):
         class_names: the names of the classes, in the order of the logits.
         forward: the forward pass of the model.
         normalize: from the inputs of examples to those of the model.
+        logits: the compiled prediction: a state and inputs `(n, ...)` to logits `(n, classes)`.
     """
 
     state: TrainState
@@ -56,33 +57,22 @@ class Trained(NamedTuple):
     class_names: tuple[str, ...]
     forward: Forward
     normalize: Callable[[Any], Any]
+    logits: Callable[[TrainState, Any], jax.Array]
 
-    def predict(
-        self, inputs: ArrayLike, *, state: TrainState | None = None, batch_size: int = 500
-    ) -> NDArray[np.float32]:
+    def predict(self, inputs: ArrayLike, *, state: TrainState | None = None) -> NDArray[np.float32]:
         """Return the probability of each class.
 
         Args:
             inputs: examples like those of the training, `(n, ...)`.
             state: the state to predict with; None is the last one.
-            batch_size: examples at a time.
 
         Returns:
             float32 `(n, classes)`; rows sum to 1.
         """
         state = self.state if state is None else state
-
-        @jax.jit
-        def probabilities(params: Any, statistics: Any, batch: Any) -> jax.Array:
-            logits, _ = self.forward(params, statistics, self.normalize(batch), train=False)
-            return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
-
-        rows = np.asarray(inputs)
-        parts = [
-            np.asarray(probabilities(state.params, state.statistics, rows[at : at + batch_size]))
-            for at in range(0, len(rows), batch_size)
-        ]
-        return np.concatenate(parts or [np.zeros((0, len(self.class_names)), np.float32)])
+        return probabilities_of(
+            lambda batch: self.logits(state, batch), np.asarray(inputs), len(self.class_names)
+        )
 
 
 def train(
@@ -170,17 +160,14 @@ def train(
         [1]
     """
     dataset = _dataset_of(data, test)
-    held_number = int(validation_fraction * len(dataset.train_labels))
-    _check(dataset, epochs, batch_size, validation_fraction, held_number)
+    _check(dataset, epochs, batch_size, validation_fraction)
     labels = dataset.train_labels
     truth = labels if true_labels is None else np.asarray(true_labels).astype(np.int32)
     if truth.shape != labels.shape:
         raise ValueError(
             f"true_labels must be ({len(labels)},), one per example, got {truth.shape}"
         )
-    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 1)))
-    order = order.permutation(len(labels))
-    rows, held = np.sort(order[held_number:]), np.sort(order[:held_number])
+    rows, held = held_out(len(labels), validation_fraction, seed)
     normalize = standardize(dataset.train_inputs) if normalize is None else normalize
     parts = parts_of(model, normalize(np.asarray(dataset.train_inputs[:1])), seed=seed)
     mesh = make_device_mesh(devices)
@@ -285,6 +272,11 @@ def _run(
         dataset.class_names,
         task.forward,
         task.inputs.normalize,
+        jax.jit(
+            lambda state, inputs: task.forward(
+                state.params, state.statistics, task.inputs.normalize(inputs), train=False
+            )[0]
+        ),
     )
 
 
@@ -303,12 +295,10 @@ def _dataset_of(data: Dataset | Arrays, test: Arrays | None) -> Dataset:
     )
 
 
-def _check(
-    dataset: Dataset, epochs: int, batch_size: int, fraction: float, held_number: int
-) -> None:
+def _check(dataset: Dataset, epochs: int, batch_size: int, fraction: float) -> None:
     if not 0 <= fraction < 1:
         raise ValueError(f"validation_fraction must lie in [0, 1), got {fraction}")
-    number = len(dataset.train_labels) - held_number
+    number = len(dataset.train_labels) - int(fraction * len(dataset.train_labels))
     if not 1 <= batch_size <= number:
         raise ValueError(
             f"batch_size must lie in [1, {number}], the number of examples to train on, got"
@@ -352,7 +342,6 @@ def _identity(
     task: Task, progress: Progress, dataset: Dataset, truth: NDArray[Any]
 ) -> dict[str, Any]:
     """Return what tells a training from others, by names that an error message can use."""
-    content = pixel_sums(dataset.train_inputs) if dataset.is_images else dataset.train_inputs
     digest = lambda *arrays: hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
     shapes = [
         f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}"
@@ -361,7 +350,7 @@ def _identity(
     budget = task.budget
     return {
         "fingerprint of the data": dataset.fingerprint,
-        "content of the inputs": digest(np.asarray(content)),
+        "content of the inputs": input_digest(dataset.train_inputs),
         "labels": digest(dataset.train_labels, truth),
         "number of examples to train on": len(task.splits.train.labels),
         "model or transformation": hashlib.sha256("\n".join(shapes).encode()).hexdigest(),
