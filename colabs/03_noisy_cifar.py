@@ -123,7 +123,7 @@ with progress(job.config.budget.epochs) as reporter:
     for line in describe_job(job):
         reporter.say(line)
     results = run_training(job, reporter=reporter)
-write_picture(FOLDER / "curves.png", lambda: draw_curves(results))
+write_picture(FOLDER / "curves.png", lambda file_format: draw_curves(results, file_format))
 show_table(results, job.folder)
 
 # %%

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
     if name in ("-h", "--help"):
-        sys.stdout.write(_help())
+        sys.stdout.write(_overview())
         return 0
     if name == "--version":
         from saner_jax import __version__
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(prog, str(error) or "interrupted", 128 + getattr(error, "signum", 2))
 
 
-def _help() -> str:
+def _overview() -> str:
     rows = "".join(f"  {name:<12}{command.summary}\n" for name, command in COMMANDS.items())
     return (
         "usage: saner-jax COMMAND [options]\n\n"
@@ -74,7 +74,7 @@ def _help() -> str:
         f"commands:\n{rows}\n"
         "  -h, --help  show this help\n"
         "  --version   show the version\n\n"
-        "saner-jax COMMAND --help explains the options of a command.\n"
+        "saner-jax COMMAND --help shows the options of a command, --help-all tells all of them.\n"
     )
 
 

@@ -6,12 +6,13 @@ Only the standard library is imported here, so that a missing extra is told in a
 import dataclasses
 import difflib
 import importlib.util
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from saner_jax._core._paths import from_home
-from saner_jax.cli._examples import EXAMPLES, NOTES
 
 Config = TypeVar("Config")
 
@@ -113,34 +114,31 @@ def parse(
             str_from_instance=lambda value: [str(value)],
         )
 
-    wants_help = any(argument in ("-h", "--help") for argument in arguments)
+    start = config_type() if default is None else default
+    if {"-h", "--help", "--help-all"} & set(arguments):
+        from saner_jax.cli._help import help_text
+
+        width = shutil.get_terminal_size().columns
+        sys.stdout.write(help_text(start, prog, width=width, everything="--help-all" in arguments))
+        raise SystemExit(0)
     try:
         config, unknown = tyro.cli(
             config_type,
             prog=prog,
-            description=_description(config_type, prog.removeprefix("saner-jax ")),
-            default=config_type() if default is None else default,
-            args=["--help"] if wants_help else arguments,
+            default=start,
+            args=arguments,
             registry=registry,
             return_unknown_args=True,
-            console_outputs=wants_help,
+            console_outputs=False,
+            add_help=False,
         )
     except SystemExit as error:
-        if wants_help and not error.code:
-            raise
         # With unknown options returned and values unjudged, tyro has this one complaint left.
         raise UsageError("an option lacks its value; see --help") from error
     if unknown:
         guess = nearest(unknown[0].partition("=")[0], _option_names(config))
         raise UsageError(f"no option {unknown[0]!r}{guess}; see --help")
     return config
-
-
-def _description(config_type: type, name: str) -> str:
-    """Return the text above the options of a command's help."""
-    notes = [NOTES[name]] if name in NOTES else []
-    examples = [f"    {line}" for line in EXAMPLES.get(name, ())]
-    return "\n".join([config_type.__doc__ or "", *notes, "", "Examples:", *examples])
 
 
 def nearest(word: str, names: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 from saner_jax.cli._arguments import CommandError, Config, UsageError, nearest, parse, require_extra
@@ -77,7 +78,11 @@ def _train(arguments: Sequence[str]) -> int:
                 reporter.say(line)
             results = run_training(job, _line("train", arguments), reporter)
     if is_main:
-        write_picture(job.folder / "curves.png", lambda: draw_curves(results))
+        write_picture(
+            job.folder / "curves.png",
+            partial(draw_curves, results),
+            job.config.output.figure_format,
+        )
         show_table(results, job.folder)
     return 0
 
@@ -127,7 +132,11 @@ def _compare(arguments: Sequence[str]) -> int:
         for line in describe_job(job):
             reporter.say(line)
         results = run_comparison(job, _line("compare", arguments), reporter)
-    write_picture(job.folder / "curves.png", lambda: draw_curves(results))
+    write_picture(
+        job.folder / "curves.png",
+        partial(draw_curves, results),
+        job.config.output.figure_format,
+    )
     show_table(results, job.folder)
     return 0
 
@@ -155,7 +164,11 @@ def _suspects(arguments: Sequence[str]) -> int:
                 reporter.say(told)
             found = find_suspects(job, line, reporter)
         if job.dataset.is_images:
-            write_picture(job.folder / "suspects.png", lambda: draw_suspects(job, found))
+            write_picture(
+                job.folder / "suspects.png",
+                partial(draw_suspects, job, found),
+                config.output.figure_format,
+            )
         show_suspects(job.folder, found.results)
 
     return _act("suspects", SuspectsConfig, act, arguments)
@@ -199,6 +212,7 @@ def _explain(arguments: Sequence[str]) -> int:
             seeds=config.seeds,
             epochs=config.epochs,
             output_folder=config.output_folder,
+            figure_format=config.figure_format,
             command=line,
         )
 

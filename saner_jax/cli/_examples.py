@@ -19,7 +19,7 @@ EXAMPLES = {
     ),
     "compare": (
         "saner-jax compare --seeds 5",
-        "saner-jax compare --dataset photos --methods sgd sam saner --noise symmetric --rate 0.2",
+        "saner-jax compare --dataset photos --noise symmetric --rate 0.2",
     ),
     "suspects": (
         "saner-jax suspects --dataset photos --num-folds 5",
@@ -52,7 +52,12 @@ EXAMPLES = {
 }
 """By the name of the command."""
 
-NOTES = {
-    "train": "--preset NAME starts from the options of a paper's set-up; others override it.",
-}
-"""What the help says of a command beside its options."""
+PRESET_HELP = "Start from the options of a paper's set-up"
+"""The help of the one option that is no field of a config."""
+
+COMMON = (
+    *("dataset", "labels_file", "image_size", "model", "method", "methods", "rho", "alpha"),
+    *("epochs", "batch_size", "learning_rate", "validation_fraction"),
+    *("seed", "seeds", "output_folder", "resume"),
+)
+"""The options that the help of a command with many of them shows first, in this order."""

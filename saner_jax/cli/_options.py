@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from saner_jax.experiments import Count, PlaceOptions, Range, check_options
+from saner_jax.experiments import Count, FigureFormat, PlaceOptions, Range, check_options
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class ExplainConfig:
     """Its passes over the training set."""
     output_folder: Path | None = None
     """New folder for the pictures; runs/explain-<date>-<time> if not given."""
+    figure_format: FigureFormat = "png"
+    """Write the pictures as PDF or SVG too."""
 
 
 def check_evaluate(config: EvaluateConfig) -> Path:

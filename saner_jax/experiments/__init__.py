@@ -8,7 +8,7 @@ from saner_jax.experiments._build import (
     input_functions,
     perturbed_parameters,
 )
-from saner_jax.experiments._choices import Method, Model, Noise, PerturbMask, Pixels
+from saner_jax.experiments._choices import FigureFormat, Method, Model, Noise, PerturbMask, Pixels
 from saner_jax.experiments._compare import prepare_comparison, run_comparison
 from saner_jax.experiments._config import (
     CompareConfig,
@@ -73,6 +73,7 @@ __all__ = [
     "DeviceOptions",
     "EpochRecord",
     "Evaluation",
+    "FigureFormat",
     "HeldOutOptions",
     "IntervalOptions",
     "LossOptions",

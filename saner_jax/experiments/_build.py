@@ -23,6 +23,7 @@ from saner_jax.experiments._parts import (
     PerturbationOptions,
     PixelOptions,
 )
+from saner_jax.experiments._recipe_options import read_recipe_options
 from saner_jax.models import build
 from saner_jax.objectives import (
     LOSSES,
@@ -32,7 +33,14 @@ from saner_jax.objectives import (
     weigh_classes,
 )
 from saner_jax.recipes import RECIPES
-from saner_jax.step import MASKS, MaskDescription, alpha_warmup, describe_mask, per_device
+from saner_jax.step import (
+    MASKS,
+    MaskDescription,
+    alpha_warmup,
+    describe_mask,
+    per_device,
+    rho_tied_to_learning_rate,
+)
 from saner_jax.training import InputFunctions, Optimizer, standardize
 
 
@@ -251,9 +259,30 @@ def build_optimizer(
         strengths = {"alpha": alpha}
     if method == "ae_sam":
         strengths = {"num_steps": epochs * steps_per_epoch}
-    rho, mask = perturbation.rho, MASKS[perturbation.perturb_mask]
+    strengths |= read_recipe_options(method, perturbation.method_option)
+    rho = _radius(perturbation, optimizer, learning_rate, epochs * steps_per_epoch)
+    mask = MASKS[perturbation.perturb_mask]
     recipe = RECIPES[method](rho, perturb_mask=mask, metrics=metrics, **strengths)
     return Optimizer(optax.chain(average(recipe), base), learning_rate, rho, alpha)
+
+
+def _radius(
+    perturbation: PerturbationOptions,
+    optimizer: OptimizerOptions,
+    learning_rate: optax.Schedule,
+    num_steps: int,
+) -> float | optax.Schedule:
+    """Return the radius: a number where it is constant, so that checks see it."""
+    rho, warmup_steps = perturbation.rho, round(perturbation.rho_warmup_fraction * num_steps)
+    if perturbation.rho_schedule == "constant":
+        if not warmup_steps:
+            return rho
+        return optax.linear_schedule(0.0, rho, warmup_steps)
+    tied = rho_tied_to_learning_rate(learning_rate, rho, learning_rate_max=optimizer.learning_rate)
+    if not warmup_steps:
+        return tied
+    rise = optax.linear_schedule(0.0, 1.0, warmup_steps)
+    return lambda count: rise(count) * tied(count)
 
 
 def _learning_rate(

@@ -58,11 +58,14 @@ Method = Literal[
     "ae_sam",
     "ncsam",
 ]
+Norm = Literal["batch", "layer", "group", "none"]
 Loss = Literal["cross_entropy", "mean_absolute_error", "generalized_cross_entropy"]
 ClassWeights = Literal["none", "balanced"]
 Base = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "constant"]
 Pixels = Literal["centered", "standardized"]
 Precision = Literal["float32", "bfloat16"]
+RhoSchedule = Literal["constant", "tied_to_learning_rate"]
 PerturbMask = Literal["all", "normalization_only", "all_but_normalization", "last_layer"]
+FigureFormat = Literal["png", "pdf", "svg"]
 StatisticsFrom = Literal["origin", "perturbed"]

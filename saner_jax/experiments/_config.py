@@ -24,6 +24,7 @@ from saner_jax.experiments._parts import (
     TrainOutputOptions,
 )
 from saner_jax.experiments._ranges import Count, Seed, WholeNumber, check_option
+from saner_jax.experiments._recipe_options import check_recipe_options
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ class TrainConfig(RunConfig):
     """Train one model with one method on noisy labels, keeping checkpoints to resume from."""
 
     method: Method = "saner"
-    """sgd (the base optimizer alone), or a recipe of saner_jax: sam, asam, gsam, friendly_sam,
-    vasso, wsam, stable_sam, zsharp, sparse_sam, saner, asaner, gsaner, friendly_saner,
-    vasso_saner, sam_only, sam_without, look_sam or ae_sam; ncsam is refused, because it needs
-    another gradient."""
+    """The recipe, or sgd for the base optimizer alone. ncsam is refused, because it needs another
+    gradient."""
     seed: Seed = 0
-    """Seed of the noise, the initial parameters, the order and the augmentation."""
+    """Seed of the run. It gives the noise, the initial parameters, the order and the
+    augmentation."""
     per_device_perturbation: bool = False
-    """On several devices, perturb and normalize on each by its own share of the batch; otherwise
-    there is one perturbation from the whole batch, the same on any number of devices."""
+    """Perturb on each device by its own examples. Each perturbs and normalizes by its own share of
+    the batch; otherwise there is one perturbation from the whole batch, the same on any number of
+    devices."""
     held_out: OmitArgPrefixes[HeldOutOptions] = HeldOutOptions()
     """The training examples that are held out, with their noisy labels."""
     intervals: OmitArgPrefixes[IntervalOptions] = IntervalOptions()
@@ -101,10 +102,10 @@ class CompareConfig(RunConfig):
     methods: tuple[Method, ...] = ("sgd", "sam", "saner")
     """Methods to compare: sgd, or any recipe that saner-jax train takes."""
     seeds: Count = 5
-    """How many runs per method; each has its own noise, initialization and order, the same for
+    """How many runs per method. Each has its own noise, initialization and order, the same for
     every method."""
     first_seed: WholeNumber = 0
-    """Seed of the first run; the others follow by one."""
+    """Seed of the first run. The others follow by one."""
     output: OmitArgPrefixes[OutputOptions] = OutputOptions()
     """Where the results go."""
 
@@ -187,6 +188,7 @@ def check_compare(config: CompareConfig) -> None:
     if not config.methods or len(set(config.methods)) < len(config.methods):
         raise ValueError("methods must name at least one method, and none of them twice")
     _check_methods("methods", config.methods)
+    check_recipe_options(config.methods, config.perturbation.method_option)
 
 
 def check_train(config: TrainConfig) -> None:
@@ -216,6 +218,7 @@ def check_train(config: TrainConfig) -> None:
     if devices.coordinator is None and (devices.num_processes, devices.process_id) != (None, None):
         raise ValueError("num_processes and process_id need coordinator")
     _check_methods("method", (config.method,))
+    check_recipe_options((config.method,), config.perturbation.method_option)
 
 
 def _check_warmup(config: RunConfig) -> None:

@@ -11,12 +11,15 @@ from saner_jax.data import ImageFit, Stream
 from saner_jax.experiments._choices import (
     Base,
     ClassWeights,
+    FigureFormat,
     Loss,
     Model,
     Noise,
+    Norm,
     PerturbMask,
     Pixels,
     Precision,
+    RhoSchedule,
     Schedule,
     StatisticsFrom,
 )
@@ -35,38 +38,39 @@ class DataOptions:
     """The examples."""
 
     dataset: str = "digits"
-    """"digits" (1,797 real 8x8 images that come with scikit-learn), "cifar10" or "cifar100" (see
-    data_dir), a folder of images, split/class/* or class/*, or a file: a .csv or .parquet table
-    with a column of labels and numeric columns or a column of image files, an .npz file with
-    train_images or train_features and train_labels, or an .npy file of images or features. Also a
-    folder that Hugging Face's datasets saved, and "tfds:NAME" for one that TFDS prepared."""
+    """Folder of images, file, or known name. Names: digits (1,797 real 8x8 images that come
+    with scikit-learn), cifar10 and cifar100 (see data_dir), and tfds:NAME for one that TFDS
+    prepared. Folders: split/class/* or class/*, or what Hugging Face's datasets saved. Files: a
+    .csv or .parquet table with a column of labels and numeric columns or a column of image files,
+    an .npz file with train_images or train_features and train_labels, or an .npy file of images or
+    features."""
     labels_from: str | None = None
-    """Where the labels are: the column of a table (label, target, class or y if not given), or the
-    .npy file of labels that goes with an .npy file (the one beside it if not given)."""
+    """Column or file of the labels. The column of a table (label, target, class or y if not given),
+    or the .npy file of labels that goes with an .npy file (the one beside it if not given)."""
     data_dir: Path | None = None
-    """Folder of TensorFlow Datasets with a prepared cifar10 or cifar100; $TFDS_DATA_DIR or
+    """Folder of TensorFlow Datasets. It holds a prepared cifar10 or cifar100; $TFDS_DATA_DIR or
     ~/tensorflow_datasets if not given."""
     image_size: Count | None = None
-    """Bring the images of a folder or list to squares of this side; as they are if not given."""
+    """Bring image files to squares of this side. They stay as they are if not given."""
     image_fit: ImageFit = "crop"
-    """How images get that size: crop (the shorter side is resized, the middle is cut out), pad (the
-    longer side is resized, white is added) or stretch (the aspect ratio changes)."""
+    """How images get that size. crop: the shorter side is resized, the middle is cut out. pad: the
+    longer side is resized, white is added. stretch: the aspect ratio changes."""
     skip_unreadable: bool = False
-    """Go on without image files that cannot be read, and list them in left_out.csv."""
+    """Go on without image files that cannot be read. They are listed in left_out.csv."""
     stream: Stream = "auto"
-    """Whether image files are decoded whenever they are used: always, never (all are decoded into
-    memory at the start) or auto (if they would take more than a quarter of the memory)."""
+    """When to decode images. always: whenever they are used. never: all are decoded into memory at
+    the start. auto: as always where they would take more than a quarter of the memory."""
     cache_dir: Path | None = None
-    """Folder in which streamed images are kept decoded, so that they are decoded once; its size is
-    that of their pixels. With it, auto streams."""
+    """Folder in which streamed images are kept decoded. They are decoded once, and its size is that
+    of their pixels. With it, auto streams."""
     num_train: Count | None = None
-    """Use this many training examples only, drawn evenly from the classes, the same for every
-    seed."""
+    """Use this many training examples only. They are drawn evenly from the classes, the same for
+    every seed."""
     test_fraction: ShareBelowOne = 0.1
-    """Share of the training examples that are set aside as test examples where the dataset has
-    none, with their labels as they are. 0: no test examples, so that accuracy is unknown."""
+    """Share set aside if there is no test split. Its examples keep their labels as they are. 0: no
+    test examples, so that accuracy is unknown."""
     labels_file: Path | None = None
-    """CSV file of corrected labels, as saner-jax relabel writes it: the columns key, label and
+    """CSV file of corrected labels. As saner-jax relabel writes it: the columns key, label and
     hash. Examples that it does not list keep the dataset's label."""
 
 
@@ -79,7 +83,8 @@ class PlaceOptions:
     data_dir: Path | None = None
     """Folder of TensorFlow Datasets with a prepared cifar10 or cifar100."""
     noise_dir: Path | None = None
-    """Folder with the files of CIFAR-N."""
+    """Folder with the files of CIFAR-N. They are CIFAR-10_human.pt and image_order_c10.npy, or
+    those of CIFAR-100."""
     labels_file: Path | None = None
     """CSV file of corrected labels."""
     labels_from: str | None = None
@@ -95,13 +100,13 @@ class NoiseOptions:
     """The labels that are flipped on purpose, for experiments."""
 
     noise: Noise | None = None
-    """How training labels are flipped: none, symmetric (to any other class), symmetric_inclusive
-    (to any class, the true one included), pair (to the next class), asymmetric_* (to similar
-    classes), instance (depending on the image), human:worse and its kin (CIFAR-N, see noise_dir).
-    file is none, and needs labels_file. If not given: symmetric for digits, cifar10 and cifar100
-    without labels_file, none for data of your own."""
+    """How training labels are flipped, for experiments. symmetric: to any other class;
+    symmetric_inclusive: to any class, the true one included; pair: to the next class; asymmetric_*:
+    to similar classes; instance: depending on the image; human:worse and its kin: CIFAR-N, see
+    noise_dir. file is none, and needs labels_file. If not given: symmetric for digits, cifar10 and
+    cifar100 without labels_file, none for data of your own."""
     rate: Share | None = None
-    """Share of training labels to flip, from 0 to 1; 0.4 if not given. Ignored for human noise."""
+    """Share of training labels to flip, from 0 to 1. 0.4 if not given. Ignored for human noise."""
     noise_dir: Path | None = None
     """Folder with the files of CIFAR-N: CIFAR-10_human.pt and image_order_c10.npy."""
 
@@ -111,17 +116,15 @@ class ModelOptions:
     """The model."""
 
     model: Model = "mlp"
-    """mlp, resnet8 (small enough for a CPU), resnet18, resnet34, resnet50, wrn28_10, wrn40_2,
-    vit_tiny or vit_small."""
+    """The model. resnet8 is small enough for a CPU, and mlp takes features too."""
     hidden_widths: tuple[Count, ...] = (256, 256)
-    """Width of each hidden layer of the mlp; none makes it a linear classifier."""
-    norm: str | None = None
-    """Normalization layers: batch, layer, group or none; the model's own if not given."""
+    """Width of each hidden layer of the mlp. None makes it a linear classifier."""
+    norm: Norm | None = None
+    """Normalization layers. The model's own if not given."""
     width: Positive = 1.0
     """Factor on a residual net's channels."""
     precision: Precision = "float32"
-    """Numbers of the model's products, float32 or bfloat16. Parameters, normalization and
-    statistics are float32 in both."""
+    """Numbers of the products. Parameters, normalization and statistics are float32 in both."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +132,16 @@ class PixelOptions:
     """The inputs of the model."""
 
     pixels: Pixels = "centered"
-    """Inputs of the model: pixels / 255, centered (the training images' mean per channel is
-    subtracted) or standardized (and divided by their standard deviation). Features that are no
-    images are always standardized, each by its own mean and standard deviation."""
+    """How pixels become inputs. centered: pixels / 255, less the training images' mean per channel.
+    standardized: also divided by their standard deviation. Features that are no images are always
+    standardized, each by its own mean and standard deviation."""
     crop_padding: WholeNumber = 0
-    """Random crops out of training images padded by this many black pixels; 0 is off."""
+    """Pixels of padding for random crops. The padding is black, and only training images are
+    cropped; 0 is off."""
     flip: bool = False
     """Mirror every other training image, at random."""
     cutout_size: WholeNumber = 0
-    """Side of the square blotted out at random in training images; 0 is off."""
+    """Side of a square blotted out at random. Training images alone have it; 0 is off."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,14 @@ class LossOptions:
     """The loss of an example."""
 
     loss: Loss = "cross_entropy"
-    """cross_entropy, mean_absolute_error or generalized_cross_entropy (between the two, less fitted
-    to wrong labels than the first)."""
+    """The loss of an example. generalized_cross_entropy is between the other two, and less fitted
+    to wrong labels than cross_entropy."""
     label_smoothing: ShareBelowOne = 0.0
-    """Weight of each label that is spread evenly over all classes; for cross_entropy. 0 is off."""
+    """Weight of a label spread over all classes. It is spread evenly, for cross_entropy alone; 0 is
+    off."""
     class_weights: ClassWeights = "none"
-    """balanced: every class counts the same in the loss, whatever its number of training
-    examples."""
+    """How classes count in the loss. balanced: every class counts the same, whatever its number of
+    training examples."""
 
 
 @dataclass(frozen=True)
@@ -159,16 +164,24 @@ class PerturbationOptions:
     """The perturbation of SAM and the damping of SANER."""
 
     rho: NonNegative = 0.1
-    """Radius of the perturbation, in the recipe's own unit; 0 makes every recipe its base."""
+    """Radius of the perturbation. It is in the recipe's own unit; 0 makes every recipe its base."""
+    rho_schedule: RhoSchedule = "constant"
+    """Course of the radius. tied_to_learning_rate: GSAM's; it falls with the learning rate."""
+    rho_warmup_fraction: Share = 0.0
+    """Share of training over which rho rises. It rises linearly from 0."""
+    method_option: tuple[str, ...] = ()
+    """Strengths of the recipe, as name=value. They are its arguments in saner_jax, such as
+    period=10 of look_sam; with several methods, look_sam:period=10 is for one of them."""
     perturb_mask: PerturbMask = "all"
-    """Which parameters are perturbed: all, normalization_only (SAM-ON, which wants five to ten
-    times the radius), all_but_normalization or last_layer. All of them are trained."""
+    """Which parameters are perturbed. normalization_only is SAM-ON, which wants five to ten times
+    the radius. All parameters are trained."""
     alpha: Share = 0.5
-    """SANER's strength, from 0 (the recipe without SANER) to 1 (drop the shrunk coordinates)."""
+    """SANER's strength, from 0 to 1. 0 is the recipe without SANER; 1 drops the shrunk
+    coordinates."""
     alpha_warmup_fraction: Share = 0.25
-    """Share of training over which alpha rises linearly from 0, from 0 to 1."""
+    """Share of training over which alpha rises. It rises linearly from 0."""
     statistics_from: StatisticsFrom = "origin"
-    """Pass of a step whose running statistics batch normalization keeps: origin or perturbed."""
+    """Pass of batch statistics. Those of this pass of a step are kept by batch normalization."""
 
 
 @dataclass(frozen=True)
@@ -176,18 +189,19 @@ class OptimizerOptions:
     """The base optimizer and its learning rate."""
 
     base: Base = "sgd"
-    """Base optimizer: sgd (with momentum) or adamw."""
+    """The base optimizer. sgd has momentum."""
     learning_rate: NonNegative = 0.05
     """Largest learning rate."""
     schedule: Schedule = "cosine"
-    """Learning rate after the warm-up: cosine (to 0 at the end), multistep (a tenth after 50 % and
-    again after 75 % of training) or constant."""
+    """Learning rate after the warm-up. cosine: to 0 at the end. multistep: a tenth after 50 % and
+    again after 75 % of training."""
     warmup_epochs: NonNegative = 0.0
-    """Epochs over which the learning rate rises linearly from 0."""
+    """Epochs over which the learning rate rises. It rises linearly from 0."""
     momentum: ShareBelowOne = 0.9
-    """Momentum of sgd, and first decay of adamw, at least 0 and below 1."""
+    """Momentum of sgd, first decay of adamw. At least 0 and below 1."""
     weight_decay: NonNegative = 5e-4
-    """Multiple of the parameters added to the gradient (sgd) or to the update (adamw); 0 is off."""
+    """Weight decay. This multiple of the parameters is added to the gradient (sgd) or to the update
+    (adamw); 0 is off."""
 
 
 @dataclass(frozen=True)
@@ -205,9 +219,9 @@ class IntervalOptions:
     """How often a run evaluates, saves, and returns from the device."""
 
     evaluate_every_epochs: Count = 1
-    """Epochs between evaluations; the last epoch is always evaluated."""
+    """Epochs between evaluations. The last epoch is always evaluated."""
     checkpoint_every_epochs: Count = 1
-    """Epochs between checkpoints; the last epoch always leaves one."""
+    """Epochs between checkpoints. The last epoch always leaves one."""
     steps_per_dispatch: Count | None = None
     """Steps in one compiled program. If not given: 1 on CPU, where convolutions in loops are slow,
     and an epoch elsewhere and for the mlp."""
@@ -221,7 +235,7 @@ class HeldOutOptions:
     """Share held out to choose the best epoch by. With 0 no best epoch is kept, and a run equals
     that of compare with the same seed."""
     num_folds: WholeNumber = 0
-    """Hold out one of this many equal parts instead; 0 is off."""
+    """Hold out one of this many equal parts instead. 0 is off."""
     fold: WholeNumber = 0
     """Which of the parts, from 0."""
 
@@ -231,15 +245,15 @@ class DeviceOptions:
     """Devices and processes; they may change from one part of a run to the next."""
 
     devices: Count | None = None
-    """Devices of each process to spread batches over; 1, or the run's own with resume, if not
-    given."""
+    """Devices of each process. Batches are spread over them; 1, or the run's own with resume, if
+    not given."""
     coordinator: str | None = None
-    """For several processes: address:port of process 0, or auto where JAX finds it (TPU pods,
-    Slurm). Process 0 alone writes; all must see the run folder and the data."""
+    """For several processes: address:port of process 0. auto where JAX finds it (TPU pods, Slurm).
+    Process 0 alone writes; all must see the run folder and the data."""
     num_processes: Count | None = None
-    """How many processes there are, if JAX does not find it."""
+    """Number of processes. JAX finds it on TPU pods and Slurm."""
     process_id: WholeNumber | None = None
-    """Which of them this is, from 0, if JAX does not find it."""
+    """Number of this process, from 0. JAX finds it on TPU pods and Slurm."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +261,10 @@ class OutputOptions:
     """Where the results go."""
 
     output_folder: Path | None = None
-    """New folder for the run; runs/<command>-<date>-<time> if not given. An existing folder is
+    """New folder for the run. runs/<command>-<date>-<time> if not given. An existing folder is
     never touched."""
+    figure_format: FigureFormat = "png"
+    """Write the pictures as PDF or SVG too. PNG files are always written."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +272,7 @@ class TrainOutputOptions(OutputOptions):
     """Where the results go, and the run to continue."""
 
     tensorboard: bool = False
-    """Also write TensorBoard events; needs tensorboardX."""
+    """Also write TensorBoard events. Needs tensorboardX."""
     resume: Path | None = None
-    """Go on with the run of this folder from its newest checkpoint, with its own options."""
+    """Go on with the run of this folder. It goes on from its newest checkpoint, with its own
+    options."""

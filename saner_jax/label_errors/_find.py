@@ -9,7 +9,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional
@@ -44,6 +44,7 @@ _COLUMNS = (
     *("rank", "key", "given_name", "suggested_name", "decision"),
     *("score", "margin", "loss", "disagreement", "hash"),
 )
+_OF_THE_RANKING = ("runs", "output_folder", "pictured", "figure_format")
 _OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
 
 
@@ -63,6 +64,10 @@ class SuspectsConfig(TrainConfig):
     """The model's inputs. They are standardized, as in the measurements of the README."""
     pictured: Count = 40
     """Suspects to show on the sheet."""
+    not_offered: ClassVar[tuple[str, ...]] = (
+        *("fold", "resume", "process_id", "num_processes", "coordinator"),
+    )
+    """Options of `TrainConfig` that this command refuses and its help leaves out."""
 
 
 class SuspectsJob(NamedTuple):
@@ -119,12 +124,12 @@ def check_suspects(config: SuspectsConfig) -> None:
     check_option("pictured", Count, config.pictured)
     defaults = option_values(SuspectsConfig())
     changed = [name for name, value in option_values(config).items() if value != defaults[name]]
-    for name in ("fold", "resume", "process_id", "num_processes", "coordinator"):
+    for name in config.not_offered:
         if name in changed:
             raise ValueError(f"{name} is for saner-jax train alone")
     if config.runs:
         for name in changed:
-            if name not in ("runs", "output_folder", "pictured", *option_types(PlaceOptions)):
+            if name not in (*_OF_THE_RANKING, *option_types(PlaceOptions)):
                 raise ValueError(f"{name} is for new runs, and runs are given")
     else:
         check_train(config)

@@ -20,7 +20,7 @@ from saner_jax.reports._explain import (
     recipes,
     two_digits,
 )
-from saner_jax.reports._figures import COLORS, draw_curves, draw_suspects, image_grid, png_of
+from saner_jax.reports._figures import COLORS, draw_curves, draw_suspects, encode, image_grid
 from saner_jax.reports._html import write_report
 from saner_jax.reports._html_figures import (
     GROUPS,
@@ -75,6 +75,7 @@ __all__ = [
     "draw_suspects",
     "draw_trajectories",
     "duration",
+    "encode",
     "explain",
     "explain_tests",
     "figure",
@@ -85,7 +86,6 @@ __all__ = [
     "mean_and_std",
     "percent",
     "plural",
-    "png_of",
     "progress",
     "recipes",
     "say",

@@ -19,6 +19,7 @@ from rich.table import Table
 from saner_jax.experiments import (
     ComparisonJob,
     Evaluation,
+    FigureFormat,
     TrainingJob,
 )
 from saner_jax.reports._inspection import describe_data
@@ -283,23 +284,28 @@ def _console(width: int | None = None) -> Console:
     return Console(highlight=False, markup=False, width=width)
 
 
-def write_picture(path: Path, draw: Callable[[], bytes]) -> bool:
+def write_picture(
+    path: Path, draw: Callable[[FigureFormat], bytes], also: FigureFormat = "png"
+) -> bool:
     """Draw a picture and write it; where that fails, say so on standard error and go on.
 
     Args:
-        path: the file to write.
-        draw: returns its content.
+        path: the PNG file to write.
+        draw: returns the content of a file of a format.
+        also: the format of another file beside it, of the same name; "png" adds none.
 
     Returns:
-        Whether it was written.
+        Whether all was written.
 
     Example:
         >>> import tempfile
-        >>> write_picture(Path(tempfile.mkdtemp(), "a.png"), lambda: b"")
+        >>> write_picture(Path(tempfile.mkdtemp(), "a.png"), lambda file_format: b"", "pdf")
         True
     """
     try:
-        write_bytes(path, draw())
+        write_bytes(path, draw("png"))
+        if also != "png":
+            write_bytes(path.with_suffix(f".{also}"), draw(also))
     # Drawing can fail in a hundred ways, and no number depends on it.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -5,6 +5,7 @@ linear model over it; the way of SGD, SAM and SANER down a loss of two parameter
 net memorizes while it is trained.
 """
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,14 @@ from saner_jax.data import load
 from saner_jax.data.noise import symmetric
 from saner_jax.experiments import (
     CompareConfig,
+    FigureFormat,
     check_compare,
     prepare_comparison,
     run_comparison,
     with_options,
 )
 from saner_jax.reports._console import describe_job, progress, say, show_table, write_picture
-from saner_jax.reports._figures import COLORS, draw_curves, png_of
+from saner_jax.reports._figures import COLORS, draw_curves, encode
 
 # The toy of SANER's authors, and a strength that keeps a tenth of what shrank, as theirs.
 _TOY_START, _TOY_RATE, _TOY_RHO, _TOY_STEPS, _ALPHA = (-8.0, -2.0), 1.0, 3.0, 20, 0.9
@@ -63,7 +65,12 @@ def recipes(rho: float) -> dict[str, optax.GradientTransformation]:
 
 
 def explain(
-    *, seeds: int, epochs: int, output_folder: Path | None = None, command: str | None = None
+    *,
+    seeds: int,
+    epochs: int,
+    output_folder: Path | None = None,
+    figure_format: FigureFormat = "png",
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Train, draw and write.
 
@@ -75,6 +82,7 @@ def explain(
         seeds: seeds of the small net, from 0 on.
         epochs: its passes over the training set.
         output_folder: a new folder; None is runs/explain-<date>-<time>.
+        figure_format: of further files of the pictures, as for `write_picture`.
         command: the command line, for the record.
 
     Returns:
@@ -115,13 +123,16 @@ def explain(
         "provenance": runs.provenance(),
     }
     runs.write_json(folder / "explain.json", record)
-    curves = lambda: draw_curves(results)
-    write_picture(job.folder / "curves.png", curves)
+    curves = functools.partial(draw_curves, results)
+    write_picture(job.folder / "curves.png", curves, figure_format)
     show_table(results, job.folder)
     drawn = [
-        write_picture(folder / "shrinkage.png", lambda: draw_shrinkage(paths)),
-        write_picture(folder / "trajectories.png", lambda: draw_trajectories(toy, ways)),
-        write_picture(folder / "memorization.png", curves),
+        write_picture(folder / f"{name}.png", draw, figure_format)
+        for name, draw in {
+            "shrinkage": functools.partial(draw_shrinkage, paths),
+            "trajectories": functools.partial(draw_trajectories, toy, ways),
+            "memorization": curves,
+        }.items()
     ]
     if not all(drawn):
         return record
@@ -181,14 +192,15 @@ def logit_paths(digits: TwoClasses) -> Paths:
     return Paths(clean, noisy, shift)
 
 
-def draw_shrinkage(paths: Paths) -> bytes:
+def draw_shrinkage(paths: Paths, file_format: FigureFormat = "png") -> bytes:
     """Draw the ratio r over the logits of the two examples, and the paths over it.
 
     Args:
         paths: as from `logit_paths`.
+        file_format: as for `encode`.
 
     Returns:
-        A PNG file.
+        The file.
     """
     figure, axes = _figure()
     ends = [path[[0, -1]] for path in (*paths.clean.values(), *paths.noisy.values())]
@@ -213,18 +225,21 @@ def draw_shrinkage(paths: Paths) -> bytes:
     )
     axes.set_title(f"SAM shrinks below the line r = 1 (C = {paths.shift:.2f})", fontsize=11)
     axes.legend(loc="lower left")
-    return png_of(figure, dpi=130)
+    return encode(figure, 130, file_format)
 
 
-def draw_trajectories(toy: TwoClasses, ways: dict[str, NDArray[np.float64]]) -> bytes:
+def draw_trajectories(
+    toy: TwoClasses, ways: dict[str, NDArray[np.float64]], file_format: FigureFormat = "png"
+) -> bytes:
     """Draw the ways of the methods over the loss of the rightly labelled examples.
 
     Args:
         toy: the examples, of two features.
         ways: parameters before every step and at the end, `(num_steps + 1, 2)`, by method.
+        file_format: as for `encode`.
 
     Returns:
-        A PNG file.
+        The file.
     """
     figure, axes = _figure()
     side = np.linspace(-9, 4, 121)
@@ -250,7 +265,7 @@ def draw_trajectories(toy: TwoClasses, ways: dict[str, NDArray[np.float64]]) -> 
     )
     axes.set_title("The way from the star; wrong labels are fitted in the tinted part", fontsize=11)
     axes.legend(loc="lower left")
-    return png_of(figure, dpi=130)
+    return encode(figure, 130, file_format)
 
 
 def _figure() -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Draw pictures as PNG files in memory.
+"""Draw pictures as files in memory.
 
 Shares become percent in the reports, and only there.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax.experiments import FigureFormat
 from saner_jax.label_errors import Found, SuspectsJob
 from saner_jax.reports._table import describe_labels
 from saner_jax.runs import Results
@@ -25,37 +26,43 @@ COLORS = (
 _STYLES = ("-", "--", ":", "-.")
 
 
-def png_of(figure: Any, dpi: int) -> bytes:
+def encode(figure: Any, dpi: int, file_format: FigureFormat = "png") -> bytes:
     """Encode a figure.
 
     Args:
         figure: of Matplotlib.
-        dpi: pixels per inch of its size.
+        dpi: pixels per inch of its size; in PDF and SVG, of the pictures inside.
+        file_format: "png", "pdf" or "svg".
 
     Returns:
-        A PNG file. A letter that the font lacks shows as a box.
+        A file without a date, so that one figure gives one file. A letter that the font lacks
+        shows as a box.
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> png_of(Figure(figsize=(2, 1)), dpi=50)[1:4]
+        >>> encode(Figure(figsize=(2, 1)), dpi=50)[1:4]
         b'PNG'
     """
-    png = io.BytesIO()
-    with warnings.catch_warnings():
+    from matplotlib import rc_context
+
+    file = io.BytesIO()
+    date = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "saner-jax"}):
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(png, format="png", dpi=dpi)
-    return png.getvalue()
+        figure.savefig(file, format=file_format, dpi=dpi, metadata=date[file_format])
+    return file.getvalue()
 
 
-def draw_curves(results: Results) -> bytes:
+def draw_curves(results: Results, file_format: FigureFormat = "png") -> bytes:
     """Draw test accuracy and memorized share over epochs, a line and a band per method.
 
     Args:
         results: of one method or more. NaN, or a curve that is not there, leaves a gap. Methods
             beyond the colors take them again, with other kinds of lines.
+        file_format: as for `encode`.
 
     Returns:
-        A PNG file.
+        The file.
 
     Example:
         >>> from saner_jax.runs import MethodResult
@@ -99,11 +106,16 @@ def draw_curves(results: Results) -> bytes:
         fontsize=11,
         parse_math=False,
     )
-    return png_of(figure, dpi=150)
+    return encode(figure, 150, file_format)
 
 
 def image_grid(
-    images: NDArray[np.uint8], titles: Sequence[str], *, rows: int, columns: int
+    images: NDArray[np.uint8],
+    titles: Sequence[str],
+    *,
+    rows: int,
+    columns: int,
+    file_format: FigureFormat = "png",
 ) -> bytes:
     """Draw images with a title above each.
 
@@ -113,9 +125,10 @@ def image_grid(
         titles: one per image.
         rows: rows of the grid, at least 1.
         columns: images in a row, at least 1; fewer than fill the grid leave it blank at the end.
+        file_format: as for `encode`.
 
     Returns:
-        A PNG file.
+        The file.
     """
     from matplotlib.figure import Figure
 
@@ -127,7 +140,7 @@ def image_grid(
         axis.imshow(image[..., :3] if image.shape[-1] > 2 else image[..., 0], cmap="gray_r")
         # Names of classes are text, not formulas.
         axis.set_title(title, fontsize=8, parse_math=False)
-    return png_of(figure, dpi=120)
+    return encode(figure, 120, file_format)
 
 
 def _draw_curve(axes: Any, curves: dict[str, Any], name: str, position: int) -> Any:
@@ -146,15 +159,16 @@ def _draw_curve(axes: Any, curves: dict[str, Any], name: str, position: int) -> 
     return line
 
 
-def draw_suspects(job: SuspectsJob, found: Found) -> bytes:
+def draw_suspects(job: SuspectsJob, found: Found, file_format: FigureFormat = "png") -> bytes:
     """Draw the most suspicious examples, each with its given label and the one suggested.
 
     Args:
         job: whose examples they are, and how many are shown.
         found: as from `saner_jax.label_errors.find_suspects`.
+        file_format: as for `encode`.
 
     Returns:
-        A PNG file.
+        The file.
     """
     names, columns = job.dataset.class_names, 8
     top = found.ranking.order[: job.config.pictured]
@@ -163,4 +177,5 @@ def draw_suspects(job: SuspectsJob, found: Found) -> bytes:
         for row in top
     ]
     rows = -(-len(top) // columns)
-    return image_grid(job.dataset.train_images[top], titles, rows=rows, columns=columns)
+    images = job.dataset.train_images[top]
+    return image_grid(images, titles, rows=rows, columns=columns, file_format=file_format)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saner_jax.reports._figures import draw_curves, png_of
+from saner_jax.reports._figures import draw_curves, encode
 from saner_jax.runs import Results
 
 GROUPS = ("shrunk", "grown", "reversed", "zero")
@@ -123,7 +123,7 @@ def draw_groups(rows: Sequence[dict[str, float]]) -> Picture:
     axes.legend(
         handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
     )
-    return Picture(png_of(figure, dpi=150), alt)
+    return Picture(encode(figure, 150), alt)
 
 
 def percent(fraction: float) -> str:

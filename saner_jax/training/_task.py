@@ -65,13 +65,13 @@ class Optimizer(NamedTuple):
     Attributes:
         tx: the recipe and the base optimizer in one chain.
         learning_rate: the schedule of the base optimizer.
-        rho: the radius; 0 for SGD.
+        rho: the radius, a number or a schedule; 0 for SGD.
         alpha: the schedule of SANER's strength; 0 for methods without it.
     """
 
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule | None = None
-    rho: float | None = None
+    rho: float | optax.Schedule | None = None
     alpha: optax.Schedule | None = None
 
 
