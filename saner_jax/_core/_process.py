@@ -52,6 +52,11 @@ def late_writes_hushed() -> Iterator[None]:
         undo()
 
 
+def printable(text: str) -> str:
+    """Escape ends of lines, commands to the terminal and bytes that are no UTF-8."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 @contextlib.contextmanager
 def output_escaped() -> Iterator[None]:
     """Escape the characters that standard output cannot encode inside a `with` block."""

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from saner_jax._core._process import hush_late_writes, output_escaped
+from saner_jax._core._process import hush_late_writes, output_escaped, printable
 from saner_jax.cli._arguments import CommandError, UsageError, nearest
 from saner_jax.cli._commands import COMMANDS
 
@@ -79,7 +79,5 @@ def _overview() -> str:
 
 
 def _fail(prog: str, sentence: str, code: int) -> int:
-    # Names of files may hold ends of lines, commands to the terminal, or bytes that are no UTF-8.
-    told = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
-    sys.stderr.write(f"{prog}: {told}\n")
+    sys.stderr.write(f"{prog}: {printable(sentence)}\n")
     return code

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from saner_jax._core._process import printable
 from saner_jax.experiments import (
     ComparisonJob,
     Evaluation,
@@ -77,8 +78,8 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
     Yields:
         What prints lines, and shows evaluations.
     """
-    console = Console(stderr=True, highlight=False, markup=False, quiet=quiet)
-    say = lambda line: console.print(line, soft_wrap=True)
+    console = _Console(stderr=True, highlight=False, markup=False, quiet=quiet)
+    say = lambda line: console.print(printable(line), soft_wrap=True)
     words = lambda loss, accuracy, memorized: (
         f"loss {loss:.3f}, test accuracy {_percent(accuracy)}, memorized {_percent(memorized)}"
     )
@@ -127,7 +128,7 @@ def busy(what: str) -> Iterator[None]:
     Yields:
         Nothing. Where no terminal is, nothing is shown.
     """
-    console = Console(stderr=True, highlight=False, markup=False)
+    console = _Console(stderr=True, highlight=False, markup=False)
     with console.status(what) if console.is_terminal else contextlib.nullcontext():
         yield
 
@@ -217,7 +218,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         " fit, loss and clean fit count the given ones."
     )
     if evaluation.confusion is not None:
-        rows = class_rows(evaluation.confusion)
+        rows = class_rows(evaluation.confusion, dash="-")
         titles = ("test examples", "accuracy %", "most often taken for (%)")
         _print_table("class", titles, rows[:_CLASSES_SHOWN])
         if len(rows) > _CLASSES_SHOWN:
@@ -262,26 +263,35 @@ def say(line: str) -> None:
     """Print a line on standard output; it is never broken.
 
     Args:
-        line: the text.
+        line: the text. What is not printable in it, such as in names of files, is escaped.
     """
-    _console().print(line, soft_wrap=True)
+    _console().print(printable(line), soft_wrap=True)
 
 
 def _print_table(first: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    encoding = _console().encoding
+    # Escaped before the layout, which counts letters.
+    shown = lambda text: printable(text).encode(encoding, "backslashreplace").decode(encoding)
     table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     console = _console()
     # A narrower console would lose names and digits.
     needed = console.measure(table, options=console.options.update(width=10_000)).maximum
     _console(max(needed, console.width)).print(table)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command to end: rich would end the process as if nothing was wrong."""
+        raise BrokenPipeError
+
+
 def _console(width: int | None = None) -> Console:
-    return Console(highlight=False, markup=False, width=width)
+    return _Console(highlight=False, markup=False, width=width)
 
 
 def write_picture(
@@ -309,8 +319,9 @@ def write_picture(
     # Drawing can fail in a hundred ways, and no number depends on it.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        console = Console(stderr=True, highlight=False, markup=False)
-        console.print(f"{path}: the picture could not be drawn: {reason}", soft_wrap=True)
+        console = _Console(stderr=True, highlight=False, markup=False)
+        told = printable(f"{path}: the picture could not be drawn: {reason}")
+        console.print(told, soft_wrap=True)
         return False
     return True
 

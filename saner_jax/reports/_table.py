@@ -194,11 +194,12 @@ def explain_tests(num_test: int | None, is_set_aside: bool) -> list[str]:
     ]
 
 
-def class_rows(confusion: Confusion) -> list[list[str]]:
+def class_rows(confusion: Confusion, *, dash: str = "–") -> list[list[str]]:
     """Return the cells of a table of classes, the least accurate first.
 
     Args:
         confusion: of the test examples.
+        dash: what stands for no class.
 
     Returns:
         For each class with examples: its name, number of examples, accuracy in percent, and the
@@ -215,7 +216,7 @@ def class_rows(confusion: Confusion) -> list[list[str]]:
         total, other = sum(counts), confusion.most_confused[label]
         if total:
             share = 0 if other is None else counts[confusion.class_names.index(other)] / total
-            taken = "–" if other is None else f"{other} ({100 * share:.1f})"
+            taken = dash if other is None else f"{other} ({100 * share:.1f})"
             accuracy = counts[label] / total
             rows.append((accuracy, [name, f"{total:,}", f"{100 * accuracy:.1f}", taken]))
     return [cells for _, cells in sorted(rows, key=lambda row: row[0])]

@@ -36,7 +36,8 @@ def make_folder(path: Path | None, command: str) -> Path:
         The folder made.
 
     Raises:
-        ValueError: when the folder exists or cannot be made.
+        ValueError: when the folder exists or cannot be made, and for a name that is no UTF-8,
+            into which Orbax cannot write checkpoints.
 
     Example:
         >>> import tempfile
@@ -47,11 +48,14 @@ def make_folder(path: Path | None, command: str) -> Path:
     folder, suffix = path or stem, 2
     while True:
         try:
+            os.fsdecode(folder.absolute()).encode()
             folder.mkdir(parents=True)
         except FileExistsError as error:
             if path is not None or not folder.is_dir():
                 raise ValueError(f"output_folder {str(folder)!r} exists already") from error
             folder, suffix = stem.with_name(f"{stem.name}-{suffix}"), suffix + 1
+        except UnicodeEncodeError as error:
+            raise ValueError(f"output_folder {str(folder)!r} is no UTF-8") from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"output_folder {str(folder)!r} cannot be made: {reason}") from error
