@@ -279,8 +279,17 @@ def test_a_model_without_a_dense_layer_is_refused(params):
 
 def test_several_dense_layers_by_other_names_are_refused_by_name():
     dense = {"kernel": np.zeros((2, 2))}
-    with pytest.raises(ValueError, match=r"found body, head"):
-        last_layer({"body": dense, "head": dense})
+    with pytest.raises(ValueError, match=r"found body, tail"):
+        last_layer({"body": dense, "tail": dense})
+    with pytest.raises(ValueError, match=r"found classifier, head"):
+        last_layer({"classifier": dense, "head": dense})
+
+
+@pytest.mark.parametrize("name", ["head", "classifier", "lm_head", "Logits_0", "predictions"])
+def test_a_dense_layer_with_the_name_of_a_classifier_is_the_last(name):
+    dense = {"kernel": np.zeros((2, 2))}
+    selected = last_layer({"embed": dense, name: dense, "Dense_7": dense})
+    assert [layer for layer, leaf in selected.items() if leaf["kernel"]] == [name]
 
 
 class Head(nnx.Module):

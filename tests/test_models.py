@@ -23,7 +23,7 @@ from saner_jax.models import (
     is_dense,
     normalize,
 )
-from saner_jax.models._vit import _attend
+from saner_jax.models._vit import attend
 from saner_jax.step import is_normalization
 
 # Other tests train with models, so `make check` skips these details; `make test` runs them.
@@ -432,7 +432,7 @@ def test_a_vision_transformer_without_positions_sees_a_bag_of_patches():
 
 def test_attention_weighs_values_by_the_softmax_of_products():
     query, key, value = np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)).astype(np.float32)
-    got = _attend(jnp.asarray(query), jnp.asarray(key), jnp.asarray(value))
+    got = attend(jnp.asarray(query), jnp.asarray(key), jnp.asarray(value))
     for n, head in np.ndindex(2, 3):
         weights = np.exp(query[n, :, head] @ key[n, :, head].T / 2)
         expected = weights @ value[n, :, head] / weights.sum(axis=1, keepdims=True)

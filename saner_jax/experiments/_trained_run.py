@@ -70,6 +70,23 @@ class TrainedRun(NamedTuple):
             raise ValueError(f"inputs must be {kind} as in the training, got {array.dtype}")
         return probabilities_of(self.logits, array, len(self.class_names))
 
+    def as_nnx(self) -> Any:
+        """Return the model as a Flax NNX module in evaluation mode, to edit or to train on.
+
+        Returns:
+            A module of `saner_jax.models.nnx` with the parameters and statistics of the checkpoint.
+            It takes what `preprocessing` returns.
+        """
+        from flax import nnx
+
+        from saner_jax.models.nnx import as_nnx, load_linen
+
+        linen = model_of(self.config.model, len(self.class_names))
+        model = as_nnx(linen, self.input_shape, rngs=nnx.Rngs(0))
+        load_linen(model, {"params": self.params, **self.statistics})
+        model.eval()
+        return model
+
     def read(self, sources: Sequence[Path], *, skip_unreadable: bool = False) -> Unlabeled:
         """Read new examples as those of the training were read.
 

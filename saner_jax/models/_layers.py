@@ -69,13 +69,21 @@ def read_out(
     layer = nn.Dense(
         num_classes,
         kernel_init=TORCH_LINEAR,
-        bias_init=bias_init or _torch_linear_bias(pooled.shape[-1]),
+        bias_init=bias_init or torch_linear_bias(pooled.shape[-1]),
         dtype=jnp.float32,
     )
     return layer(pooled)
 
 
-def _torch_linear_bias(fan_in: int) -> nn.initializers.Initializer:
+def torch_linear_bias(fan_in: int) -> nn.initializers.Initializer:
+    """Return the initializer of the biases of torch.nn.Linear.
+
+    Args:
+        fan_in: number of inputs of the layer.
+
+    Returns:
+        A draw from the uniform distribution between -1/sqrt(fan_in) and 1/sqrt(fan_in).
+    """
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
         key, shape, dtype, -bound, bound

@@ -74,11 +74,19 @@ def normalize(hidden: jax.Array, norm: str, *, train: bool, dtype: Any) -> jax.A
     if norm == "batch":
         layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)
     else:
-        groups = 1 if norm == "layer" else _num_groups(hidden.shape[-1])
+        groups = 1 if norm == "layer" else num_groups(hidden.shape[-1])
         layer = nn.GroupNorm(num_groups=groups, epsilon=1e-5)
     return layer(hidden).astype(dtype)
 
 
-def _num_groups(channels: int) -> int:
+def num_groups(channels: int) -> int:
+    """Return the number of groups of the norm "group"; see `normalize`.
+
+    Args:
+        channels: of the feature maps.
+
+    Returns:
+        A divisor of `channels`.
+    """
     most = min(32, max(1, channels // 8))
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_KERNEL_INIT = nn.initializers.normal(0.02)
+KERNEL_INIT = nn.initializers.normal(0.02)
 
 
 class EncoderBlock(nn.Module):
@@ -27,8 +27,8 @@ class EncoderBlock(nn.Module):
         attention = nn.MultiHeadDotProductAttention(
             self.num_heads,
             dtype=self.dtype,
-            kernel_init=_KERNEL_INIT,
-            attention_fn=_attend,
+            kernel_init=KERNEL_INIT,
+            attention_fn=attend,
         )
         tokens = tokens + attention(_layer_norm(tokens, self.dtype))
         hidden = _dense(_layer_norm(tokens, self.dtype), 4 * channels, self.dtype)
@@ -88,9 +88,9 @@ class ViT(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Map images `(n, h, w, c)` to logits `(n, num_classes)`; `train` has no effect."""
         del train
-        tokens = _dense(_patches(images, self.patch), self.channels, self.dtype)
+        tokens = _dense(patches_of(images, self.patch), self.channels, self.dtype)
         shape = (1, *tokens.shape[1:])
-        positions = self.param("positions", _KERNEL_INIT, shape, jnp.float32)
+        positions = self.param("positions", KERNEL_INIT, shape, jnp.float32)
         tokens = tokens + positions.astype(self.dtype)
         for _ in range(self.depth):
             tokens = EncoderBlock(self.num_heads, self.dtype)(tokens)
@@ -98,7 +98,19 @@ class ViT(nn.Module):
         return _dense(pooled, self.num_classes, jnp.float32)
 
 
-def _patches(images: jax.Array, side: int) -> jax.Array:
+def patches_of(images: jax.Array, side: int) -> jax.Array:
+    """Cut images into square patches.
+
+    Args:
+        images: `(n, h, w, c)`.
+        side: of the patches.
+
+    Returns:
+        An array `(n, h * w / side**2, side**2 * c)`, the patches row by row.
+
+    Raises:
+        ValueError: for images whose sides are not multiples of `side`.
+    """
     n, h, w, c = images.shape
     if h % side or w % side:
         raise ValueError(f"images must have sides that are multiples of {side}, got {h} x {w}")
@@ -106,8 +118,17 @@ def _patches(images: jax.Array, side: int) -> jax.Array:
     return jnp.reshape(jnp.swapaxes(grid, 2, 3), (n, h * w // side**2, side * side * c))
 
 
-def _attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Return dot-product attention with a float32 softmax, `(n, length, heads, channels)`."""
+def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """Return dot-product attention with a float32 softmax.
+
+    Args:
+        query: `(n, length, heads, channels)`.
+        key: of the same shape.
+        value: of the same shape.
+
+    Returns:
+        An array of the same shape.
+    """
     # The functions of Flax and JAX fail on bfloat16 under strict dtype promotion.
     scores = jnp.einsum("nqhc,nkhc->nhqk", query, key).astype(jnp.float32)
     weights = nn.softmax(scores * query.shape[-1] ** -0.5).astype(value.dtype)
@@ -120,4 +141,4 @@ def _layer_norm(tokens: jax.Array, dtype: Any) -> jax.Array:
 
 
 def _dense(hidden: jax.Array, width: int, dtype: Any) -> jax.Array:
-    return nn.Dense(width, kernel_init=_KERNEL_INIT, dtype=dtype)(hidden)
+    return nn.Dense(width, kernel_init=KERNEL_INIT, dtype=dtype)(hidden)

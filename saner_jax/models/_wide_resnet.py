@@ -82,16 +82,25 @@ class WideResNet(nn.Module):
     width: float = 1.0
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Map images `(n, h, w, c)` to logits `(n, num_classes)`."""
+    @property
+    def num_blocks(self) -> int:
+        """The number of blocks of each stage.
+
+        Raises:
+            ValueError: for a depth that is not 4 plus a positive multiple of 6.
+        """
         num_blocks, rest = divmod(self.depth - 4, 6)
         if num_blocks < 1 or rest:
             raise ValueError(f"depth must be 4 plus a multiple of 6, got {self.depth!r}")
+        return num_blocks
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Map images `(n, h, w, c)` to logits `(n, num_classes)`."""
         hidden = _convolve(self, images, int(16 * self.width), 3)
         for base, stride in ((16, 1), (32, 2), (64, 2)):
             channels = int(base * self.widen * self.width)
-            for i in range(num_blocks):
+            for i in range(self.num_blocks):
                 block = PreActivationBlock(channels, stride if i == 0 else 1, self.norm, self.dtype)
                 hidden = block(hidden, train)
         hidden = _activate(self, hidden, train=train)

@@ -5,6 +5,7 @@ import re
 # "LayerNorm2d" is Layer, Norm, 2, d; "ln1" is ln, 1; "RMSNorm" is RMS, Norm.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SHORT = frozenset(("bn", "ln", "gn", "rms"))
+_HEADS = frozenset(("head", "classifier", "logits", "predictions"))
 _OF_WEIGHTS = frozenset(("weight", "spectral"))
 
 
@@ -27,6 +28,22 @@ def is_normalization_name(name: str) -> bool:
         if word in _SHORT or (is_norm and before not in _OF_WEIGHTS):
             return True
     return False
+
+
+def is_head_name(name: str) -> bool:
+    """Return whether the words of a layer's name say that it gives the logits.
+
+    Args:
+        name: of the layer alone, without the names above it.
+
+    Returns:
+        Whether they do.
+
+    Example:
+        >>> [is_head_name(name) for name in ("lm_head", "Classifier", "num_heads", "Dense_0")]
+        [True, True, False, False]
+    """
+    return not _HEADS.isdisjoint(word.lower() for word in _WORD.findall(name))
 
 
 def split_number(name: str) -> tuple[str, int]:

@@ -38,7 +38,7 @@ import optax
 
 from saner_jax._core._names import names_of
 from saner_jax._core._trees import Mask, resolve_mask
-from saner_jax.step._layer_names import is_normalization_name, split_number
+from saner_jax.step._layer_names import is_head_name, is_normalization_name, split_number
 
 # Running statistics beside the parameters of a layer.
 _STATISTICS = frozenset(
@@ -147,6 +147,8 @@ def all_but_normalization(params: optax.Params) -> Any:
 def last_layer(params: optax.Params) -> Any:
     """Select the classifier: the one dense layer at the top level of a model, or its last one.
 
+    Of several, the one counts that is named "head", "classifier", "logits" or "predictions".
+
     Args:
         params: parameters by name; dense layers hold a "kernel", "w" or "weight" of two axes. Names
             that all parameters begin with, such as Haiku's name of the model, do not count.
@@ -155,9 +157,9 @@ def last_layer(params: optax.Params) -> Any:
         A tree of bools like ``params``.
 
     Raises:
-        ValueError: for no dense layer at the top level, and for several that are not one numbered
-            series such as Linen's Dense_0, Dense_1. Then name the one that you mean:
-            ``perturb_mask={"head": True, ...}``.
+        ValueError: for no dense layer at the top level, and for several without such a name that
+            are not one numbered series such as Linen's Dense_0, Dense_1. Then name the one that you
+            mean: ``perturb_mask={"head": True, ...}``.
 
     Example:
         >>> dense = {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}
@@ -172,6 +174,8 @@ def last_layer(params: optax.Params) -> Any:
         for names, (_, leaf) in zip(paths, leaves, strict=True)
         if len(names) == depth + 2 and names[-1] in _MATRICES and np.ndim(leaf) == 2
     }
+    heads = {name for name in dense if is_head_name(name)}
+    dense = heads if len(heads) == 1 else dense
     numbered = {name: split_number(name) for name in dense}
     if len({stem for stem, _ in numbered.values()}) != 1:
         found = ", ".join(sorted(dense)) or "none"
