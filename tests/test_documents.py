@@ -88,7 +88,7 @@ def test_the_readme_lists_every_recipe_with_its_signature():
 
 DOCUMENTS = [
     path.relative_to(ROOT).as_posix()
-    for folder in (".", "benchmarks", "colabs", "tests/golden")
+    for folder in (".", "benchmarks", "colabs", "docs", "tests/golden")
     for path in sorted((ROOT / folder).glob("*.md"))
 ]
 

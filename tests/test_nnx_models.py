@@ -1,5 +1,8 @@
 """The NNX models are the Linen ones: parameters, passes, training and checkpoints."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +124,21 @@ def test_a_run_is_loaded_as_nnx(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
     logits = model(run.preprocessing(images))
     np.testing.assert_allclose(nnx.softmax(logits), run.predict(images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_page_on_own_models_shows_the_scripts_and_what_runs(tmp_path, monkeypatch):
+    root = Path(__file__).parents[1]
+    page = (root / "docs/own_model.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    scripts = [root / f"tests/scripts/own_{name}.py" for name in ("nnx", "linen", "equinox")]
+    assert blocks[:-1] == [script.read_text() for script in scripts]
+    monkeypatch.chdir(tmp_path)
+    small = (
+        "--num-train 100 --epochs 1 --hidden-widths 8 --output-folder runs/train-20261121-101500"
+    )
+    assert main(["train", *small.split()]) == 0
+    # A smaller net of the same class.
+    exec(blocks[-1].replace("resnet18", "resnet8"), {})
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence():

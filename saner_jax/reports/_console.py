@@ -94,7 +94,11 @@ def progress(epochs: int, *, quiet: bool = False) -> Iterator[Reporter]:
             epoch_before, then = first[method]
             done = epoch - epoch_before
             each = (now - then) / done if done else now - began
-            left = f", {duration(each * (epochs - epoch))} left" if epoch < epochs else ""
+            left = (
+                f", {duration(each)} per epoch, {duration(each * (epochs - epoch))} left"
+                if epoch < epochs
+                else ""
+            )
             say(f"{method}: epoch {epoch} of {epochs}, {words(*values)}{left}")
 
     if not console.is_terminal:
@@ -144,8 +148,10 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(3.4), duration(150), duration(7300)
-        ('3 s', '2 min', '2.0 h')
+        ('3.4 s', '2 min', '2.0 h')
     """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
