@@ -224,7 +224,7 @@ def test_plain_lines_tell_the_first_epoch_and_the_time_that_is_left(monkeypatch,
     assert [line.rpartition(", ")[2] for line in lines] == [
         "30 min left",
         "22 s left",
-        "6 s left",
+        "6.2 s left",
         "memorized 25.0%",
     ]
 
