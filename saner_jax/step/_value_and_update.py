@@ -43,6 +43,7 @@ def value_and_update(
     *,
     has_aux: bool = False,
     axis_name: AxisName | None = None,
+    first_pass: tuple[optax.Updates, PassOutput] | None = None,
     **extra_args: Any,
 ) -> StepOutput:
     """Differentiate a loss, update, and return the loss and auxiliary output of both passes.
@@ -61,6 +62,9 @@ def value_and_update(
         has_aux: whether ``loss_fn`` returns auxiliary output.
         axis_name: under ``jax.shard_map`` and ``pmap``, the axis over whose devices ``tx`` averages
             (:func:`per_device`). ``origin`` is then this device's own, ``perturbed`` the mean.
+        first_pass: gradients and output of the pass at the parameters, where it was taken already:
+            with ``loss_fn`` and another one together, or to fix what ``loss_fn`` holds constant.
+            It is not taken again; ``loss_fn`` must then be a function with these gradients.
         **extra_args: for ``tx.update``, such as ``looked`` or ``noise_grads``. Unless they are
             given, and without ``groups``, ``tx`` also receives ``value``, ``grad`` and ``value_fn``
             by Optax's convention, as ``optax.lbfgs``, line searches and ``optax.polyak_sgd`` ask.
@@ -70,7 +74,7 @@ def value_and_update(
         floating-point leaves; of others, those of the last group.
 
     Raises:
-        ValueError: with ``groups``, for a ``tx`` without a recipe.
+        ValueError: with ``groups``, for a ``tx`` without a recipe, and for a ``first_pass``.
 
     Limits:
         JAX's check of key reuse (``jax_debug_key_reuse``) takes the second pass for a reuse of the
@@ -98,8 +102,10 @@ def value_and_update(
         return grads, PassOutput(*result) if has_aux else PassOutput(result, None)
 
     groups = extra_args.get("groups")
+    if groups is not None and first_pass is not None:
+        raise ValueError("value_and_update: first_pass is for a step without groups.")
     if groups is None:
-        grads, origin = take(params)
+        grads, origin = take(params) if first_pass is None else first_pass
         value_of = lambda at: loss_fn(at)[0] if has_aux else loss_fn(at)
         names = ("grad_fn", SECOND_PASS, *extra_args)
         usual = {"value": origin.value, "grad": grads, "value_fn": _consuming(value_of, names)}

@@ -25,6 +25,7 @@ from saner_jax.training._loop import Fitted, Progress, Row, fit, init_progress
 from saner_jax.training._predict import (
     Evaluated,
     confusion_on_test,
+    evaluated_forward,
     make_measure,
     make_predict,
     probabilities_of,
@@ -33,18 +34,16 @@ from saner_jax.training._preprocessing import Preprocessing, standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._resuming import fit_resumably, random_stream, restored
 from saner_jax.training._scoring import Counts, Shares, evaluate, shares
-from saner_jax.training._step import (
-    STATISTICS,
-    Loss,
-    Prepare,
+from saner_jax.training._states import (
     StepRecord,
+    Told,
     TrainState,
     TrainStep,
-    batch_order,
     init_state,
-    make_train_step,
-    run_steps,
+    pair_states,
 )
+from saner_jax.training._step import STATISTICS, make_train_step
+from saner_jax.training._steps import Prepare, batch_order, run_steps
 from saner_jax.training._task import (
     Budget,
     Examples,
@@ -73,7 +72,6 @@ __all__ = [
     "InMemory",
     "InputFunctions",
     "Keeper",
-    "Loss",
     "Minibatches",
     "Optimizer",
     "Prepare",
@@ -86,6 +84,7 @@ __all__ = [
     "StepRecord",
     "Stopped",
     "Task",
+    "Told",
     "Totals",
     "TrainState",
     "TrainStep",
@@ -95,6 +94,7 @@ __all__ = [
     "check_backend",
     "confusion_on_test",
     "evaluate",
+    "evaluated_forward",
     "fit",
     "fit_resumably",
     "held_out",
@@ -110,6 +110,7 @@ __all__ = [
     "make_measure",
     "make_predict",
     "make_train_step",
+    "pair_states",
     "probabilities_of",
     "random_stream",
     "read_evidence",

@@ -19,13 +19,17 @@ class Minibatches(NamedTuple):
         inputs: of all examples, replicated; or, without `order`, of the minibatches,
             `(k, batch_size, ...)`, sharded along the second axis.
         labels: as `inputs`.
+        true_labels: as `inputs`.
         order: int32 `(k, batch_size)`, the examples of each minibatch, sharded along the second
             axis; None if the inputs are the minibatches.
+        rows: without `order`, the same; otherwise `()`.
     """
 
     inputs: jax.Array
     labels: jax.Array
+    true_labels: jax.Array
     order: jax.Array | None
+    rows: Any = ()
 
 
 def make_batches(task: Task) -> Callable[[NDArray[np.int32]], Iterator[Minibatches]]:
@@ -46,11 +50,12 @@ def make_batches(task: Task) -> Callable[[NDArray[np.int32]], Iterator[Minibatch
     starts = lambda order: range(0, len(order), chunk)
 
     if not isinstance(train.inputs, StreamedImages):
-        inputs, labels = mesh.replicate((train.inputs, train.labels))
+        inputs, labels, truth = mesh.replicate((train.inputs, train.labels, train.true_labels))
 
         def from_memory(order: NDArray[np.int32]) -> Iterator[Minibatches]:
             for at in starts(order):
-                yield Minibatches(inputs, labels, mesh.shard(order[at : at + chunk], axis=1))
+                rows = mesh.shard(order[at : at + chunk], axis=1)
+                yield Minibatches(inputs, labels, truth, rows)
 
         return from_memory
 
@@ -63,7 +68,8 @@ def make_batches(task: Task) -> Callable[[NDArray[np.int32]], Iterator[Minibatch
             parts, read_parts(train.inputs, [rows.ravel() for rows in parts]), strict=True
         ):
             images = images.reshape(*rows.shape, *images.shape[1:])
-            yield Minibatches(put(images), put(train.labels[rows]), None)
+            labels, truth = train.labels[rows], train.true_labels[rows]
+            yield Minibatches(put(images), put(labels), put(truth), None, put(rows))
 
     return from_files
 

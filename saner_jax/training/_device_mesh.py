@@ -39,6 +39,11 @@ class DeviceMesh(NamedTuple):
         return self.mesh.size
 
     @property
+    def replicated(self) -> NamedSharding:
+        """The sharding of an array that every device holds whole."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
     def is_main(self) -> bool:
         """Whether this process writes the run's files."""
         return jax.process_index() == 0
@@ -63,7 +68,7 @@ class DeviceMesh(NamedTuple):
         Returns:
             The tree, replicated.
         """
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return jax.device_put(tree, self.replicated)
 
     def shard(self, array: Any, axis: int = 0) -> jax.Array:
         """Shard an array over the devices; replicate it if its size is not a multiple of them.

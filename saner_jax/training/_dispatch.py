@@ -1,15 +1,18 @@
 """The compiled program of a training run: some steps, with the sums of their measurements."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from saner_jax.objectives import Objective
 from saner_jax.step import StepMetrics, kept_metrics
 from saner_jax.training._batches import Minibatches
-from saner_jax.training._step import TrainState, make_train_step, run_steps
+from saner_jax.training._states import Told, TrainState
+from saner_jax.training._step import make_train_step
+from saner_jax.training._steps import run_steps
 from saner_jax.training._task import Task
 
 
@@ -20,28 +23,33 @@ class Totals(NamedTuple):
         loss: sum of the minibatches' mean losses, a float32 scalar.
         metrics: sums of the step metrics, or `()`.
         bad_step: int32 scalar, the first step of the run whose loss was not finite, or -1.
+        supervision: sums of the mean weights, and of them times the share of right targets; `()`
+            where labels are taken as given.
     """
 
     loss: jax.Array
     metrics: StepMetrics | tuple[()]
     bad_step: jax.Array
+    supervision: Told | tuple[()] = ()
 
 
 Dispatch = Callable[..., tuple[TrainState, Totals, jax.Array]]
 
 
-def init_totals(state: TrainState) -> Totals:
+def init_totals(state: TrainState, objective: Objective | None = None) -> Totals:
     """Return the sums before the first step.
 
     Args:
         state: as from `init_state`.
+        objective: of the task; None takes labels as given.
 
     Returns:
         Zeros, and no bad step.
     """
     metrics = next(iter(kept_metrics(state.opt_state)), ())
     zeros = jax.tree.map(jnp.zeros_like, metrics)
-    return Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32))
+    told = () if objective is None else Told(jnp.zeros(()), jnp.zeros(()))
+    return Totals(jnp.zeros(()), zeros, jnp.full((), -1, jnp.int32), told)
 
 
 def make_dispatch(task: Task) -> Dispatch:
@@ -57,17 +65,18 @@ def make_dispatch(task: Task) -> Dispatch:
     mesh = task.mesh
     step = make_train_step(
         task.forward,
-        task.loss,
+        task.loss if task.objective is None else task.objective,
         task.optimizer.tx,
         statistics_from=task.statistics_from,
         axis_name=mesh.axis_name,
+        seed=task.seed,
     )
     if mesh.axis_name is not None:
         replicated, sharded = PartitionSpec(), PartitionSpec(mesh.axis_name)
         step = jax.shard_map(
             step,
             mesh=mesh.mesh,
-            in_specs=(replicated, sharded, sharded),
+            in_specs=(replicated, sharded, sharded, sharded, sharded),
             out_specs=replicated,
         )
 
@@ -75,12 +84,54 @@ def make_dispatch(task: Task) -> Dispatch:
         state: TrainState, totals: Totals, batches: Minibatches
     ) -> tuple[TrainState, Totals, jax.Array]:
         first = state.step
-        state, record = run_steps(step, state, *batches, task.inputs.prepare)
+        state, record = run_steps(
+            step,
+            state,
+            batches.inputs,
+            batches.labels,
+            batches.order,
+            task.inputs.prepare,
+            rows=batches.rows,
+            true_labels=batches.true_labels,
+        )
+        if mesh.num_devices > 1:
+            # Every device keeps the whole memory, whatever share of a batch wrote into it.
+            memory = jax.lax.with_sharding_constraint(state.memory, mesh.replicated)
+            state = state._replace(memory=memory)
         is_bad = ~jnp.isfinite(record.loss)
         bad_here = first + jnp.argmax(is_bad).astype(jnp.int32)
         bad_step = jnp.where((totals.bad_step < 0) & is_bad.any(), bad_here, totals.bad_step)
         add = lambda total, new: total + new.sum(axis=0)
         metrics = jax.tree.map(add, totals.metrics, record.metrics)
-        return state, Totals(add(totals.loss, record.loss), metrics, bad_step), record.loss[-1]
+        told = totals.supervision
+        if isinstance(record.supervision, Told) and isinstance(told, Told):
+            weights, right = record.supervision
+            # Where all weights are 0, no target counts.
+            weighted = jnp.where(weights > 0, weights * right, 0.0)
+            told = Told(add(told.mean_weight, weights), add(told.right_targets, weighted))
+        total = Totals(add(totals.loss, record.loss), metrics, bad_step, told)
+        return state, total, record.loss[-1]
 
     return jax.jit(dispatch, donate_argnums=(0, 1))
+
+
+def make_revise(task: Task) -> Callable[[TrainState], TrainState]:
+    """Compile what an objective does with its memory after an epoch.
+
+    Args:
+        task: the task to train.
+
+    Returns:
+        A function of the state; it returns the state with the memory for the next epoch.
+    """
+    objective = task.objective
+    if objective is None or not objective.is_revised:
+        return lambda state: state
+
+    @jax.jit
+    def revise(memories: Any, step: jax.Array) -> Any:
+        if task.trains_pair:
+            return tuple(objective.revise(memory, step) for memory in memories)
+        return objective.revise(memories, step)
+
+    return lambda state: state._replace(memory=revise(state.memory, state.step))

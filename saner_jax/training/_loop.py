@@ -17,13 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax.objectives import Objective
 from saner_jax.training._batches import make_batches
 from saner_jax.training._checkpoints import Keeper
-from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
+from saner_jax.training._dispatch import Totals, init_totals, make_dispatch, make_revise
 from saner_jax.training._errors import Diverged, Stopped
 from saner_jax.training._evidence import History
 from saner_jax.training._predict import make_measure
-from saner_jax.training._step import TrainState, batch_order
+from saner_jax.training._states import TrainState
+from saner_jax.training._steps import batch_order
 from saner_jax.training._task import Optimizer, Task
 
 Row = dict[str, Any]
@@ -44,17 +46,20 @@ class Progress(NamedTuple):
     history: History
 
 
-def init_progress(state: TrainState, history: History) -> Progress:
+def init_progress(
+    state: TrainState, history: History, objective: Objective | None = None
+) -> Progress:
     """Return the progress before the first step.
 
     Args:
         state: as from `init_state`.
         history: as from `init_history`, of the examples to train on and those held out.
+        objective: of the task.
 
     Returns:
         The state with empty sums.
     """
-    return Progress(state, init_totals(state), history)
+    return Progress(state, init_totals(state, objective), history)
 
 
 class Fitted(NamedTuple):
@@ -137,6 +142,7 @@ class _Loop:
         self.task, self.last, self.best, self.best_row = task, last, best, best_row
         self.batches = make_batches(task)
         self.dispatch, self.measure = make_dispatch(task), make_measure(task)
+        self.revise = make_revise(task)
         # Copied, because every dispatch donates them and no buffer may be donated twice.
         copies = jax.tree.map(jnp.array, (progress.state, progress.totals))
         self.state, self.totals = task.mesh.replicate(copies)
@@ -183,9 +189,11 @@ class _Loop:
             "step": self.step,
             "loss": float(self.totals.loss) / num_steps,
             **_mean_metrics(self.totals, num_steps),
+            **_mean_told(self.totals, num_steps),
             **_strengths(task.optimizer, self.step - 1),
             "images_per_second": self.images_per_second,
         }
+        self.state = self.revise(self.state)
         zeros = jax.tree.map(jnp.zeros_like, self.totals)
         self.totals = zeros._replace(bad_step=self.totals.bad_step)
         if epoch == budget.epochs or epoch % budget.evaluate_every_epochs == 0:
@@ -224,6 +232,17 @@ def _mean_metrics(totals: Totals, num_steps: int) -> Row:
         return {}
     sums = jax.device_get(totals.metrics)._asdict()
     return {name: float(value) / num_steps for name, value in sums.items()}
+
+
+def _mean_told(totals: Totals, num_steps: int) -> Row:
+    """Return the means of the supervision; steps without any weight say nothing of its targets."""
+    if not totals.supervision:
+        return {}
+    weight, right = (float(value) for value in jax.device_get(totals.supervision))
+    return {
+        "mean_weight": weight / num_steps,
+        "right_targets": right / weight if weight > 0 else math.nan,
+    }
 
 
 def _is_better(row: Row, best: Row | None) -> bool:

@@ -6,16 +6,18 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from saner_jax.data import Inputs, read_parts
+from saner_jax.models import Forward
 from saner_jax.runs import Confusion, confusion_of
 from saner_jax.training._batches import slices
 from saner_jax.training._evidence import History, add_evaluation
 from saner_jax.training._scoring import Counts, evaluate, shares
-from saner_jax.training._step import TrainState
+from saner_jax.training._states import TrainState
 from saner_jax.training._task import Examples, Task
 
 # Large enough for a device, small enough for a CPU's memory with any of the models.
@@ -32,12 +34,12 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
         A function of a state and at least one example. It returns the counts as NumPy scalars,
         and the logits, `(n, c)`.
     """
-    mesh = task.mesh
+    mesh, forward = task.mesh, evaluated_forward(task)
 
     @partial(jax.jit, out_shardings=NamedSharding(mesh.mesh, PartitionSpec()))
     def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
         inputs, labels, true_labels = batch
-        logits, _ = task.forward(params, statistics, task.inputs.normalize(inputs), train=False)
+        logits, _ = forward(params, statistics, task.inputs.normalize(inputs), train=False)
         return evaluate(logits, labels, true_labels, task.loss), logits
 
     def predict_all(state: TrainState, examples: Examples) -> tuple[Counts, NDArray[Any]]:
@@ -52,6 +54,30 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
         return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *counts), np.concatenate(logits)
 
     return predict_all
+
+
+def evaluated_forward(task: Task) -> Forward:
+    """Return the forward pass that predictions come from.
+
+    Args:
+        task: of one network or two.
+
+    Returns:
+        The model's own; of two networks, one whose logits are the logarithms of the mean of both
+        networks' probabilities.
+    """
+    forward = task.forward
+    if not task.trains_pair:
+        return forward
+
+    def mean(params: Any, statistics: Any, inputs: jax.Array, *, train: bool) -> tuple[Any, Any]:
+        outs = [
+            jax.nn.log_softmax(forward(own, kept, inputs, train=train)[0])
+            for own, kept in zip(params, statistics, strict=True)
+        ]
+        return jax.nn.logsumexp(jnp.stack(outs), axis=0) - jnp.log(2.0), statistics
+
+    return mean
 
 
 def prediction_batch_size(inputs: Inputs) -> int:

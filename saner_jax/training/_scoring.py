@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from saner_jax.training._step import Loss
+from saner_jax.objectives import LossFn
 
 
 class Counts(NamedTuple):
@@ -52,7 +52,7 @@ class Shares(NamedTuple):
     loss: NDArray[np.float64]
 
 
-def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: Loss) -> Counts:
+def evaluate(logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: LossFn) -> Counts:
     """Count a model's predictions on labels of which some may be wrong.
 
     Where all labels are right, pass them twice: then nothing is flipped, and `correct` is the

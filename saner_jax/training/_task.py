@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from saner_jax.data import Inputs
 from saner_jax.models import Forward
-from saner_jax.objectives import cross_entropy
+from saner_jax.objectives import LossFn, Objective, cross_entropy
 from saner_jax.training._device_mesh import DeviceMesh
-from saner_jax.training._step import Loss, Prepare
+from saner_jax.training._steps import Prepare
 
 
 class Examples(NamedTuple):
@@ -104,7 +104,9 @@ class Task(NamedTuple):
         mesh: the devices.
         budget: the length of the run.
         seed: the seed of the order of examples.
-        loss: logits `(n, c)` and labels `(n,)` to a loss per example `(n,)`.
+        loss: logits `(n, c)` and labels `(n,)` to a loss per example `(n,)`; the one that is
+            evaluated, and trained on where there is no objective.
+        objective: what is trained on instead.
         statistics_from: the pass whose running statistics are kept, see `make_train_step`.
     """
 
@@ -115,8 +117,14 @@ class Task(NamedTuple):
     mesh: DeviceMesh
     budget: Budget
     seed: int = 0
-    loss: Loss = cross_entropy
+    loss: LossFn = cross_entropy
     statistics_from: str = "origin"
+    objective: Objective | None = None
+
+    @property
+    def trains_pair(self) -> bool:
+        """Whether two networks are trained."""
+        return self.objective is not None and self.objective.num_networks == 2
 
     @property
     def steps_per_epoch(self) -> int:

@@ -14,17 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from saner_jax import runs
 from saner_jax.data import Dataset, from_arrays, input_digest
 from saner_jax.models import Forward, ModelParts, is_dense_program, parts_of
-from saner_jax.objectives import cross_entropy
+from saner_jax.objectives import LossFn, Objective, cross_entropy
 from saner_jax.training._checkpoints import Checkpoints, InMemory
 from saner_jax.training._device_mesh import make_device_mesh
 from saner_jax.training._evidence import Evidence, init_history, to_evidence, write_evidence
 from saner_jax.training._held_out import held_out
 from saner_jax.training._loop import Progress, Row, init_progress
-from saner_jax.training._predict import confusion_on_test, probabilities_of
+from saner_jax.training._predict import confusion_on_test, evaluated_forward, probabilities_of
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._resuming import fit_resumably, random_stream, restored
-from saner_jax.training._step import Loss, TrainState, init_state
+from saner_jax.training._states import TrainState, init_state, pair_states
 from saner_jax.training._task import Budget, Examples, InputFunctions, Optimizer, Splits, Task
 
 Arrays = tuple[ArrayLike, ArrayLike]
@@ -82,7 +82,8 @@ def train(
     *,
     epochs: int,
     batch_size: int = 128,
-    loss: Loss = cross_entropy,
+    loss: LossFn | Objective = cross_entropy,
+    peer: Any = None,
     seed: int = 0,
     test: Arrays | None = None,
     validation_fraction: float = 0.0,
@@ -109,7 +110,11 @@ def train(
             `grad_fn`, so that SAM and its kin take their second pass.
         epochs: passes over the training examples, at least 1.
         batch_size: examples per step; those that fill no batch wait for another epoch.
-        loss: logits `(n, classes)` and labels `(n,)` to a loss per example `(n,)`.
+        loss: logits `(n, classes)` and labels `(n,)` to a loss per example `(n,)`, or an objective
+            of `saner_jax.objectives`, such as `elr()`. One for two networks trains two of the
+            model, and predicts by the mean of their probabilities.
+        peer: the second network, for an objective of two; a module like `model`, initialized
+            otherwise. None: `model`, initialized by another seed; for Linen modules and pairs.
         seed: of the initialization of Linen modules and pairs, of the order of examples, of dropout
             and of the augmentation.
         test: a pair of inputs and labels to evaluate on; None takes those of a `Dataset`.
@@ -169,7 +174,9 @@ def train(
         )
     rows, held = held_out(len(labels), validation_fraction, seed)
     normalize = standardize(dataset.train_inputs) if normalize is None else normalize
-    parts = parts_of(model, normalize(np.asarray(dataset.train_inputs[:1])), seed=seed)
+    objective = loss if isinstance(loss, Objective) else None
+    one = normalize(np.asarray(dataset.train_inputs[:1]))
+    parts = parts_of(model, one, seed=seed)
     mesh = make_device_mesh(devices)
     if batch_size % mesh.num_devices:
         raise ValueError(
@@ -196,14 +203,42 @@ def train(
             checkpoint_every_epochs,
         ),
         seed,
-        loss,
+        cross_entropy if isinstance(loss, Objective) else loss,
         statistics_from,
+        objective,
     )
-    progress = init_progress(
-        init_state(parts.params, tx, parts.statistics),
-        init_history(len(labels), len(dataset.class_names)),
-    )
+    num_classes = len(dataset.class_names)
+    state = _initial_state(task, parts, model, peer, one, num_classes)
+    progress = init_progress(state, init_history(len(labels), num_classes), objective)
     return _run(task, progress, dataset, truth, held, folder, on_epoch, reporter)
+
+
+def _initial_state(
+    task: Task, parts: ModelParts, model: Any, peer: Any, one: Any, num_classes: int
+) -> TrainState:
+    """Return the state before the first step, of one network or two."""
+    tx, objective = task.optimizer.tx, task.objective
+    labels = task.splits.train.labels
+    make = lambda parts: init_state(
+        parts.params,
+        tx,
+        parts.statistics,
+        None if objective is None else objective.init(labels, num_classes),
+    )
+    state = make(parts)
+    if not task.trains_pair:
+        if peer is not None:
+            raise ValueError("peer is for an objective of two networks, and loss is of one")
+        return state
+    # Another seed than those that runs beside this one have.
+    other = parts_of(model if peer is None else peer, one, seed=(task.seed + 2**31) % 2**32)
+    leaves = zip(jax.tree.leaves(parts.params), jax.tree.leaves(other.params), strict=True)
+    if all(np.array_equal(a, b) for a, b in leaves):
+        raise ValueError(
+            "peer must be another network than model for an objective of two, such as the same"
+            " module initialized by another seed"
+        )
+    return pair_states(state, make(other))
 
 
 def _run(
@@ -263,6 +298,7 @@ def _run(
         kept = None
         if fitted.best_row is not None:
             kept = restored(best, progress, reporter.say)[0].state
+    forward = evaluated_forward(task)
     return Trained(
         state,
         kept,
@@ -270,10 +306,10 @@ def _run(
         evidence,
         confusion_on_test(task, state, dataset.class_names, fitted.test_predictions),
         dataset.class_names,
-        task.forward,
+        forward,
         task.inputs.normalize,
         jax.jit(
-            lambda state, inputs: task.forward(
+            lambda state, inputs: forward(
                 state.params, state.statistics, task.inputs.normalize(inputs), train=False
             )[0]
         ),

@@ -1,0 +1,415 @@
+"""Robust objectives with a memory of every training example; they need one network.
+
+A step costs the gradients of its optimizer: what they remember comes out of the first pass. The
+sizes in bytes are for n examples, c classes and float32.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from saner_jax.objectives._costs import cross_entropies
+from saner_jax.objectives._divergences import agreement_penalty, divergence_from_prior, entropy
+from saner_jax.objectives._losses import cross_entropy
+from saner_jax.objectives._mixture import two_gaussians
+from saner_jax.objectives._objective import (
+    Memory,
+    Objective,
+    Observed,
+    Supervision,
+    everyone,
+    given,
+    weighted_costs,
+)
+
+
+def elr(strength: float = 3.0, decay: float = 0.7, *, floor: float = 1e-4) -> Objective:
+    r"""Cross-entropy and a penalty that keeps what was predicted early.
+
+    .. math:: -\log p_y + \lambda \log(1 - \langle m, p \rangle), \quad
+        m \leftarrow \beta m + (1 - \beta) p
+
+    Args:
+        strength: lambda, at least 0; 0 is the cross-entropy. The paper's 3 on CIFAR-10 with
+            symmetric noise, 1 with asymmetric, 7 on CIFAR-100.
+        decay: beta, in [0, 1). The paper's 0.7 on CIFAR-10 with symmetric noise, 0.9 elsewhere.
+        floor: p in the penalty and in m is clipped to [floor, 1 - floor].
+
+    Returns:
+        The objective. It need not know the noise rate. The memory takes 4 n c bytes, and its rows
+        are the averages m, which find wrong labels too.
+
+    Limits:
+        The loss may be negative. With decay 0 the penalty holds nothing, and training fails.
+
+    Example:
+        >>> import numpy as np
+        >>> elr().init(np.array([0, 1, 1]), 2).rows.shape
+        (3, 2)
+
+    Source:
+        Liu et al. 2020, arXiv:2007.00151; shengliu66/ELR @934af53.
+
+    Differences:
+        1. With `num_networks=2` m averages the peer's predictions, as in ELR+, without its mixup
+           and weight averages.
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del step
+        p = jnp.clip(jax.nn.softmax(peer.logits), floor, 1 - floor)
+        p = p / jnp.sum(p, axis=-1, keepdims=True)
+        average = decay * own.rows + (1 - decay) * p
+        logits = own.logits
+        return Supervision(given(logits, labels), everyone(logits, labels), average), average
+
+    penalty = lambda logits, told: strength * agreement_penalty(logits, told.extra, floor=floor)
+    start = lambda labels, num_classes: Memory(jnp.zeros((len(labels), num_classes)))
+    return Objective(supervise, weighted_costs(cross_entropies, penalty), start)
+
+
+def selc(start_steps: int, decay: float = 0.9) -> Objective:
+    r"""Cross-entropy at a running average of the label and the predictions.
+
+    .. math:: -\sum_k m_k \log p_k, \quad m \leftarrow \beta m + (1 - \beta) p, \quad m_0 = e_y
+
+    Args:
+        start_steps: updates before the averages begin; the labels are as given until then. The
+            paper's 30 to 40 of 200 epochs.
+        decay: beta, in [0, 1]; 1 is the cross-entropy.
+
+    Returns:
+        The objective. It need not know the noise rate. The memory takes 4 n c bytes.
+
+    Example:
+        >>> import numpy as np
+        >>> selc(100).init(np.array([0, 1]), 2).rows.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+
+    Source:
+        Lu and He 2022, arXiv:2205.01156; MacLLL/SELC @69bcf1e.
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del peer
+        moved = decay * own.rows + (1 - decay) * jax.nn.softmax(own.logits)
+        average = jnp.where(step < start_steps, own.rows, moved)
+        return Supervision(average, everyone(own.logits, labels)), average
+
+    start = lambda labels, num_classes: Memory(jax.nn.one_hot(jnp.asarray(labels), num_classes))
+    return Objective(supervise, weighted_costs(cross_entropies), start)
+
+
+def plc(
+    start_steps: int,
+    steps_per_epoch: int,
+    *,
+    delta: float = 0.3,
+    increment: float = 0.1,
+    window: int = 5,
+) -> Objective:
+    r"""Correct the labels that the network contradicts most surely: progressive label correction.
+
+    .. math:: y \leftarrow \arg\max_k f_k \quad \text{where} \quad f_y / \max_k f_k < \delta
+
+    f: the mean of the predictions of the last epochs. After an epoch that corrected fewer than a
+    thousandth of the labels, delta rises.
+
+    Args:
+        start_steps: updates before the first correction. The authors' 8 epochs.
+        steps_per_epoch: updates in an epoch.
+        delta: at first, in [0, 1].
+        increment: what delta rises by, to 0.9 at most.
+        window: epochs of which the predictions are averaged.
+
+    Returns:
+        The objective. It need not know the noise rate. The memory takes 4 n (window c + 1) bytes;
+        its rows hold the labels as corrected.
+
+    Example:
+        >>> import numpy as np
+        >>> plc(80, 10).init(np.array([0, 1]), 2).rows["label"].tolist()
+        [0, 1]
+
+    Source:
+        Zhang et al. 2021, arXiv:2103.07756; pxiangwu/PLC @8c2bcfd.
+
+    Differences:
+        1. The authors choose the best epoch by clean labels.
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del peer
+        recent = _seen(own.rows["recent"], own.logits, step, steps_per_epoch)
+        targets = given(own.logits, own.rows["label"])
+        told = Supervision(targets, everyone(own.logits, labels))
+        return told, {"label": own.rows["label"], "recent": recent}
+
+    def revise(memory: Memory, step: jax.Array) -> Memory:
+        label, mean = memory.rows["label"], jnp.mean(memory.rows["recent"], axis=1)
+        of_label = jnp.take_along_axis(mean, label[:, None], axis=1)[:, 0]
+        largest = jnp.max(mean, axis=1)
+        is_due = step > start_steps
+        flips = is_due & (of_label < memory.shared * largest)
+        raised = jnp.minimum(memory.shared + increment * (jnp.mean(flips) < 1e-3), 0.9)
+        new = jnp.where(flips, jnp.argmax(mean, axis=1), label).astype(label.dtype)
+        shared = jnp.where(is_due, raised, memory.shared).astype(memory.shared.dtype)
+        return Memory({**memory.rows, "label": new}, shared)
+
+    def start(labels: Any, num_classes: int) -> Memory:
+        recent = jnp.zeros((len(labels), window, num_classes))
+        rows = {"label": jnp.asarray(labels, jnp.int32), "recent": recent}
+        return Memory(rows, jnp.asarray(delta, recent.dtype))
+
+    return Objective(supervise, weighted_costs(cross_entropies), start, revise)
+
+
+def joint_optimization(
+    start_steps: int,
+    steps_per_epoch: int,
+    *,
+    prior_strength: float = 1.2,
+    entropy_strength: float = 0.8,
+    window: int = 10,
+    prior: ArrayLike | None = None,
+) -> Objective:
+    r"""Learn soft labels together with the network; the first of two stages.
+
+    .. math:: -\sum_k s_k \log p_k + \alpha \, \mathrm{KL}(\pi \| \bar p) + \beta H(p)
+
+    s: the label at first, and after every epoch from `start_steps` on the mean prediction of the
+    last epochs. The second stage trains a new network on s: `fixed_targets`.
+
+    Args:
+        start_steps: updates before s changes. The paper's 70 of 200 epochs.
+        steps_per_epoch: updates in an epoch.
+        prior_strength: alpha. The authors' 1.2 at 70 % symmetric, 0.8 at asymmetric noise.
+        entropy_strength: beta. The authors' 0.8 and 0.4.
+        window: epochs of which the predictions are averaged.
+        prior: pi `(c,)`, the shares of the true classes; None is 1/c.
+
+    Returns:
+        The objective. It need not know the noise rate. The memory takes 4 n c (window + 1) bytes;
+        its rows hold s as "soft".
+
+    Limits:
+        The penalty of the mean prediction is no sum over examples: it depends on the batch. The
+        paper's learning rate is large and constant.
+
+    Example:
+        >>> import numpy as np
+        >>> joint_optimization(80, 10).init(np.array([0, 1]), 2).rows["soft"].tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+
+    Source:
+        Tanaka et al. 2018, arXiv:1803.11364; DaikiTanaka-UT/JointOptimization @7e7a30d.
+
+    Differences:
+        1. Epochs of the window that have not been yet count for nothing; in the authors' code they
+           count as zeros, so that s sums to less than 1.
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del peer
+        recent = _seen(own.rows["recent"], own.logits, step, steps_per_epoch)
+        told = Supervision(own.rows["soft"], everyone(own.logits, labels))
+        return told, {"soft": own.rows["soft"], "recent": recent}
+
+    def penalty(logits: jax.Array, told: Supervision) -> jax.Array:
+        del told
+        of_prior = prior_strength * divergence_from_prior(logits, prior)
+        return of_prior + entropy_strength * entropy(logits)
+
+    def revise(memory: Memory, step: jax.Array) -> Memory:
+        total = jnp.sum(memory.rows["recent"], axis=1)
+        size = jnp.sum(total, axis=1, keepdims=True)
+        is_due = (step > start_steps) & (size > 0)
+        mean = total / jnp.where(size > 0, size, 1.0)
+        return memory._replace(
+            rows={**memory.rows, "soft": jnp.where(is_due, mean, memory.rows["soft"])}
+        )
+
+    def start(labels: Any, num_classes: int) -> Memory:
+        soft = jax.nn.one_hot(jnp.asarray(labels), num_classes)
+        recent = jnp.zeros((len(labels), window, num_classes), soft.dtype)
+        return Memory({"soft": soft, "recent": recent})
+
+    return Objective(supervise, weighted_costs(cross_entropies, penalty), start, revise)
+
+
+def fixed_targets(targets: ArrayLike) -> Objective:
+    """Cross-entropy at targets of one's own, such as the soft labels of `joint_optimization`.
+
+    Args:
+        targets: `(n, c)`, one row for each training example, in their order.
+
+    Returns:
+        The objective. The labels play no part.
+
+    Raises:
+        ValueError: when the training begins, for another number of examples or classes.
+
+    Example:
+        >>> import numpy as np
+        >>> objective = fixed_targets(np.full((3, 2), 0.5))
+        >>> objective.init(np.array([0, 1, 1]), 2).rows.shape
+        (3, 2)
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del peer, step
+        return Supervision(own.rows, everyone(own.logits, labels)), own.rows
+
+    def start(labels: Any, num_classes: int) -> Memory:
+        if jnp.shape(targets) != (len(labels), num_classes):
+            raise ValueError(
+                f"targets must be ({len(labels)}, {num_classes}), a row for each training example,"
+                f" got {jnp.shape(targets)}"
+            )
+        return Memory(jnp.asarray(targets, float))
+
+    return Objective(supervise, weighted_costs(cross_entropies), start)
+
+
+def clean_weights(start_steps: int, decay: float = 0.9) -> Objective:
+    r"""Cross-entropy, weighted by the probability that the label is right.
+
+    The probability is that of the lower of two Gaussians over the averaged losses of all examples,
+    fitted after every epoch.
+
+    Args:
+        start_steps: updates before the weights count; all are 1 until then. A sixth of the
+            training is a good start.
+        decay: of the averages of the losses, in [0, 1).
+
+    Returns:
+        The objective. It need not know the noise rate. The memory takes 12 n bytes; its rows hold
+        the probabilities as "clean".
+
+    Example:
+        >>> import numpy as np
+        >>> clean_weights(100).init(np.array([0, 1]), 2).rows["clean"].tolist()
+        [1.0, 1.0]
+
+    Source:
+        The mixture is that of Li et al. 2020, arXiv:2002.07394, used here as weights of one
+        network; no paper has this form.
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del peer
+        weights = jnp.where(step < start_steps, 1.0, own.rows["clean"])
+        told = Supervision(given(own.logits, labels), weights.astype(own.logits.dtype))
+        return told, with_loss(own, labels, decay)
+
+    return Objective(supervise, weighted_costs(cross_entropies), init_losses, revise_clean)
+
+
+def dynamic_bootstrapping(
+    start_steps: int, decay: float = 0.9, *, prior_strength: float = 1.0
+) -> Objective:
+    r"""Bootstrapping in which every example has a weight of its own for its label.
+
+    .. math:: t = c \, e_y + (1 - c) \, e_{\arg\max p}
+
+    c: the probability that the label is right, see `clean_weights`. A penalty holds the mean
+    prediction near the uniform one.
+
+    Args:
+        start_steps: updates before it begins. The paper's 105 of 300 epochs.
+        decay: of the averages of the losses, in [0, 1).
+        prior_strength: factor of the penalty.
+
+    Returns:
+        The objective. It need not know the noise rate. The memory takes 12 n bytes.
+
+    Limits:
+        The penalty depends on the batch, and is wrong for unbalanced classes.
+
+    Example:
+        >>> dynamic_bootstrapping(100).is_revised
+        True
+
+    Source:
+        Arazo et al. 2019, arXiv:1904.11238; PaulAlbert31/LabelNoiseCorrection @5e9a73e.
+
+    Differences:
+        1. The mixture is of Gaussians, on averaged losses of the training passes; the paper's is of
+           beta distributions, on losses of passes of their own.
+        2. The paper mixes examples besides: `mixup(dynamic_bootstrapping(...), 32.0)`.
+    """
+
+    def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
+        del peer
+        logits = own.logits
+        clean = jnp.where(step < start_steps, 1.0, own.rows["clean"]).astype(logits.dtype)[:, None]
+        predicted = given(logits, jnp.argmax(logits, axis=-1))
+        targets = clean * given(logits, labels) + (1 - clean) * predicted
+        rows = with_loss(own, labels, decay)
+        return Supervision(targets, everyone(logits, labels), step >= start_steps), rows
+
+    def penalty(logits: jax.Array, told: Supervision) -> jax.Array:
+        return jnp.where(told.extra, prior_strength * divergence_from_prior(logits), 0.0)
+
+    loss = weighted_costs(cross_entropies, penalty)
+    return Objective(supervise, loss, init_losses, revise_clean)
+
+
+def init_losses(labels: Any, num_classes: int) -> Memory:
+    """Return a memory of averaged losses, and of the probability that each label is right.
+
+    Args:
+        labels: `(n,)`.
+        num_classes: does not matter.
+
+    Returns:
+        Rows "clean", 1 for all, "loss" and "count", 0 for all.
+    """
+    del num_classes
+    zeros = jnp.zeros(len(labels))
+    return Memory({"clean": zeros + 1, "loss": zeros, "count": jnp.zeros(len(labels), jnp.int32)})
+
+
+def with_loss(own: Observed, labels: jax.Array, decay: float) -> Any:
+    """Add the losses of a step to their averages.
+
+    Args:
+        own: what the network shows, with rows as from `init_losses`.
+        labels: `(b,)`.
+        decay: weight of the average so far; the first loss is taken whole.
+
+    Returns:
+        The new rows.
+    """
+    losses = cross_entropy(own.logits, labels)
+    moved = decay * own.rows["loss"] + (1 - decay) * losses
+    first = own.rows["count"] == 0
+    return {
+        "clean": own.rows["clean"],
+        "loss": jnp.where(first, losses, moved),
+        "count": own.rows["count"] + 1,
+    }
+
+
+def revise_clean(memory: Memory, step: jax.Array) -> Memory:
+    """Fit two Gaussians to the averaged losses.
+
+    Args:
+        memory: as from `init_losses`.
+        step: does not matter.
+
+    Returns:
+        The memory, with the probability of the lower component as "clean".
+    """
+    del step
+    rows = memory.rows
+    mixture = two_gaussians(rows["loss"], rows["count"] > 0)
+    return memory._replace(rows={**rows, "clean": mixture.clean.astype(rows["clean"].dtype)})
+
+
+def _seen(recent: jax.Array, logits: jax.Array, step: Any, steps_per_epoch: int) -> jax.Array:
+    """Write this epoch's predictions into the window of the last ones."""
+    slot = (step // steps_per_epoch) % recent.shape[1]
+    return recent.at[:, slot].set(jax.nn.softmax(logits).astype(recent.dtype))
