@@ -4,7 +4,7 @@ All results depend on the options and the seed alone. Runs of several methods ar
 and a run can resume.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from saner_jax.data import (
-    Dataset,
-    augment,
-)
+from saner_jax.data import Dataset, augment
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.experiments._objective_options import PLAIN, Known, build_named_objective
 from saner_jax.experiments._parts import (
     LossOptions,
     ModelOptions,
@@ -28,7 +27,9 @@ from saner_jax.models import build
 from saner_jax.objectives import (
     LOSSES,
     LossFn,
+    Objective,
     balanced_weights,
+    cross_entropy,
     smoothed_cross_entropy,
     weigh_classes,
 )
@@ -181,11 +182,18 @@ def build_loss(options: LossOptions, dataset: Dataset) -> LossFn:
         dataset: whose training labels, before any noise of the run, give the class weights.
 
     Returns:
-        The loss.
+        The loss; the cross-entropy beside an objective.
 
     Raises:
-        ValueError: for smoothing of another loss than the cross-entropy.
+        ValueError: for smoothing of another loss than the cross-entropy, and for options of the
+            loss beside an objective.
     """
+    if options.objective != PLAIN:
+        defaults = LossOptions()
+        for name in ("loss", "label_smoothing", "class_weights"):
+            if getattr(options, name) != getattr(defaults, name):
+                raise ValueError(f"{name} is for objective plain, got {options.objective}")
+        return cross_entropy
     if options.label_smoothing and options.loss != "cross_entropy":
         raise ValueError(f"label_smoothing is for loss cross_entropy, but loss is {options.loss}")
     smooth = options.label_smoothing
@@ -194,6 +202,44 @@ def build_loss(options: LossOptions, dataset: Dataset) -> LossFn:
         return loss
     weights = balanced_weights(dataset.train_labels, len(dataset.class_names))
     return weigh_classes(loss, weights)
+
+
+def build_objective(
+    options: LossOptions,
+    noisy: Sequence[NoisyLabels],
+    *,
+    num_classes: int,
+    epochs: int,
+    steps_per_epoch: int,
+) -> Objective | None:
+    """Build the objective that is trained on.
+
+    Args:
+        options: of the objective.
+        noisy: the labels of every seed; if some were flipped on purpose, an objective that needs
+            the noise rate or the transition matrix gets the mean of those of the seeds.
+        num_classes: of the labels.
+        epochs: passes over the training set.
+        steps_per_epoch: updates per epoch.
+
+    Returns:
+        The objective; None for the loss of the labels as given.
+
+    Raises:
+        ValueError: for strengths out of range, and for an objective that needs to know what nobody
+            knows.
+    """
+    if options.objective == PLAIN:
+        return None
+    is_known = any(one.is_flipped.any() for one in noisy)
+    known = Known(
+        num_classes,
+        epochs,
+        steps_per_epoch,
+        np.mean([one.transition_realized for one in noisy], axis=0) if is_known else None,
+        float(np.mean([one.rate for one in noisy])) if is_known else None,
+    )
+    return build_named_objective(options.objective, options.objective_option, known)
 
 
 def build_optimizer(

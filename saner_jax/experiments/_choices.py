@@ -59,6 +59,25 @@ Method = Literal[
     "ncsam",
 ]
 Norm = Literal["batch", "layer", "group", "none"]
+ObjectiveName = Literal[
+    "plain",
+    "gce",
+    "sce",
+    "nce_rce",
+    "label_smoothing",
+    "bootstrapping",
+    "dynamic_bootstrapping",
+    "forward_correction",
+    "elr",
+    "selc",
+    "plc",
+    "joint_optimization",
+    "clean_weights",
+    "small_loss_selection",
+    "co_teaching",
+    "jocor",
+    "dividemix",
+]
 Loss = Literal["cross_entropy", "mean_absolute_error", "generalized_cross_entropy"]
 ClassWeights = Literal["none", "balanced"]
 Base = Literal["sgd", "adamw"]

@@ -5,6 +5,7 @@ method after the other and keeps the run folder up to date.
 """
 
 import dataclasses
+import itertools
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from saner_jax import runs
 from saner_jax.experiments._build import (
     build_loss,
     build_model,
+    build_objective,
     perturbed_parameters,
 )
 from saner_jax.experiments._choices import Method
@@ -77,9 +79,18 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
             f" {config.data.dataset}, got {batch_size}"
         )
     model = build_model(config.model, dataset)
-    build_loss(config.objective, dataset)
     perturbed = perturbed_parameters(config.perturbation, model, dataset)
     noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)
+    for name in config.all_objectives:
+        options = replace(config.objective, objective=name)
+        build_loss(options, dataset)
+        build_objective(
+            options,
+            noisy,
+            num_classes=len(dataset.class_names),
+            epochs=config.budget.epochs,
+            steps_per_epoch=num_train // batch_size,
+        )
     folder = runs.make_folder(folder, "compare")
     job = ComparisonJob(config, folder, dataset, noisy, perturbed)
     try:
@@ -130,14 +141,17 @@ def run_comparison(
         is_at_hand = not job.dataset.is_streamed
         at_once = is_at_hand and is_dense(model, job.dataset.train_inputs.shape[1:])
         params = initial_params(job) if at_once else None
-        on_epoch = lambda method, epoch, record: reporter.show(method, epoch, *_means(record))
-        for method in config.methods:
+        on_epoch = lambda name, epoch, record: reporter.show(name, epoch, *_means(record))
+        for objective, method in itertools.product(config.all_objectives, config.methods):
+            name = f"{objective}, {method}" if config.objectives else method
+            options = replace(config.objective, objective=objective)
+            one = job._replace(config=replace(config, objective=options))
             result = (
-                train_all_seeds(job, method, params, on_epoch)
+                train_all_seeds(one, method, params, partial(on_epoch, name))
                 if at_once
-                else _train_seed_by_seed(job, method, reporter)
+                else _train_seed_by_seed(one, method, name, reporter)
             )
-            results = replace(results, methods={**results.methods, method: result})
+            results = replace(results, methods={**results.methods, name: result})
             write_results(folder / "results.json", results)
         results = replace(results, complete=True, seconds=time.perf_counter() - began)
         write_results(folder / "results.json", results)
@@ -154,7 +168,9 @@ def _means(record: EpochRecord) -> tuple[float, float, float]:
     return float(np.mean(record.loss)), float(test.accuracy.mean()), float(train.memorized.mean())
 
 
-def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) -> MethodResult:
+def _train_seed_by_seed(
+    job: ComparisonJob, method: Method, name: str, reporter: Reporter
+) -> MethodResult:
     """Train one method as many runs of `saner-jax train`, and join their results."""
     config = job.config
     by_seed: list[MethodResult | None] = []
@@ -165,15 +181,15 @@ def _train_seed_by_seed(job: ComparisonJob, method: Method, reporter: Reporter) 
             method=method,
             seed=seed,
             intervals=IntervalOptions(checkpoint_every_epochs=config.budget.epochs),
-            output=TrainOutputOptions(job.folder / f"{method}-seed-{seed}"),
+            output=TrainOutputOptions(job.folder / f"{name.replace(', ', '-')}-seed-{seed}"),
         )
         one = prepare_training(options, job.dataset)
         try:
             results = train_to_end(
-                one, reporter.say, partial(reporter.show, f"{method}, seed {seed}")
+                one, reporter.say, partial(reporter.show, f"{name}, seed {seed}")
             )
             by_seed.append(results.methods[method])
         except Diverged as error:
-            reporter.say(f"{method}, seed {seed}: {error}")
+            reporter.say(f"{name}, seed {seed}: {error}")
             by_seed.append(None)
     return join_seeds(by_seed)

@@ -5,8 +5,9 @@ from typing import Any, Self, TypeVar
 
 from tyro.conf import OmitArgPrefixes
 
-from saner_jax.experiments._choices import Method
+from saner_jax.experiments._choices import Method, ObjectiveName
 from saner_jax.experiments._flat import option_types, option_values, with_options
+from saner_jax.experiments._objective_options import check_objective
 from saner_jax.experiments._parts import (
     BudgetOptions,
     DataOptions,
@@ -40,7 +41,7 @@ class RunConfig:
     inputs: OmitArgPrefixes[PixelOptions] = PixelOptions()
     """The inputs of the model."""
     objective: OmitArgPrefixes[LossOptions] = LossOptions()
-    """The loss of an example."""
+    """What is trained on."""
     perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions()
     """The perturbation of SAM and the damping of SANER."""
     optimizer: OmitArgPrefixes[OptimizerOptions] = OptimizerOptions()
@@ -101,6 +102,8 @@ class CompareConfig(RunConfig):
 
     methods: tuple[Method, ...] = ("sgd", "sam", "saner")
     """Methods to compare: sgd, or any recipe that saner-jax train takes."""
+    objectives: tuple[ObjectiveName, ...] = ()
+    """Objectives to compare, each with every method. The option objective alone if not given."""
     seeds: Count = 5
     """How many runs per method. Each has its own noise, initialization and order, the same for
     every method."""
@@ -108,6 +111,11 @@ class CompareConfig(RunConfig):
     """Seed of the first run. The others follow by one."""
     output: OmitArgPrefixes[OutputOptions] = OutputOptions()
     """Where the results go."""
+
+    @property
+    def all_objectives(self) -> tuple[ObjectiveName, ...]:
+        """The objective of every row."""
+        return self.objectives or (self.objective.objective,)
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
@@ -189,6 +197,9 @@ def check_compare(config: CompareConfig) -> None:
         raise ValueError("methods must name at least one method, and none of them twice")
     _check_methods("methods", config.methods)
     check_recipe_options(config.methods, config.perturbation.method_option)
+    if len(set(config.objectives)) < len(config.objectives):
+        raise ValueError("objectives must name none of them twice")
+    check_objective(config.all_objectives, config.objective.objective_option)
 
 
 def check_train(config: TrainConfig) -> None:
@@ -219,6 +230,7 @@ def check_train(config: TrainConfig) -> None:
         raise ValueError("num_processes and process_id need coordinator")
     _check_methods("method", (config.method,))
     check_recipe_options((config.method,), config.perturbation.method_option)
+    check_objective((config.objective.objective,), config.objective.objective_option)
 
 
 def _check_warmup(config: RunConfig) -> None:

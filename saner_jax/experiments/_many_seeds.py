@@ -16,7 +16,13 @@ import numpy as np
 
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments._build import build_loss, build_model, build_optimizer, input_functions
+from saner_jax.experiments._build import (
+    build_loss,
+    build_model,
+    build_objective,
+    build_optimizer,
+    input_functions,
+)
 from saner_jax.experiments._config import CompareConfig
 from saner_jax.models import forward_of
 from saner_jax.runs import MethodResult, rows_of, values_of
@@ -26,8 +32,10 @@ from saner_jax.training import (
     TrainState,
     batch_order,
     evaluate,
-    init_state,
+    evaluated_forward,
+    init_networks,
     make_train_step,
+    revised,
     run_steps,
     shares,
 )
@@ -65,7 +73,7 @@ class EpochRecord(NamedTuple):
     test: Counts
 
 
-OnEpoch = Callable[[str, int, EpochRecord], None]
+OnEpoch = Callable[[int, EpochRecord], None]
 
 
 def initial_params(job: ComparisonJob) -> Any:
@@ -78,10 +86,22 @@ def initial_params(job: ComparisonJob) -> Any:
         Parameters as NumPy arrays, with a leading axis of seeds, so that donating copies of them
         to one method leaves them to the next.
     """
+    seeds = np.asarray(job.config.all_seeds, np.uint32)
+    return jax.device_get(jax.jit(jax.vmap(params_of(job)))(seeds))
+
+
+def params_of(job: ComparisonJob) -> Callable[[Any], Any]:
+    """Return the function from a seed to initial parameters.
+
+    Args:
+        job: as prepared.
+
+    Returns:
+        A function of a uint32 scalar.
+    """
     blank = jnp.zeros((1, *job.dataset.train_inputs.shape[1:]))
-    keys = jax.vmap(jax.random.key)(np.asarray(job.config.all_seeds, np.uint32))
     init = build_model(job.config.model, job.dataset).init
-    return jax.device_get(jax.jit(jax.vmap(lambda key: init(key, blank)))(keys))["params"]
+    return lambda seed: init(jax.random.key(seed), blank)["params"]
 
 
 def train_all_seeds(
@@ -97,7 +117,7 @@ def train_all_seeds(
         job: as prepared.
         method: see `CompareConfig.methods`.
         params: as from `initial_params`.
-        on_epoch: called after every epoch with the method, the epochs done and the record.
+        on_epoch: called after every epoch with the epochs done and the record.
 
     Returns:
         The method's results, with the curves of every epoch.
@@ -120,8 +140,15 @@ def train_all_seeds(
         steps_per_epoch=num_train // budget.batch_size,
     ).tx
     forward = forward_of(build_model(config.model, dataset))
-    loss = build_loss(config.objective, dataset)
-    step = make_train_step(forward, loss, tx)
+    loss, num_classes = build_loss(config.objective, dataset), len(dataset.class_names)
+    objective = build_objective(
+        config.objective,
+        job.noisy,
+        num_classes=num_classes,
+        epochs=budget.epochs,
+        steps_per_epoch=num_train // budget.batch_size,
+    )
+    evaluated = evaluated_forward(forward, objective)
 
     def epoch_of_one_seed(
         state: TrainState,
@@ -132,10 +159,14 @@ def train_all_seeds(
     ) -> tuple[TrainState, EpochRecord]:
         images, true_labels, test_images, test_labels = data
         normalize, prepare = input_functions(config.inputs, dataset, seed)
-        state, record = run_steps(step, state, images, labels, order, prepare)
+        step = make_train_step(forward, objective or loss, tx, seed=seed)
+        state, record = run_steps(
+            step, state, images, labels, order, prepare, true_labels=true_labels
+        )
+        state = revised(state, objective)
 
         def count(images: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Counts:
-            logits, _ = forward(state.params, state.statistics, normalize(images), train=False)
+            logits, _ = evaluated(state.params, state.statistics, normalize(images), train=False)
             return evaluate(logits, labels, true_labels, loss)
 
         return state, EpochRecord(
@@ -149,7 +180,15 @@ def train_all_seeds(
     data = tuple(jnp.asarray(array) for array in dataset[:4])
     began = time.perf_counter()
     # Copied, since donation would otherwise eat the parameters of the methods to come.
-    state = jax.vmap(lambda params: init_state(params, tx))(jax.tree.map(jnp.array, params))
+    own = jax.tree.map(jnp.array, params)
+
+    def initial(own: Any, labels: jax.Array, seed: jax.Array) -> TrainState:
+        # The first network is the same for every method.
+        variables = lambda number: (own if number is seed else draw(number), {})
+        return init_networks(variables, tx, objective, labels, num_classes, seed=seed)
+
+    draw = params_of(job)
+    state = jax.jit(jax.vmap(initial))(own, labels, seeds)
     run_one = (
         jax.jit(jax.vmap(epoch_of_one_seed, in_axes=(0, 0, 0, 0, None)), donate_argnums=0)
         .lower(state, order_of(0), labels, seeds, data)
@@ -161,7 +200,7 @@ def train_all_seeds(
     for epoch in range(budget.epochs):
         state, record = run_one(state, order_of(epoch), labels, seeds, data)
         records.append(jax.device_get(record))
-        on_epoch(method, epoch + 1, records[-1])
+        on_epoch(epoch + 1, records[-1])
     seconds = time.perf_counter() - compiled
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *records)
     return replace(_summarize(stacked), seconds=seconds, compile_seconds=compiled - began)

@@ -16,6 +16,7 @@ from saner_jax.experiments._choices import (
     Model,
     Noise,
     Norm,
+    ObjectiveName,
     PerturbMask,
     Pixels,
     Precision,
@@ -146,8 +147,16 @@ class PixelOptions:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The loss of an example."""
+    """What is trained on: the loss of the labels as given, or a robust objective."""
 
+    objective: ObjectiveName = "plain"
+    """What is trained on. plain: the loss of the labels as given. The others are made for wrong
+    labels, with the papers' strengths, and lengths as shares of the training; co_teaching, jocor
+    and dividemix train two networks."""
+    objective_option: tuple[str, ...] = ()
+    """Strengths of the objective, as name=value. They are its arguments in saner_jax.objectives,
+    with lengths in epochs, such as start_epochs=10, and mixup=4 for any; with several objectives,
+    elr:decay=0.9 is for one of them."""
     loss: Loss = "cross_entropy"
     """The loss of an example. generalized_cross_entropy is between the other two, and less fitted
     to wrong labels than cross_entropy."""

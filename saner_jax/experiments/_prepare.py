@@ -21,6 +21,7 @@ from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
     build_loss,
     build_model,
+    build_objective,
     build_optimizer,
     initial_variables,
     input_functions,
@@ -45,8 +46,8 @@ from saner_jax.training import (
     Splits,
     Task,
     init_history,
+    init_networks,
     init_progress,
-    init_state,
     join,
     make_device_mesh,
 )
@@ -246,6 +247,13 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
         metrics=True,
         axis_name=mesh.axis_name,
     )
+    objective = build_objective(
+        config.objective,
+        (noisy,),
+        num_classes=num_classes,
+        epochs=budget.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
     # On CPU, only dense layers gain from a loop inside the program.
     in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_inputs.shape[1:])
     # All minibatches of a program must be read before it starts.
@@ -265,10 +273,17 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
         config.seed,
         build_loss(config.objective, dataset),
         config.perturbation.statistics_from,
+        objective,
     )
-    params, statistics = initial_variables(model, dataset, config.seed)
-    state = init_state(params, optimizer.tx, statistics)
-    progress = init_progress(state, init_history(num_examples, num_classes))
+    state = init_networks(
+        lambda seed: initial_variables(model, dataset, seed),
+        optimizer.tx,
+        objective,
+        task.splits.train.labels,
+        num_classes,
+        seed=config.seed,
+    )
+    progress = init_progress(state, init_history(num_examples, num_classes), objective)
     return TrainingJob(config, Path(), dataset, noisy, held, task, progress, perturbed)
 
 

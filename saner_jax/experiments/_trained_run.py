@@ -14,10 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from saner_jax.data import ImageOptions, Inputs, Unlabeled, read_unlabeled
 from saner_jax.experiments._build import model_of
 from saner_jax.experiments._config import TrainConfig
+from saner_jax.experiments._objective_options import num_networks
 from saner_jax.experiments._prepare import read_options
 from saner_jax.models import forward_of
 from saner_jax.runs import write_bytes
-from saner_jax.training import Checkpoints, Preprocessing, probabilities_of, restored
+from saner_jax.training import (
+    Checkpoints,
+    Preprocessing,
+    mean_prediction,
+    probabilities_of,
+    restored,
+)
 
 
 class TrainedRun(NamedTuple):
@@ -76,7 +83,12 @@ class TrainedRun(NamedTuple):
         Returns:
             A module of `saner_jax.models.nnx` with the parameters and statistics of the checkpoint.
             It takes what `preprocessing` returns.
+
+        Raises:
+            ValueError: for a run of two networks.
         """
+        if num_networks(self.config.objective.objective) == 2:
+            raise ValueError("as_nnx is for runs of one network, and this one has two")
         from flax import nnx
 
         from saner_jax.models.nnx import as_nnx, load_linen
@@ -141,10 +153,15 @@ def load_run(folder: Path | str, which: str = "last") -> TrainedRun:
     tree, _ = restored(Checkpoints(place, {}, keep=2), None, lambda _: None)
     params, statistics = tree["state"]["params"], tree["state"]["statistics"]
     step = int(tree["state"]["step"])
-    forward = forward_of(model_of(config.model, len(about["class_names"])))
+    model = model_of(config.model, len(about["class_names"]))
+    is_pair = num_networks(config.objective.objective) == 2
+    forward = mean_prediction(forward_of(model)) if is_pair else forward_of(model)
     preprocessing = Preprocessing(
         np.array(about["shift"], np.float32), np.array(about["scale"], np.float32)
     )
+    if is_pair:
+        # A checkpoint read without its structure has lists for pairs.
+        params, statistics = tuple(params), tuple(kept or {} for kept in statistics or ({}, {}))
     params, statistics = jax.tree.map(jnp.asarray, (params, statistics or {}))
 
     def logits(inputs: Any) -> jax.Array:

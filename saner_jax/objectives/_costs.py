@@ -122,8 +122,9 @@ def through_transition(transition: ArrayLike) -> Costs:
         ValueError: for something that is no such matrix.
 
     Example:
-        >>> through_transition([[0.9, 0.1], [0.1, 0.9]])(jnp.array([[99.0, -99.0]])).round(3)
-        Array([[0.105, 2.303]], dtype=float32)
+        >>> costs = through_transition([[0.75, 0.25], [0.25, 0.75]])
+        >>> jnp.exp(-costs(jnp.zeros((1, 2)))).round(3).tolist()
+        [[0.5, 0.5]]
 
     Source:
         Patrini et al. 2017, arXiv:1609.03683, forward correction, equation 10.
@@ -139,8 +140,8 @@ def through_transition(transition: ArrayLike) -> Costs:
     logarithms = np.log(np.maximum(matrix, np.finfo(np.float32).tiny))
 
     def costs(logits: jax.Array) -> jax.Array:
-        joint = -cross_entropies(logits)[..., :, None] + jnp.asarray(logarithms, logits.dtype)
-        return -jax.nn.logsumexp(joint, axis=-2)
+        joint = -cross_entropies(logits)[:, :, None] + jnp.asarray(logarithms, logits.dtype)[None]
+        return -jax.nn.logsumexp(joint, axis=1)
 
     return costs
 
@@ -158,8 +159,8 @@ def blend(*parts: tuple[float, Costs]) -> Costs:
         ValueError: without parts, and for a factor that is not finite.
 
     Example:
-        >>> blend((1.0, cross_entropies), (2.0, absolute_errors))(jnp.zeros((1, 2))).round(3)
-        Array([[1.693, 1.693]], dtype=float32)
+        >>> blend((0.0, cross_entropies), (2.0, absolute_errors))(jnp.zeros((1, 2))).tolist()
+        [[1.0, 1.0]]
     """
     factors: list[Any] = [factor for factor, _ in parts]
     if not parts or not np.isfinite(factors).all():

@@ -153,8 +153,9 @@ def plc(
         largest = jnp.max(mean, axis=1)
         is_due = step > start_steps
         flips = is_due & (of_label < memory.shared * largest)
-        raised = jnp.minimum(memory.shared + increment * (jnp.mean(flips) < 1e-3), 0.9)
-        new = jnp.where(flips, jnp.argmax(mean, axis=1), label).astype(label.dtype)
+        has_few = (jnp.mean(flips) < 1e-3).astype(memory.shared.dtype)
+        raised = jnp.minimum(memory.shared + increment * has_few, 0.9)
+        new = jnp.where(flips, jnp.argmax(mean, axis=1).astype(label.dtype), label)
         shared = jnp.where(is_due, raised, memory.shared).astype(memory.shared.dtype)
         return Memory({**memory.rows, "label": new}, shared)
 

@@ -19,7 +19,7 @@ from saner_jax.objectives._divergences import (
 )
 from saner_jax.objectives._losses import cross_entropy
 from saner_jax.objectives._methods_of_memory import init_losses, revise_clean
-from saner_jax.objectives._mixup import mixup
+from saner_jax.objectives._mixup import check_concentration, mixed
 from saner_jax.objectives._objective import (
     Objective,
     Observed,
@@ -184,7 +184,8 @@ def dividemix(
         refined = clean[:, None] * given(logits, labels) + (1 - clean[:, None]) * own_p
         targets = jnp.where(is_clean[:, None], refined, (own_p + peer_p) / 2)
         targets = jnp.where(has_begun, sharpened(targets, temperature), given(logits, labels))
-        ramp = jnp.clip((step - start_steps) / max(ramp_steps, 1), 0.0, 1.0) if ramp_steps else 1.0
+        since = jnp.asarray(step - start_steps, logits.dtype)
+        ramp = jnp.clip(since / ramp_steps, 0.0, 1.0) if ramp_steps else 1.0
         strengths = {
             "unlabeled": jnp.where(has_begun, unlabeled_strength * ramp, 0.0),
             "prior": jnp.where(has_begun, 1.0, 0.0),
@@ -200,11 +201,12 @@ def dividemix(
 
     loss = weighted_costs(cross_entropies, penalty)
     plain = Objective(supervise, loss, init_losses, revise_clean, num_networks=2)
-    mix_all = mixup(plain, concentration).mix
+
+    check_concentration(concentration)
 
     def mix(key: jax.Array, inputs: Any, told: Supervision) -> tuple[Any, Supervision]:
         has_begun = told.extra["prior"] > 0
         either = lambda mixed, own: jnp.where(has_begun, mixed, own)
-        return jax.tree.map(either, mix_all(key, inputs, told), (inputs, told))
+        return jax.tree.map(either, mixed(key, inputs, told, concentration), (inputs, told))
 
     return plain._replace(mix=mix)

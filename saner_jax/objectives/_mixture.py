@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+_Mixture = tuple[jax.Array, jax.Array, jax.Array]
+_Carry = tuple[jax.Array, _Mixture, jax.Array, jax.Array]
+
 
 class TwoGaussians(NamedTuple):
     """A mixture of two Gaussians over losses that were scaled to [0, 1].
@@ -79,29 +82,29 @@ def two_gaussians(
     spread = average((x - middle) ** 2) + floor
     start = (quartiles, jnp.stack([spread, spread]), jnp.full(2, 0.5, x.dtype))
 
-    def joint(mixture: tuple[jax.Array, ...]) -> jax.Array:
+    def joint(mixture: _Mixture) -> jax.Array:
         means, variances, shares = mixture
-        squares = (x[:, None] - means) ** 2 / variances
+        squares = (x[:, None] - means[None]) ** 2 / variances[None]
         tiny = jnp.finfo(x.dtype).tiny
-        densities = -0.5 * (squares + jnp.log(2 * jnp.pi * variances))
-        return densities + jnp.log(jnp.maximum(shares, tiny))
+        scales = jnp.log(2 * jnp.pi * variances)[None]
+        return -0.5 * (squares + scales) + jnp.log(jnp.maximum(shares, tiny))[None]
 
-    def fit(mixture: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    def fit(mixture: _Mixture) -> tuple[_Mixture, jax.Array]:
         logarithms = joint(mixture)
         total = jax.nn.logsumexp(logarithms, axis=1)
         parts = jnp.where(seen[:, None], jnp.exp(logarithms - total[:, None]), 0.0)
         sizes = jnp.sum(parts, axis=0) + jnp.finfo(x.dtype).tiny
         means = parts.T @ x / sizes
-        squares = (x[:, None] - means) ** 2
+        squares = (x[:, None] - means[None]) ** 2
         return (means, jnp.sum(parts * squares, axis=0) / sizes + floor, sizes / count), average(
             total
         )
 
-    def go_on(carry: tuple[jax.Array, ...]) -> jax.Array:
+    def go_on(carry: _Carry) -> jax.Array:
         done, _, now, before = carry
         return (done < num_rounds) & ~(jnp.abs(now - before) < tolerance)
 
-    def one(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def one(carry: _Carry) -> _Carry:
         done, mixture, now, _ = carry
         mixture, likelihood = fit(mixture)
         return done + 1, mixture, likelihood, now

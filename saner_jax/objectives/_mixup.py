@@ -28,8 +28,8 @@ def mixup(objective: Objective, concentration: float, *, keeps_own: bool = True)
         extra are blended like the targets; weights and other arrays stay those of the example.
 
     Raises:
-        ValueError: for another concentration, and for an objective made by `from_loss`, which has
-            no targets.
+        ValueError: for another concentration, and at the first step for an objective made by
+            `from_loss`, which has no targets.
 
     Example:
         >>> from saner_jax.objectives import make_objective
@@ -43,24 +43,57 @@ def mixup(objective: Objective, concentration: float, *, keeps_own: bool = True)
         Zhang et al. 2018, arXiv:1710.09412; the larger part as in Berthelot et al. 2019,
         arXiv:1905.02249.
     """
+    check_concentration(concentration)
+
+    def mix(key: jax.Array, inputs: Any, told: Supervision) -> tuple[Any, Supervision]:
+        return mixed(key, inputs, told, concentration, keeps_own=keeps_own)
+
+    return objective._replace(mix=mix)
+
+
+def check_concentration(concentration: float) -> None:
+    """Refuse what is no concentration of `mixup`.
+
+    Args:
+        concentration: as for `mixup`.
+
+    Raises:
+        ValueError: for a number that is not above 0.
+    """
     if not concentration > 0:
         raise ValueError(f"concentration must be above 0, got {concentration!r}")
 
-    def mix(key: jax.Array, inputs: Any, told: Supervision) -> tuple[Any, Supervision]:
-        if not hasattr(told.targets, "shape"):
-            raise ValueError("mixup needs an objective with targets, such as make_objective()")
-        of_share, of_order = jax.random.split(key)
-        share = jax.random.beta(of_share, concentration, concentration)
-        share = jnp.maximum(share, 1 - share) if keeps_own else share
-        order = jax.random.permutation(of_order, len(inputs))
 
-        def blended(leaf: jax.Array) -> jax.Array:
-            if leaf.ndim == 0 or not jnp.issubdtype(leaf.dtype, jnp.inexact):
-                return leaf
-            own = share.astype(leaf.dtype)
-            return own * leaf + (1 - own) * leaf[order]
+def mixed(
+    key: jax.Array, inputs: Any, told: Supervision, concentration: float, *, keeps_own: bool = True
+) -> tuple[Any, Supervision]:
+    """Blend the examples of a step, and their supervision, see `mixup`.
 
-        targets, extra = blended(told.targets), jax.tree.map(blended, told.extra)
-        return blended(inputs), Supervision(targets, told.weights, extra)
+    Args:
+        key: of the draws.
+        inputs: `(b, ...)`.
+        told: the supervision.
+        concentration: as for `mixup`.
+        keeps_own: as for `mixup`.
 
-    return objective._replace(mix=mix)
+    Returns:
+        Blended inputs and supervision.
+
+    Raises:
+        ValueError: for a supervision without targets.
+    """
+    if not hasattr(told.targets, "shape"):
+        raise ValueError("mixup needs an objective with targets, such as make_objective()")
+    of_share, of_order = jax.random.split(key)
+    share = jax.random.beta(of_share, concentration, concentration)
+    share = jnp.maximum(share, 1 - share) if keeps_own else share
+    order = jax.random.permutation(of_order, len(inputs))
+
+    def blended(leaf: jax.Array) -> jax.Array:
+        if leaf.ndim == 0 or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        own = share.astype(leaf.dtype)
+        return own * leaf + (1 - own) * leaf[order]
+
+    targets, extra = blended(told.targets), jax.tree.map(blended, told.extra)
+    return blended(inputs), Supervision(targets, told.weights, extra)

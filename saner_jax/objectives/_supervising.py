@@ -110,8 +110,8 @@ def smallest(losses: jax.Array, share: jax.typing.ArrayLike) -> jax.Array:
     """
     ranks = jnp.argsort(jnp.argsort(losses, stable=True), stable=True)
     # A share such as 0.6 times 5 must not end below 3.
-    kept = jnp.maximum(jnp.floor(jnp.asarray(share) * losses.shape[0] + 1e-4), 1)
-    return (ranks < kept).astype(losses.dtype)
+    kept = jnp.maximum(jnp.floor(jnp.asarray(share, float) * losses.shape[0] + 1e-4), 1)
+    return (ranks < kept.astype(ranks.dtype)).astype(losses.dtype)
 
 
 def forget_rate(rate: float, *, num_steps: int, exponent: float = 1.0) -> Callable[..., jax.Array]:

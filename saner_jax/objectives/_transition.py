@@ -15,7 +15,7 @@ def estimate_transition(
     Args:
         probabilities: `(n, c)`, predicted by a model that has not memorized the labels, such as the
             means of `Evidence.probabilities` or those of a run stopped early.
-        quantile: the anchor is the surest example below this quantile of the class's probabilities,
+        quantile: the anchor is the surest example up to this quantile of the class's probabilities,
             since the very surest may be an outlier; None takes the surest.
 
     Returns:
@@ -45,9 +45,7 @@ def estimate_transition(
     for column in p.T:
         allowed = np.ones(len(p), bool)
         if quantile is not None:
-            below = column < np.quantile(column, quantile, method="higher")
-            # With few examples, or equal ones, none lies below.
-            allowed = below if below.any() else allowed
+            allowed = column <= np.quantile(column, quantile, method="lower")
         rows.append(p[np.argmax(np.where(allowed, column, -1.0))])
     matrix = np.stack(rows)
     return matrix / matrix.sum(axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from saner_jax.training._device_mesh import (
     join,
     make_device_mesh,
 )
-from saner_jax.training._dispatch import Totals, init_totals, make_dispatch
+from saner_jax.training._dispatch import Totals, init_totals, make_dispatch, make_revise, revised
 from saner_jax.training._errors import Diverged, Stopped
 from saner_jax.training._evidence import (
     Evidence,
@@ -28,6 +28,7 @@ from saner_jax.training._predict import (
     evaluated_forward,
     make_measure,
     make_predict,
+    mean_prediction,
     probabilities_of,
 )
 from saner_jax.training._preprocessing import Preprocessing, standardize
@@ -39,8 +40,10 @@ from saner_jax.training._states import (
     Told,
     TrainState,
     TrainStep,
+    init_networks,
     init_state,
     pair_states,
+    peer_seed,
 )
 from saner_jax.training._step import STATISTICS, make_train_step
 from saner_jax.training._steps import Prepare, batch_order, run_steps
@@ -100,6 +103,7 @@ __all__ = [
     "held_out",
     "held_out_fold",
     "init_history",
+    "init_networks",
     "init_progress",
     "init_state",
     "init_totals",
@@ -109,12 +113,16 @@ __all__ = [
     "make_dispatch",
     "make_measure",
     "make_predict",
+    "make_revise",
     "make_train_step",
+    "mean_prediction",
     "pair_states",
+    "peer_seed",
     "probabilities_of",
     "random_stream",
     "read_evidence",
     "restored",
+    "revised",
     "run_steps",
     "shares",
     "standardize",

@@ -1,7 +1,7 @@
 """The compiled program of a training run: some steps, with the sums of their measurements."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,11 +127,25 @@ def make_revise(task: Task) -> Callable[[TrainState], TrainState]:
     objective = task.objective
     if objective is None or not objective.is_revised:
         return lambda state: state
-
-    @jax.jit
-    def revise(memories: Any, step: jax.Array) -> Any:
-        if task.trains_pair:
-            return tuple(objective.revise(memory, step) for memory in memories)
-        return objective.revise(memories, step)
-
+    revise = jax.jit(
+        lambda memory, step: revised(TrainState((), (), (), step, memory), objective).memory
+    )
     return lambda state: state._replace(memory=revise(state.memory, state.step))
+
+
+def revised(state: TrainState, objective: Objective | None) -> TrainState:
+    """Return the state with the memory for the next epoch.
+
+    Args:
+        state: after an epoch, of one network or two.
+        objective: of the training; None for a loss.
+
+    Returns:
+        The state.
+    """
+    if objective is None or not objective.is_revised:
+        return state
+    if objective.num_networks == 1:
+        return state._replace(memory=objective.revise(state.memory, state.step))
+    memories = tuple(objective.revise(memory, state.step) for memory in state.memory)
+    return state._replace(memory=memories)

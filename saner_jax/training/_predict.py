@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from saner_jax.data import Inputs, read_parts
 from saner_jax.models import Forward
+from saner_jax.objectives import Objective
 from saner_jax.runs import Confusion, confusion_of
 from saner_jax.training._batches import slices
 from saner_jax.training._evidence import History, add_evaluation
@@ -34,7 +35,7 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
         A function of a state and at least one example. It returns the counts as NumPy scalars,
         and the logits, `(n, c)`.
     """
-    mesh, forward = task.mesh, evaluated_forward(task)
+    mesh, forward = task.mesh, evaluated_forward(task.forward, task.objective)
 
     @partial(jax.jit, out_shardings=NamedSharding(mesh.mesh, PartitionSpec()))
     def predict(params: Any, statistics: Any, *batch: jax.Array) -> tuple[Counts, jax.Array]:
@@ -56,19 +57,31 @@ def make_predict(task: Task) -> Callable[[TrainState, Examples], tuple[Counts, N
     return predict_all
 
 
-def evaluated_forward(task: Task) -> Forward:
+def evaluated_forward(forward: Forward, objective: Objective | None) -> Forward:
     """Return the forward pass that predictions come from.
 
     Args:
-        task: of one network or two.
+        forward: of the model.
+        objective: of the training, for one network or two; None for a loss.
 
     Returns:
         The model's own; of two networks, one whose logits are the logarithms of the mean of both
         networks' probabilities.
     """
-    forward = task.forward
-    if not task.trains_pair:
+    if objective is None or objective.num_networks == 1:
         return forward
+    return mean_prediction(forward)
+
+
+def mean_prediction(forward: Forward) -> Forward:
+    """Return a forward pass of two networks that predicts the mean of their probabilities.
+
+    Args:
+        forward: of either.
+
+    Returns:
+        A function of pairs of parameters and statistics. Its logits are logarithms.
+    """
 
     def mean(params: Any, statistics: Any, inputs: jax.Array, *, train: bool) -> tuple[Any, Any]:
         outs = [

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from saner_jax._core._exporting import exportable
-from saner_jax.objectives import Memory
+from saner_jax.objectives import Memory, Objective
 from saner_jax.step import StepMetrics
 
 
@@ -95,6 +96,55 @@ def init_state(
     return TrainState(
         params, statistics, tx.init(params), jnp.zeros((), jnp.int32), memory or Memory()
     )
+
+
+def init_networks(
+    variables: Callable[[int], tuple[Any, Any]],
+    tx: optax.GradientTransformation,
+    objective: Objective | None,
+    labels: Any,
+    num_classes: int,
+    *,
+    seed: Any,
+) -> TrainState:
+    """Return the state before the first step, of one network or two.
+
+    Args:
+        variables: a seed to initial parameters and statistics.
+        tx: the transformation that will update them.
+        objective: of the training; None for a loss.
+        labels: `(n,)`, of all training examples.
+        num_classes: the number of logits.
+        seed: of the network; a peer gets another one.
+
+    Returns:
+        The state, with the objective's memory.
+    """
+
+    def make(seed: Any) -> TrainState:
+        params, statistics = variables(seed)
+        memory = None if objective is None else objective.init(labels, num_classes)
+        return init_state(params, tx, statistics, memory)
+
+    if objective is None or objective.num_networks == 1:
+        return make(seed)
+    return pair_states(make(seed), make(peer_seed(seed)))
+
+
+def peer_seed(seed: Any) -> Any:
+    """Return the seed of a peer network.
+
+    Args:
+        seed: of the network, at least 0 and below 2**32; it may be an array of uint32.
+
+    Returns:
+        Another seed, far from those of runs beside this one.
+
+    Example:
+        >>> peer_seed(3)
+        2147483651
+    """
+    return (seed + 2**31) % 2**32 if isinstance(seed, int) else seed ^ np.uint32(2**31)
 
 
 def pair_states(one: TrainState, other: TrainState) -> TrainState:

@@ -61,6 +61,7 @@ def make_train_step(
             a memory, two networks or `mix`.
 
     Example:
+        >>> from saner_jax.training import init_state
         >>> forward = lambda w, statistics, x, train: (x * w, statistics)
         >>> tx = optax.sgd(0.25)
         >>> step = make_train_step(forward, lambda logits, y: (logits - y) ** 2, tx)

@@ -45,6 +45,8 @@ def run_steps(
     the scan.
 
     Example:
+        >>> import optax
+        >>> from saner_jax.training import init_state, make_train_step
         >>> forward = lambda w, statistics, x, train: (x * w, statistics)
         >>> tx = optax.sgd(0.25)
         >>> step = make_train_step(forward, lambda logits, y: (logits - y) ** 2, tx)

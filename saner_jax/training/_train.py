@@ -24,7 +24,7 @@ from saner_jax.training._predict import confusion_on_test, evaluated_forward, pr
 from saner_jax.training._preprocessing import standardize
 from saner_jax.training._reporter import SILENT, Reporter
 from saner_jax.training._resuming import fit_resumably, random_stream, restored
-from saner_jax.training._states import TrainState, init_state, pair_states
+from saner_jax.training._states import TrainState, init_networks
 from saner_jax.training._task import Budget, Examples, InputFunctions, Optimizer, Splits, Task
 
 Arrays = tuple[ArrayLike, ArrayLike]
@@ -217,28 +217,29 @@ def _initial_state(
     task: Task, parts: ModelParts, model: Any, peer: Any, one: Any, num_classes: int
 ) -> TrainState:
     """Return the state before the first step, of one network or two."""
-    tx, objective = task.optimizer.tx, task.objective
-    labels = task.splits.train.labels
-    make = lambda parts: init_state(
-        parts.params,
-        tx,
-        parts.statistics,
-        None if objective is None else objective.init(labels, num_classes),
+    if peer is not None and not task.trains_pair:
+        raise ValueError("peer is for an objective of two networks, and loss is of one")
+
+    def variables(seed: int) -> tuple[Any, Any]:
+        if seed == task.seed:
+            return parts.params, parts.statistics
+        other = parts_of(model if peer is None else peer, one, seed=seed)
+        leaves = zip(jax.tree.leaves(parts.params), jax.tree.leaves(other.params), strict=True)
+        if all(np.array_equal(a, b) for a, b in leaves):
+            raise ValueError(
+                "peer must be another network than model for an objective of two, such as the same"
+                " module initialized by another seed"
+            )
+        return other.params, other.statistics
+
+    return init_networks(
+        variables,
+        task.optimizer.tx,
+        task.objective,
+        task.splits.train.labels,
+        num_classes,
+        seed=task.seed,
     )
-    state = make(parts)
-    if not task.trains_pair:
-        if peer is not None:
-            raise ValueError("peer is for an objective of two networks, and loss is of one")
-        return state
-    # Another seed than those that runs beside this one have.
-    other = parts_of(model if peer is None else peer, one, seed=(task.seed + 2**31) % 2**32)
-    leaves = zip(jax.tree.leaves(parts.params), jax.tree.leaves(other.params), strict=True)
-    if all(np.array_equal(a, b) for a, b in leaves):
-        raise ValueError(
-            "peer must be another network than model for an objective of two, such as the same"
-            " module initialized by another seed"
-        )
-    return pair_states(state, make(other))
 
 
 def _run(
@@ -298,7 +299,7 @@ def _run(
         kept = None
         if fitted.best_row is not None:
             kept = restored(best, progress, reporter.say)[0].state
-    forward = evaluated_forward(task)
+    forward = evaluated_forward(task.forward, task.objective)
     return Trained(
         state,
         kept,
