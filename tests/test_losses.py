@@ -106,12 +106,12 @@ def test_every_loss_has_a_name_on_the_command_line():
 def test_options_build_the_loss_that_they_name():
     data = from_arrays(np.arange(100.0)[:, None], np.repeat([0, 1, 2, 3], [70, 20, 5, 5]))
     z, y = jnp.asarray(LOGITS), jnp.asarray(LABELS)
-    built = build_loss(LossOptions("cross_entropy", 0.1, "balanced"), data)
+    built = build_loss(LossOptions(label_smoothing=0.1, class_weights="balanced"), data)
     weights = balanced_weights(data.train_labels, 4)
     expected = weigh_classes(smoothed_cross_entropy(0.1), weights)
     np.testing.assert_array_equal(built(z, y), expected(z, y))
     with pytest.raises(ValueError, match="label_smoothing is for loss cross_entropy, but loss is"):
-        build_loss(LossOptions("mean_absolute_error", 0.1), data)
+        build_loss(LossOptions(loss="mean_absolute_error", label_smoothing=0.1), data)
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])

@@ -108,9 +108,9 @@ def _groups(config: Any) -> tuple[list[_Option], dict[str, list[_Option]]]:
     if not has_parts:
         return positional, {"options": [*common.values(), *rest]}
     ordered = [common[name] for name in COMMON if name in common]
-    # A topic of which one option is left needs no title of its own.
-    rest += [one for options in topics.values() if len(options) == 1 for one in options]
-    topics = {title: options for title, options in topics.items() if len(options) > 1}
+    # A topic of which one or two options are left needs no title of its own.
+    rest += [one for options in topics.values() if len(options) < 3 for one in options]
+    topics = {title: options for title, options in topics.items() if len(options) > 2}
     return positional, {"common options": ordered, **topics, "more options": rest}
 
 
@@ -172,7 +172,7 @@ def _rows(options: Iterable[_Option], width: int, *, everything: bool) -> list[s
             break_on_hyphens=False,
         )
         flags = f"  {option.flags}"
-        if len(flags) > _LEFT - 2:
+        if len(flags) > _LEFT - 1:
             rows.append(flags)
             flags = ""
         rows.append(f"{flags:<{_LEFT}}{wrapped[0]}")

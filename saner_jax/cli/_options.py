@@ -42,7 +42,7 @@ class ExplainConfig:
     output_folder: Path | None = None
     """New folder for the pictures; runs/explain-<date>-<time> if not given."""
     figure_format: FigureFormat = "png"
-    """Write the pictures as PDF or SVG too."""
+    """Pictures as PDF or SVG too."""
 
 
 def check_evaluate(config: EvaluateConfig) -> Path:

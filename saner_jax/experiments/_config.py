@@ -77,8 +77,7 @@ class TrainConfig(RunConfig):
     """Train one model with one method on noisy labels, keeping checkpoints to resume from."""
 
     method: Method = "saner"
-    """The recipe, or sgd for the base optimizer alone. ncsam is refused, because it needs another
-    gradient."""
+    """Recipe; sgd is the base alone. ncsam is refused, because it needs another gradient."""
     seed: Seed = 0
     """Seed of the run. It gives the noise, the initial parameters, the order and the
     augmentation."""

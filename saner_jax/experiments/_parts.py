@@ -101,7 +101,7 @@ class NoiseOptions:
     """The labels that are flipped on purpose, for experiments."""
 
     noise: Noise | None = None
-    """How training labels are flipped, for experiments. symmetric: to any other class;
+    """Wrong labels by simulation, for experiments. symmetric: to any other class;
     symmetric_inclusive: to any class, the true one included; pair: to the next class; asymmetric_*:
     to similar classes; instance: depending on the image; human:worse and its kin: CIFAR-N, see
     noise_dir. file is none, and needs labels_file. If not given: symmetric for digits, cifar10 and
@@ -109,7 +109,8 @@ class NoiseOptions:
     rate: Share | None = None
     """Share of training labels to flip, from 0 to 1. 0.4 if not given. Ignored for human noise."""
     noise_dir: Path | None = None
-    """Folder with the files of CIFAR-N: CIFAR-10_human.pt and image_order_c10.npy."""
+    """Folder with the files of CIFAR-N. They are CIFAR-10_human.pt and image_order_c10.npy, or
+    those of CIFAR-100."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class PerturbationOptions:
     rho: NonNegative = 0.1
     """Radius of the perturbation. It is in the recipe's own unit; 0 makes every recipe its base."""
     rho_schedule: RhoSchedule = "constant"
-    """Course of the radius. tied_to_learning_rate: GSAM's; it falls with the learning rate."""
+    """Course of rho. tied_to_learning_rate: GSAM's; it falls with the learning rate."""
     rho_warmup_fraction: Share = 0.0
     """Share of training over which rho rises. It rises linearly from 0."""
     method_option: tuple[str, ...] = ()
@@ -202,8 +203,8 @@ class OptimizerOptions:
     learning_rate: NonNegative = 0.05
     """Largest learning rate."""
     schedule: Schedule = "cosine"
-    """Learning rate after the warm-up. cosine: to 0 at the end. multistep: a tenth after 50 % and
-    again after 75 % of training."""
+    """Rate after warm-up. cosine: to 0 at the end. multistep: a tenth after 50 % and again after 75
+    % of training."""
     warmup_epochs: NonNegative = 0.0
     """Epochs over which the learning rate rises. It rises linearly from 0."""
     momentum: ShareBelowOne = 0.9
@@ -273,7 +274,7 @@ class OutputOptions:
     """New folder for the run. runs/<command>-<date>-<time> if not given. An existing folder is
     never touched."""
     figure_format: FigureFormat = "png"
-    """Write the pictures as PDF or SVG too. PNG files are always written."""
+    """Pictures as PDF or SVG too. PNG files are always written."""
 
 
 @dataclass(frozen=True)

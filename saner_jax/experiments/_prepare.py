@@ -45,6 +45,7 @@ from saner_jax.training import (
     Progress,
     Splits,
     Task,
+    check_per_device,
     init_history,
     init_networks,
     init_progress,
@@ -254,6 +255,8 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
         epochs=budget.epochs,
         steps_per_epoch=steps_per_epoch,
     )
+    if mesh.is_per_device:
+        check_per_device(objective)
     # On CPU, only dense layers gain from a loop inside the program.
     in_loops = jax.default_backend() != "cpu" or is_dense(model, dataset.train_inputs.shape[1:])
     # All minibatches of a program must be read before it starts.

@@ -50,15 +50,17 @@ from saner_jax.objectives._methods_of_losses import (
     sce,
 )
 from saner_jax.objectives._methods_of_memory import (
-    clean_weights,
-    dynamic_bootstrapping,
     elr,
     fixed_targets,
-    init_losses,
     joint_optimization,
     plc,
-    revise_clean,
     selc,
+)
+from saner_jax.objectives._methods_of_mixtures import (
+    clean_weights,
+    dynamic_bootstrapping,
+    init_losses,
+    revise_clean,
     with_loss,
 )
 from saner_jax.objectives._methods_of_selection import (

@@ -18,7 +18,7 @@ from saner_jax.objectives._divergences import (
     symmetric_divergence,
 )
 from saner_jax.objectives._losses import cross_entropy
-from saner_jax.objectives._methods_of_memory import init_losses, revise_clean
+from saner_jax.objectives._methods_of_mixtures import init_losses, revise_clean
 from saner_jax.objectives._mixup import check_concentration, mixed
 from saner_jax.objectives._objective import (
     Objective,

@@ -45,7 +45,7 @@ from saner_jax.training._states import (
     pair_states,
     peer_seed,
 )
-from saner_jax.training._step import STATISTICS, make_train_step
+from saner_jax.training._step import STATISTICS, check_per_device, make_train_step
 from saner_jax.training._steps import Prepare, batch_order, run_steps
 from saner_jax.training._task import (
     Budget,
@@ -95,6 +95,7 @@ __all__ = [
     "add_evaluation",
     "batch_order",
     "check_backend",
+    "check_per_device",
     "confusion_on_test",
     "evaluate",
     "evaluated_forward",

@@ -79,11 +79,8 @@ def make_train_step(
         )
     told = objective if isinstance(objective, Objective) else from_loss(objective)
     is_pair = told.num_networks == 2
-    if axis_name is not None and (told.has_memory or is_pair or told.mix is not None):
-        raise ValueError(
-            "a perturbation per device is for objectives without memory, mixup and peer network;"
-            " leave per_device_perturbation off"
-        )
+    if axis_name is not None:
+        check_per_device(told)
     split = (lambda tree: tree) if is_pair else (lambda tree: (tree,))
     joined = (lambda trees: tuple(trees)) if is_pair else (lambda trees: trees[0])
 
@@ -209,6 +206,24 @@ def _told(supervision: Supervision, true_labels: Any) -> Told | tuple[()]:
     of_true = jnp.take_along_axis(supervision.targets, true_labels[:, None], axis=1)[:, 0]
     total = jnp.sum(weights * jnp.sum(supervision.targets, axis=1))
     return Told(jnp.mean(weights), jnp.sum(weights * of_true) / total)
+
+
+def check_per_device(objective: Objective | None) -> None:
+    """Refuse an objective that cannot be trained with a perturbation per device.
+
+    Args:
+        objective: of the training; None for a loss.
+
+    Raises:
+        ValueError: for one that has a memory, two networks or `mix`.
+    """
+    if objective is None:
+        return
+    if objective.has_memory or objective.num_networks == 2 or objective.mix is not None:
+        raise ValueError(
+            "a perturbation per device is for objectives without memory, mixup and peer network;"
+            " leave per_device_perturbation off"
+        )
 
 
 def _mean_of(tree: Any, axis_name: str) -> Any:
