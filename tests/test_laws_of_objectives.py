@@ -1,6 +1,9 @@
 """What holds of every objective: one step, its limits, and the ways in which some are others."""
 
+import ast
 import functools
+import inspect
+import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -355,3 +358,14 @@ def test_no_clean_example_leaves_the_parameters_to_the_base():
     after, record = step(state, INPUTS[rows], jnp.asarray(LABELS)[rows], rows)
     assert float(record.loss) == 0.0
     assert_bitwise(after.params, state.params)
+
+
+@pytest.mark.parametrize("name", ob.OBJECTIVES)
+def test_a_method_is_a_function_of_at_most_twelve_lines(name):
+    function = ob.OBJECTIVES[name]
+    assert inspect.isfunction(function)
+    source = textwrap.dedent(inspect.getsource(function))
+    (node,) = ast.parse(source).body
+    first = node.body[1].lineno - 1
+    lines = [line for line in source.splitlines()[first:] if line.strip()]
+    assert len(lines) <= 12, lines

@@ -298,7 +298,7 @@ def test_mixup_blends_inputs_and_targets_alike():
     objective = ob.mixup(ob.make_objective(), 4.0)
     inputs = jnp.arange(16.0).reshape(8, 2)
     told = Supervision(jnp.eye(8), jnp.ones(8), {"m": inputs, "flags": inputs[:, 0] > 3})
-    mixed, after = objective.mix(jax.random.key(3), inputs, told)
+    mixed, after = objective.mix(jax.random.key(3), inputs, told, 0)
     np.testing.assert_allclose(after.targets @ inputs, mixed, rtol=1e-12)
     np.testing.assert_allclose(after.extra["m"], mixed, rtol=1e-12)
     np.testing.assert_array_equal(after.extra["flags"], told.extra["flags"])
@@ -306,7 +306,7 @@ def test_mixup_blends_inputs_and_targets_alike():
     assert (jnp.diagonal(after.targets) >= 0.5).all()
     shares = {round(float(x), 9) for x in np.asarray(after.targets).ravel()} - {0.0, 1.0}
     assert len(shares) == 2, "one share for all"
-    other = objective.mix(jax.random.key(4), inputs, told)[0]
+    other = objective.mix(jax.random.key(4), inputs, told, 0)[0]
     assert not np.array_equal(other, mixed)
 
 

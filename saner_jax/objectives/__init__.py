@@ -56,16 +56,11 @@ from saner_jax.objectives._methods_of_memory import (
     plc,
     selc,
 )
-from saner_jax.objectives._methods_of_mixtures import (
-    clean_weights,
-    dynamic_bootstrapping,
-    init_losses,
-    revise_clean,
-    with_loss,
-)
+from saner_jax.objectives._methods_of_mixtures import clean_weights, dynamic_bootstrapping
 from saner_jax.objectives._methods_of_selection import (
     co_teaching,
     dividemix,
+    guess_penalty,
     jocor,
     small_loss_selection,
 )
@@ -86,10 +81,24 @@ from saner_jax.objectives._objective import (
     weighted_costs,
 )
 from saner_jax.objectives._penalties import penalized_loss
+from saner_jax.objectives._remembering import (
+    as_told,
+    blanks,
+    contradicted,
+    init_losses,
+    mean_recent,
+    no_recent,
+    one_hots,
+    revise_clean,
+    with_loss,
+    with_recent,
+)
 from saner_jax.objectives._split_gradient import split_gradient
 from saner_jax.objectives._supervising import (
     bootstrapped,
+    co_refined,
     forget_rate,
+    risen,
     sharpened,
     smallest,
     smoothed,
@@ -130,14 +139,18 @@ __all__ = [
     "TwoGaussians",
     "absolute_errors",
     "agreement_penalty",
+    "as_told",
     "ascent_weights",
     "balanced_weights",
+    "blanks",
     "blend",
     "bootstrapped",
     "bootstrapping",
     "bytes_of",
     "clean_weights",
+    "co_refined",
     "co_teaching",
+    "contradicted",
     "cross_entropies",
     "cross_entropy",
     "divergence_from_prior",
@@ -155,6 +168,7 @@ __all__ = [
     "generalized",
     "generalized_cross_entropy",
     "given",
+    "guess_penalty",
     "init_history",
     "init_losses",
     "jocor",
@@ -163,15 +177,19 @@ __all__ = [
     "likely_clean",
     "make_objective",
     "mean_absolute_error",
+    "mean_recent",
     "mixup",
     "nce_rce",
+    "no_recent",
     "normalized",
     "observe",
+    "one_hots",
     "penalized_loss",
     "plc",
     "record_outputs",
     "remember",
     "revise_clean",
+    "risen",
     "sce",
     "selc",
     "sharpened",
@@ -189,4 +207,5 @@ __all__ = [
     "weighted_costs",
     "weighted_mean",
     "with_loss",
+    "with_recent",
 ]

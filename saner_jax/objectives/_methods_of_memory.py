@@ -16,10 +16,16 @@ from saner_jax.objectives._objective import (
     Memory,
     Objective,
     Observed,
-    Supervision,
-    everyone,
-    given,
     weighted_costs,
+)
+from saner_jax.objectives._remembering import (
+    as_told,
+    blanks,
+    contradicted,
+    mean_recent,
+    no_recent,
+    one_hots,
+    with_recent,
 )
 
 
@@ -56,16 +62,13 @@ def elr(strength: float = 3.0, decay: float = 0.7, *, floor: float = 1e-4) -> Ob
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del step
         p = jnp.clip(jax.nn.softmax(peer.logits), floor, 1 - floor)
         p = p / jnp.sum(p, axis=-1, keepdims=True)
         average = decay * own.rows + (1 - decay) * p
-        logits = own.logits
-        return Supervision(given(logits, labels), everyone(logits, labels), average), average
+        return as_told(own, labels, extra=average), average
 
     penalty = lambda logits, told: strength * agreement_penalty(logits, told.extra, floor=floor)
-    start = lambda labels, num_classes: Memory(jnp.zeros((len(labels), num_classes)))
-    return Objective(supervise, weighted_costs(cross_entropies, penalty), start)
+    return Objective(supervise, weighted_costs(cross_entropies, penalty), blanks)
 
 
 def selc(start_steps: int, decay: float = 0.9) -> Objective:
@@ -91,13 +94,11 @@ def selc(start_steps: int, decay: float = 0.9) -> Objective:
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del peer
         moved = decay * own.rows + (1 - decay) * jax.nn.softmax(own.logits)
         average = jnp.where(step < start_steps, own.rows, moved)
-        return Supervision(average, everyone(own.logits, labels)), average
+        return as_told(own, labels, targets=average), average
 
-    start = lambda labels, num_classes: Memory(jax.nn.one_hot(jnp.asarray(labels), num_classes))
-    return Objective(supervise, weighted_costs(cross_entropies), start)
+    return Objective(supervise, weighted_costs(cross_entropies), one_hots)
 
 
 def plc(
@@ -139,29 +140,18 @@ def plc(
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del peer
-        recent = _seen(own.rows["recent"], own.logits, step, steps_per_epoch)
-        targets = given(own.logits, own.rows["label"])
-        told = Supervision(targets, everyone(own.logits, labels))
-        return told, {"label": own.rows["label"], "recent": recent}
+        recent = with_recent(own, step // steps_per_epoch)
+        return as_told(own, own.rows["label"]), {**own.rows, "recent": recent}
 
     def revise(memory: Memory, step: jax.Array) -> Memory:
-        label, mean = memory.rows["label"], jnp.mean(memory.rows["recent"], axis=1)
-        of_label = jnp.take_along_axis(mean, label[:, None], axis=1)[:, 0]
-        largest = jnp.max(mean, axis=1)
-        is_due = step > start_steps
-        flips = is_due & (of_label < memory.shared * largest)
-        has_few = (jnp.mean(flips) < 1e-3).astype(memory.shared.dtype)
-        raised = jnp.minimum(memory.shared + increment * has_few, 0.9)
-        new = jnp.where(flips, jnp.argmax(mean, axis=1).astype(label.dtype), label)
-        shared = jnp.where(is_due, raised, memory.shared).astype(memory.shared.dtype)
-        return Memory({**memory.rows, "label": new}, shared)
+        label, is_due = memory.rows["label"], step > start_steps
+        flips, instead = contradicted(label, mean_recent(memory)[0], memory.shared)
+        rises = is_due & (jnp.mean(flips) < 1e-3)
+        delta = jnp.where(rises, jnp.minimum(memory.shared + increment, 0.9), memory.shared)
+        return Memory({**memory.rows, "label": jnp.where(is_due & flips, instead, label)}, delta)
 
-    def start(labels: Any, num_classes: int) -> Memory:
-        recent = jnp.zeros((len(labels), window, num_classes))
-        rows = {"label": jnp.asarray(labels, jnp.int32), "recent": recent}
-        return Memory(rows, jnp.asarray(delta, recent.dtype))
-
+    as_rows = lambda labels, c: no_recent(labels, c, window, label=jnp.asarray(labels, jnp.int32))
+    start = lambda labels, c: Memory(as_rows(labels, c), jnp.asarray(delta, float))
     return Objective(supervise, weighted_costs(cross_entropies), start, revise)
 
 
@@ -211,31 +201,18 @@ def joint_optimization(
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del peer
-        recent = _seen(own.rows["recent"], own.logits, step, steps_per_epoch)
-        told = Supervision(own.rows["soft"], everyone(own.logits, labels))
-        return told, {"soft": own.rows["soft"], "recent": recent}
-
-    def penalty(logits: jax.Array, told: Supervision) -> jax.Array:
-        del told
-        of_prior = prior_strength * divergence_from_prior(logits, prior)
-        return of_prior + entropy_strength * entropy(logits)
+        recent = with_recent(own, step // steps_per_epoch)
+        return as_told(own, labels, targets=own.rows["soft"]), {**own.rows, "recent": recent}
 
     def revise(memory: Memory, step: jax.Array) -> Memory:
-        total = jnp.sum(memory.rows["recent"], axis=1)
-        size = jnp.sum(total, axis=1, keepdims=True)
-        is_due = (step > start_steps) & (size > 0)
-        mean = total / jnp.where(size > 0, size, 1.0)
-        return memory._replace(
-            rows={**memory.rows, "soft": jnp.where(is_due, mean, memory.rows["soft"])}
-        )
+        mean, is_seen = mean_recent(memory)
+        is_due = is_seen[:, None] & (step > start_steps)
+        return Memory({**memory.rows, "soft": jnp.where(is_due, mean, memory.rows["soft"])})
 
-    def start(labels: Any, num_classes: int) -> Memory:
-        soft = jax.nn.one_hot(jnp.asarray(labels), num_classes)
-        recent = jnp.zeros((len(labels), window, num_classes), soft.dtype)
-        return Memory({"soft": soft, "recent": recent})
-
-    return Objective(supervise, weighted_costs(cross_entropies, penalty), start, revise)
+    of_prior = lambda z: prior_strength * divergence_from_prior(z, prior)
+    loss = weighted_costs(cross_entropies, lambda z, _: of_prior(z) + entropy_strength * entropy(z))
+    soft = lambda labels, c: no_recent(labels, c, window, soft=one_hots(labels, c).rows)
+    return Objective(supervise, loss, lambda labels, c: Memory(soft(labels, c)), revise)
 
 
 def fixed_targets(targets: ArrayLike) -> Objective:
@@ -258,8 +235,7 @@ def fixed_targets(targets: ArrayLike) -> Objective:
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del peer, step
-        return Supervision(own.rows, everyone(own.logits, labels)), own.rows
+        return as_told(own, labels, targets=own.rows), own.rows
 
     def start(labels: Any, num_classes: int) -> Memory:
         if jnp.shape(targets) != (len(labels), num_classes):
@@ -270,9 +246,3 @@ def fixed_targets(targets: ArrayLike) -> Objective:
         return Memory(jnp.asarray(targets, float))
 
     return Objective(supervise, weighted_costs(cross_entropies), start)
-
-
-def _seen(recent: jax.Array, logits: jax.Array, step: Any, steps_per_epoch: int) -> jax.Array:
-    """Write this epoch's predictions into the window of the last ones."""
-    slot = (step // steps_per_epoch) % recent.shape[1]
-    return recent.at[:, slot].set(jax.nn.softmax(logits).astype(recent.dtype))

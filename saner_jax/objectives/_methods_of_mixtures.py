@@ -5,22 +5,12 @@ The losses come out of the first pass of each step, and two Gaussians are fitted
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from saner_jax.objectives._costs import cross_entropies
 from saner_jax.objectives._divergences import divergence_from_prior
-from saner_jax.objectives._losses import cross_entropy
-from saner_jax.objectives._mixture import two_gaussians
-from saner_jax.objectives._objective import (
-    Memory,
-    Objective,
-    Observed,
-    Supervision,
-    everyone,
-    given,
-    weighted_costs,
-)
+from saner_jax.objectives._objective import Objective, Observed, given, weighted_costs
+from saner_jax.objectives._remembering import as_told, init_losses, revise_clean, with_loss
 
 
 def clean_weights(start_steps: int, decay: float = 0.9) -> Objective:
@@ -49,10 +39,8 @@ def clean_weights(start_steps: int, decay: float = 0.9) -> Objective:
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del peer
         weights = jnp.where(step < start_steps, 1.0, own.rows["clean"])
-        told = Supervision(given(own.logits, labels), weights.astype(own.logits.dtype))
-        return told, with_loss(own, labels, decay)
+        return as_told(own, labels, weights=weights), with_loss(own, labels, decay)
 
     return Objective(supervise, weighted_costs(cross_entropies), init_losses, revise_clean)
 
@@ -92,68 +80,12 @@ def dynamic_bootstrapping(
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        del peer
-        logits = own.logits
-        clean = jnp.where(step < start_steps, 1.0, own.rows["clean"]).astype(logits.dtype)[:, None]
-        predicted = given(logits, jnp.argmax(logits, axis=-1))
-        targets = clean * given(logits, labels) + (1 - clean) * predicted
-        rows = with_loss(own, labels, decay)
-        return Supervision(targets, everyone(logits, labels), step >= start_steps), rows
+        clean = jnp.where(step < start_steps, 1.0, own.rows["clean"])[:, None]
+        predicted = given(own.logits, jnp.argmax(own.logits, axis=-1))
+        targets = clean * given(own.logits, labels) + (1 - clean) * predicted
+        strength = jnp.where(step < start_steps, 0.0, prior_strength)
+        return as_told(own, labels, targets=targets, extra=strength), with_loss(own, labels, decay)
 
-    def penalty(logits: jax.Array, told: Supervision) -> jax.Array:
-        return jnp.where(told.extra, prior_strength * divergence_from_prior(logits), 0.0)
-
+    penalty = lambda logits, told: told.extra * divergence_from_prior(logits)
     loss = weighted_costs(cross_entropies, penalty)
     return Objective(supervise, loss, init_losses, revise_clean)
-
-
-def init_losses(labels: Any, num_classes: int) -> Memory:
-    """Return a memory of averaged losses, and of the probability that each label is right.
-
-    Args:
-        labels: `(n,)`.
-        num_classes: does not matter.
-
-    Returns:
-        Rows "clean", 1 for all, "loss" and "count", 0 for all.
-    """
-    del num_classes
-    zeros = jnp.zeros(len(labels))
-    return Memory({"clean": zeros + 1, "loss": zeros, "count": jnp.zeros(len(labels), jnp.int32)})
-
-
-def with_loss(own: Observed, labels: jax.Array, decay: float) -> Any:
-    """Add the losses of a step to their averages.
-
-    Args:
-        own: what the network shows, with rows as from `init_losses`.
-        labels: `(b,)`.
-        decay: weight of the average so far; the first loss is taken whole.
-
-    Returns:
-        The new rows.
-    """
-    losses = cross_entropy(own.logits, labels)
-    moved = decay * own.rows["loss"] + (1 - decay) * losses
-    first = own.rows["count"] == 0
-    return {
-        "clean": own.rows["clean"],
-        "loss": jnp.where(first, losses, moved),
-        "count": own.rows["count"] + 1,
-    }
-
-
-def revise_clean(memory: Memory, step: jax.Array) -> Memory:
-    """Fit two Gaussians to the averaged losses.
-
-    Args:
-        memory: as from `init_losses`.
-        step: does not matter.
-
-    Returns:
-        The memory, with the probability of the lower component as "clean".
-    """
-    del step
-    rows = memory.rows
-    mixture = two_gaussians(rows["loss"], rows["count"] > 0)
-    return memory._replace(rows={**rows, "clean": mixture.clean.astype(rows["clean"].dtype)})

@@ -18,8 +18,7 @@ from saner_jax.objectives._divergences import (
     symmetric_divergence,
 )
 from saner_jax.objectives._losses import cross_entropy
-from saner_jax.objectives._methods_of_mixtures import init_losses, revise_clean
-from saner_jax.objectives._mixup import check_concentration, mixed
+from saner_jax.objectives._mixup import mixup
 from saner_jax.objectives._objective import (
     Objective,
     Observed,
@@ -27,7 +26,8 @@ from saner_jax.objectives._objective import (
     given,
     weighted_costs,
 )
-from saner_jax.objectives._supervising import sharpened, smallest
+from saner_jax.objectives._remembering import as_told, init_losses, revise_clean, with_loss
+from saner_jax.objectives._supervising import co_refined, risen, smallest
 
 Forget = Callable[[Any], Any]
 """The number of updates so far to the share of examples that are left out, see `forget_rate`."""
@@ -77,7 +77,7 @@ def co_teaching(forget: Forget) -> Objective:
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
         weights = smallest(cross_entropy(peer.logits, labels), 1 - forget(step))
-        return Supervision(given(own.logits, labels), weights), own.rows
+        return as_told(own, labels, weights=weights), own.rows
 
     return Objective(supervise, weighted_costs(cross_entropies), num_networks=2)
 
@@ -115,7 +115,7 @@ def jocor(forget: Forget, strength: float = 0.1) -> Objective:
         both = cross_entropy(own.logits, labels) + cross_entropy(peer.logits, labels)
         apart = symmetric_divergence(own.logits, peer.logits)
         weights = smallest((1 - strength) * both + strength * apart, 1 - forget(step))
-        return Supervision(given(own.logits, labels), weights, peer.logits), own.rows
+        return as_told(own, labels, weights=weights, extra=peer.logits), own.rows
 
     def loss(logits: jax.Array, told: Supervision) -> jax.Array:
         each = (1 - strength) * jnp.sum(told.targets * cross_entropies(logits), axis=-1)
@@ -176,37 +176,34 @@ def dividemix(
     """
 
     def supervise(own: Observed, peer: Observed, labels: Any, step: Any) -> tuple[Any, Any]:
-        logits = own.logits
-        own_p, peer_p = jax.nn.softmax(logits), jax.nn.softmax(peer.logits)
-        has_begun = step >= start_steps
-        clean = jnp.where(has_begun, peer.rows["clean"], 1.0).astype(logits.dtype)
-        is_clean = clean > threshold
-        refined = clean[:, None] * given(logits, labels) + (1 - clean[:, None]) * own_p
-        targets = jnp.where(is_clean[:, None], refined, (own_p + peer_p) / 2)
-        targets = jnp.where(has_begun, sharpened(targets, temperature), given(logits, labels))
-        since = jnp.asarray(step - start_steps, logits.dtype)
-        ramp = jnp.clip(since / ramp_steps, 0.0, 1.0) if ramp_steps else 1.0
-        strengths = {
-            "unlabeled": jnp.where(has_begun, unlabeled_strength * ramp, 0.0),
-            "prior": jnp.where(has_begun, 1.0, 0.0),
-            "is_unlabeled": ~is_clean,
-        }
-        rows = {**own.rows, "loss": cross_entropy(logits, labels), "count": own.rows["count"] + 1}
-        return Supervision(targets, is_clean.astype(logits.dtype), strengths), rows
+        begun, ramp = risen(step, start_steps, 0), risen(step, start_steps, ramp_steps)
+        clean = jnp.where(begun > 0, peer.rows["clean"], 1.0)
+        guesses = co_refined(own, peer, labels, clean, threshold=threshold, temperature=temperature)
+        targets = jnp.where(begun > 0, guesses, given(own.logits, labels))
+        extra = unlabeled_strength * ramp, begun
+        told = as_told(own, labels, targets=targets, weights=clean > threshold, extra=extra)
+        return told, with_loss(own, labels)
 
-    def penalty(logits: jax.Array, told: Supervision) -> jax.Array:
-        extra = told.extra
-        errors = weighted_mean(squared_errors(logits, told.targets), extra["is_unlabeled"])
-        return extra["unlabeled"] * errors + extra["prior"] * divergence_from_prior(logits)
-
-    loss = weighted_costs(cross_entropies, penalty)
+    loss = weighted_costs(cross_entropies, guess_penalty)
     plain = Objective(supervise, loss, init_losses, revise_clean, num_networks=2)
+    return mixup(plain, concentration, start_steps=start_steps)
 
-    check_concentration(concentration)
 
-    def mix(key: jax.Array, inputs: Any, told: Supervision) -> tuple[Any, Supervision]:
-        has_begun = told.extra["prior"] > 0
-        either = lambda mixed, own: jnp.where(has_begun, mixed, own)
-        return jax.tree.map(either, mixed(key, inputs, told, concentration), (inputs, told))
+def guess_penalty(logits: jax.Array, told: Supervision) -> jax.Array:
+    r"""Return DivideMix's penalty on the examples without weight, and on the mean prediction.
 
-    return plain._replace(mix=mix)
+    .. math:: \frac{\lambda}{m} \sum_{w_i = 0} \frac{1}{c} \lVert p_i - t_i \rVert^2
+        + \beta \, \mathrm{KL}(1/c \, \| \, \bar p)
+
+    m: the number of examples of weight 0.
+
+    Args:
+        logits: `(n, c)`.
+        told: the supervision, with lambda and beta as extra.
+
+    Returns:
+        A scalar. Without examples of weight 0 the first term is 0.
+    """
+    of_guesses, of_prior = told.extra
+    errors = weighted_mean(squared_errors(logits, told.targets), told.weights == 0)
+    return of_guesses * errors + of_prior * divergence_from_prior(logits)

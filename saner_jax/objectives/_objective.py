@@ -68,7 +68,7 @@ class Supervision(NamedTuple):
 
 Supervise = Callable[[Observed, Observed, jax.Array, jax.Array], tuple[Supervision, Any]]
 Penalty = Callable[[jax.Array, Supervision], jax.Array]
-Mix = Callable[[jax.Array, Any, Supervision], tuple[Any, Supervision]]
+Mix = Callable[[jax.Array, Any, Supervision, Any], tuple[Any, Supervision]]
 
 
 def _no_memory(labels: Any, num_classes: int) -> Memory:
@@ -95,8 +95,8 @@ class Objective(NamedTuple):
         revise: takes the memory and the number of steps taken; returns the memory for the next
             epoch. It runs after every epoch.
         num_networks: 1, or 2 for a network and its peer.
-        mix: takes a key, the inputs and the supervision; returns those of the step, such as from
-            `mixup`. None leaves them as they are.
+        mix: takes a key, the inputs, the supervision and the number of the step; returns inputs and
+            supervision of the step, see `mixup`. None leaves them as they are.
     """
 
     supervise: Supervise

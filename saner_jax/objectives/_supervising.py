@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from saner_jax._core._strengths import check_strength
-from saner_jax.objectives._objective import given
+from saner_jax.objectives._objective import Observed, given
 
 Targets = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -92,6 +92,42 @@ def sharpened(probabilities: jax.Array, temperature: float) -> jax.Array:
     return jax.nn.softmax(jnp.log(jnp.maximum(probabilities, tiny)) / temperature, axis=-1)
 
 
+def co_refined(
+    own: Observed,
+    peer: Observed,
+    labels: jax.Array,
+    clean: jax.Array,
+    *,
+    threshold: float,
+    temperature: float,
+) -> jax.Array:
+    r"""Blend labels that are likely right with predictions, and replace the others.
+
+    .. math:: w e_y + (1 - w) p \text{ if } w > \theta, \text{ else } (p + q) / 2,
+        \text{ sharpened}
+
+    p and q: the predictions of both networks; w: `clean`; theta: `threshold`.
+
+    Args:
+        own: what the network shows.
+        peer: what its peer shows.
+        labels: integers `(n,)`.
+        clean: `(n,)`, the probability that a label is right.
+        threshold: above which a label counts.
+        temperature: of `sharpened`.
+
+    Returns:
+        Targets `(n, c)`.
+
+    Source:
+        Li et al. 2020, arXiv:2002.07394, equations 3 to 6.
+    """
+    p, q = jax.nn.softmax(own.logits), jax.nn.softmax(peer.logits)
+    w = clean[:, None].astype(p.dtype)
+    refined = w * given(own.logits, labels) + (1 - w) * p
+    return sharpened(jnp.where(w > threshold, refined, (p + q) / 2), temperature)
+
+
 def smallest(losses: jax.Array, share: jax.typing.ArrayLike) -> jax.Array:
     """Weigh the smallest losses by 1, and the others by 0.
 
@@ -112,6 +148,29 @@ def smallest(losses: jax.Array, share: jax.typing.ArrayLike) -> jax.Array:
     # A share such as 0.6 times 5 must not end below 3.
     kept = jnp.maximum(jnp.floor(jnp.asarray(share, float) * losses.shape[0] + 1e-4), 1)
     return (ranks < kept.astype(ranks.dtype)).astype(losses.dtype)
+
+
+def risen(step: jax.typing.ArrayLike, start_steps: int, length_steps: int) -> jax.Array:
+    """Return a factor that rises linearly from 0 to 1.
+
+    Args:
+        step: updates so far.
+        start_steps: updates before it rises.
+        length_steps: updates over which it rises; 0 is at once.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> [risen(step, 10, 4).item() for step in (9, 10, 12, 99)]
+        [0.0, 0.0, 0.5, 1.0]
+        >>> [risen(step, 10, 0).item() for step in (9, 10)]
+        [0.0, 1.0]
+    """
+    since = jnp.asarray(step, float) - start_steps
+    if length_steps == 0:
+        return jnp.where(since >= 0, 1.0, 0.0)
+    return jnp.clip(since / length_steps, 0.0, 1.0)
 
 
 def forget_rate(rate: float, *, num_steps: int, exponent: float = 1.0) -> Callable[..., jax.Array]:

@@ -114,7 +114,7 @@ def make_train_step(
         own_inputs, supervised = [], []
         for number, (supervision, new) in enumerate(supervise(state, labels, rows, logits)):
             own_key = jax.random.fold_in(key, number)
-            blended, after = told.mix(own_key, inputs, supervision)
+            blended, after = told.mix(own_key, inputs, supervision, state.step)
             own_inputs.append(blended)
             supervised.append((after, new, supervision))
         return own_inputs, jax.lax.stop_gradient(supervised)
