@@ -61,6 +61,9 @@ SMALL = {
     ],
     "streaming_keeps_up_with_decoding": ["--images", "200", "--epochs", "2"],
     "the_trainer_adds_little_to_a_bare_loop": ["--rounds", "2", "--images", "512"],
+    "robust_objectives_and_saner_add_up_on_digits": [
+        *("--seeds", "2", "--epochs", "2", "--objectives", "plain", "elr"),
+    ],
     "saner_costs_what_sam_costs": ["--models", "resnet8", "--batch-size", "8"],
     "sam_is_as_fast_as_optax_contribs": ["--rounds", "2", "--sizes", "1000", "10000"],
     "many_seeds_at_once_are_faster": ["--rounds", "2", "--epochs", "2", "--seeds", "2"],

@@ -347,3 +347,60 @@ def test_a_memory_is_counted_and_written_by_rows():
     new = ob.remember(memory, jnp.array([4, 1]), jnp.ones((2, 3)))
     np.testing.assert_array_equal(np.asarray(new.rows)[:, 0], [0, 1, 0, 0, 1])
     assert isinstance(new, Memory)
+
+
+# Methods that are not built, because they diverge, gain nothing or are not worth it, are sentences
+# in the same parts.
+
+
+def test_backward_correction_is_a_choice_of_targets():
+    inverse = jnp.asarray(np.linalg.inv(T))
+    backward = ob.make_objective(targets=lambda z, y: ob.given(z, y) @ inverse)
+    np.testing.assert_allclose(each(backward), [-0.426928174, 2.456304268], atol=2e-9)
+
+
+def test_cores_is_a_choice_of_targets_and_weights():
+    def sieved(prior, beta=2.0):
+        return ob.make_objective(
+            targets=lambda z, y: ob.given(z, y) - beta * jnp.asarray(prior)[None],
+            weights=lambda z, y: ob.everyone(z, y),
+        )
+
+    uniform = np.full(3, 1 / 3)
+    np.testing.assert_allclose(each(sieved(uniform)), [-3.5031793529, -0.6310354508], atol=2e-9)
+    values = each(sieved([0.5, 0.3, 0.2]))
+    np.testing.assert_allclose(values, [-2.5698460196, -0.5643687841], atol=2e-9)
+    # The sieve keeps what costs less than the mean over the classes.
+    score = ob.cross_entropies(jnp.asarray(Z))
+    below = score[jnp.arange(2), Y] - jnp.mean(score, axis=1)
+    np.testing.assert_allclose(below, [-1.6666666667, 0.6666666667], atol=2e-9)
+
+
+def test_the_negative_loss_of_anl_is_a_choice_of_costs():
+    most = -np.log(1e-7)
+    costs = lambda z: 1 - ob.normalized(lambda z: most - ob.cross_entropies(z))(z)
+    negative = each(ob.make_objective(costs))
+    np.testing.assert_allclose(negative, [0.6277665282, 0.6816610203], atol=2e-9)
+
+
+def test_bootstrapping_with_the_gradient_through_its_targets_is_a_penalty():
+    flowing = ob.make_objective(
+        ob.blend((0.95, ob.cross_entropies)), penalty=lambda z, _: 0.05 * ob.entropy(z)
+    )
+    told, _ = supervised(flowing)
+    expected = [
+        [-0.1633479139, 0.1178813029, 0.0454666114],
+        [0.2261185841, 0.5832274523, -0.8093460364],
+    ]
+    np.testing.assert_allclose(gradient(flowing, told), expected, atol=2e-10)
+
+
+def test_refined_targets_before_they_are_sharpened():
+    own = Observed(jnp.asarray(Z))
+    clean = jnp.array([0.9, 0.3])
+    found = ob.co_refined(own, own, jnp.asarray(Y), clean, threshold=0.0, temperature=1.0)
+    expected = [
+        [0.9843794734, 0.0114195199, 0.0042010066],
+        [0.1618567283, 0.4399722034, 0.3981710682],
+    ]
+    np.testing.assert_allclose(found, expected, atol=2e-10)
