@@ -6,6 +6,7 @@ for a type checker.
 
 import math
 import sys
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -65,6 +66,8 @@ def check_option(name: str, kind: Any, value: Any) -> None:
             check_option(name, inner, value)
     elif get_origin(kind) is tuple:
         inner = get_args(kind)[0]
+        if not isinstance(value, (tuple, list)):
+            raise ValueError(f"{name} must be {_several(inner)}, got {value!r}")
         for one in value:
             if _is_refused(inner, one):
                 raise ValueError(f"{name} must be {_several(inner)}, got {one!r}")
@@ -85,6 +88,8 @@ def _is_refused(kind: Any, value: Any) -> bool:
 
 
 def _several(kind: Any) -> str:
+    if kind in (str, Path):
+        return "several texts" if kind is str else "several paths"
     if get_origin(kind) is Literal:
         return f"among {', '.join(get_args(kind))}"
     return f"whole numbers of at least {get_args(kind)[1].least}"

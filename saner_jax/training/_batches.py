@@ -19,17 +19,17 @@ class Minibatches(NamedTuple):
         inputs: of all examples, replicated; or, without `order`, of the minibatches,
             `(k, batch_size, ...)`, sharded along the second axis.
         labels: as `inputs`.
-        true_labels: as `inputs`.
         order: int32 `(k, batch_size)`, the examples of each minibatch, sharded along the second
             axis; None if the inputs are the minibatches.
         rows: without `order`, the same; otherwise `()`.
+        true_labels: as `inputs`, for the record of the supervision.
     """
 
     inputs: jax.Array
     labels: jax.Array
-    true_labels: jax.Array
     order: jax.Array | None
     rows: Any = ()
+    true_labels: Any = ()
 
 
 def make_batches(task: Task) -> Callable[[NDArray[np.int32]], Iterator[Minibatches]]:
@@ -55,7 +55,7 @@ def make_batches(task: Task) -> Callable[[NDArray[np.int32]], Iterator[Minibatch
         def from_memory(order: NDArray[np.int32]) -> Iterator[Minibatches]:
             for at in starts(order):
                 rows = mesh.shard(order[at : at + chunk], axis=1)
-                yield Minibatches(inputs, labels, truth, rows)
+                yield Minibatches(inputs, labels, rows, (), truth)
 
         return from_memory
 
@@ -69,7 +69,7 @@ def make_batches(task: Task) -> Callable[[NDArray[np.int32]], Iterator[Minibatch
         ):
             images = images.reshape(*rows.shape, *images.shape[1:])
             labels, truth = train.labels[rows], train.true_labels[rows]
-            yield Minibatches(put(images), put(labels), put(truth), None, put(rows))
+            yield Minibatches(put(images), put(labels), None, put(rows), put(truth))
 
     return from_files
 
