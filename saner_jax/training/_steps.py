@@ -45,7 +45,7 @@ def run_steps(
     the scan.
 
     Example:
-        >>> import optax
+        >>> import jax.numpy as jnp, optax
         >>> from saner_jax.training import init_state, make_train_step
         >>> forward = lambda w, statistics, x, train: (x * w, statistics)
         >>> tx = optax.sgd(0.25)

