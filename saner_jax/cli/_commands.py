@@ -159,7 +159,8 @@ def _suspects(arguments: Sequence[str]) -> int:
     def act(config: SuspectsConfig) -> None:
         with busy("reading the data"):
             job = prepare_suspects(config)
-        with progress(config.budget.epochs) if job.to_train else nullcontext(SILENT) as reporter:
+        is_long = job.to_train or job.noisy is not None
+        with progress(config.budget.epochs) if is_long else nullcontext(SILENT) as reporter:
             for told in describe_data(job.dataset):
                 reporter.say(told)
             found = find_suspects(job, line, reporter)

@@ -22,7 +22,7 @@ EXAMPLES = {
         "saner-jax compare --dataset photos --noise symmetric --rate 0.2",
     ),
     "suspects": (
-        "saner-jax suspects --dataset photos --num-folds 5",
+        "saner-jax suspects --dataset photos --features pretrained",
         "saner-jax suspects runs/train-20261121-101500",
     ),
     "relabel": (
@@ -56,7 +56,17 @@ PRESET_HELP = "Start from the options of a paper's set-up"
 """The help of the one option that is no field of a config."""
 
 COMMON = (
-    *("dataset", "labels_file", "image_size", "model", "method", "methods", "rho", "alpha"),
+    *(
+        "dataset",
+        "features",
+        "labels_file",
+        "image_size",
+        "model",
+        "method",
+        "methods",
+        "rho",
+        "alpha",
+    ),
     *("epochs", "batch_size", "learning_rate", "validation_fraction"),
     *("seed", "seeds", "output_folder", "resume"),
 )

@@ -16,9 +16,11 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from saner_jax import runs
 from saner_jax.data import Dataset, check_same_examples
+from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments import (
     Count,
     DataOptions,
+    NoiseOptions,
     PerturbationOptions,
     PixelOptions,
     PlaceOptions,
@@ -26,6 +28,7 @@ from saner_jax.experiments import (
     TrainingJob,
     check_option,
     check_train,
+    draw_noise,
     load_data,
     option_types,
     option_values,
@@ -33,9 +36,11 @@ from saner_jax.experiments import (
     prepare_training,
     read_options,
     train_to_end,
+    with_noise,
     with_options,
     write_left_out,
 )
+from saner_jax.label_errors._by_features import NONE, check_features, features_of, judge
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
 from saner_jax.runs import RankingQuality, SuspectsResults, write_results
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
@@ -62,6 +67,10 @@ class SuspectsConfig(TrainConfig):
     accuracy, because larger radii found more of the wrong labels of digits."""
     inputs: OmitArgPrefixes[PixelOptions] = PixelOptions(pixels="standardized")
     """The model's inputs. They are standardized, as in the measurements of the README."""
+    features: str = NONE
+    """Judge by features, without training. pretrained: those of EfficientNet-Lite0 with the weights
+    of ImageNet, for images. data: the features that the examples are. FILE.npy: a row for each
+    training example in their order. none: by the training of a model."""
     pictured: Count = 40
     """Suspects to show on the sheet."""
     not_offered: ClassVar[tuple[str, ...]] = (
@@ -81,6 +90,7 @@ class SuspectsJob(NamedTuple):
         options: of the first run.
         dataset: of all of them.
         evidence: their mean predictions; None where they must be trained before.
+        noisy: the labels, where features are the judge.
     """
 
     config: SuspectsConfig
@@ -90,6 +100,7 @@ class SuspectsJob(NamedTuple):
     options: TrainConfig
     dataset: Dataset
     evidence: Evidence | None
+    noisy: NoisyLabels | None = None
 
 
 class Found(NamedTuple):
@@ -132,6 +143,11 @@ def check_suspects(config: SuspectsConfig) -> None:
             if name not in (*_OF_THE_RANKING, *option_types(PlaceOptions)):
                 raise ValueError(f"{name} is for new runs, and runs are given")
     else:
+        # Features judge without a training, so options of one would do nothing.
+        of_data = option_types(DataOptions) | option_types(NoiseOptions)
+        for name in changed if config.features != NONE else ():
+            if name not in (*_OF_THE_RANKING, "features", "seed", *of_data):
+                raise ValueError(f"{name} is for training a model, and features are the judge")
         check_train(config)
 
 
@@ -165,6 +181,14 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
         )
         return SuspectsJob(config, _place(config), config.runs, (), options, dataset, evidence)
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
+    if config.features != NONE:
+        options = with_noise(TrainConfig(**shared))
+        dataset = load_data(options.data)
+        check_features(config.features, dataset)
+        noisy = draw_noise(options.noise, dataset, options.seed)
+        folder = _place(config)
+        write_left_out(folder, dataset)
+        return SuspectsJob(config, folder, (), (), options, dataset, None, noisy)
     folder = _place(config)
     try:
         jobs: list[TrainingJob] = []
@@ -203,6 +227,8 @@ def find_suspects(
         Stopped: on SIGINT and SIGTERM, with a sentence on the files that are kept.
         OSError: when the folder cannot be written.
     """
+    if job.noisy is not None:
+        return _found_by_features(job, job.noisy, command, reporter)
     for one in job.to_train:
         try:
             train_to_end(one, reporter.say, partial(reporter.show, one.folder.name), command)
@@ -226,6 +252,37 @@ def find_suspects(
         cleanlab=beside_cleanlab(evidence),
         command=command,
         provenance=runs.provenance(),
+    )
+    _write(job, evidence, ranking, results)
+    return Found(results, evidence, ranking)
+
+
+def _found_by_features(
+    job: SuspectsJob, noisy: NoisyLabels, command: str | None, reporter: Reporter
+) -> Found:
+    """Judge by features, and write the ranking."""
+    number, told = len(noisy.labels), [0]
+
+    def on_batch(done: int) -> None:
+        if done == number or done >= told[0] + number // 6:
+            told[0] = done
+            reporter.say(f"features: {done:,} of {number:,} images")
+
+    features = features_of(job.config.features, job.dataset, on_batch)
+    errors, evidence, ranking = judge(job.dataset, noisy, features, job.options.seed)
+    results = SuspectsResults(
+        runs=(),
+        method=f"features {job.config.features}",
+        rho=0.0,
+        judged_by="discriminants of the features of other examples",
+        num_examples=number,
+        fingerprint=job.dataset.fingerprint,
+        measured=measure_ranking(evidence, ranking),
+        cleanlab=beside_cleanlab(evidence),
+        command=command,
+        provenance=runs.provenance(),
+        wrong_share=errors.share,
+        wrong_share_interval=errors.interval,
     )
     _write(job, evidence, ranking, results)
     return Found(results, evidence, ranking)

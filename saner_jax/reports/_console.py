@@ -242,7 +242,9 @@ def show_suspects(folder: Path, results: SuspectsResults) -> None:
         results: as written to suspects.json.
     """
     rankings = {
-        f"{results.method}, rho {results.rho:g}": results.measured,
+        f"{results.method}, rho {results.rho:g}" if results.runs else results.method: (
+            results.measured
+        ),
         "cleanlab": results.cleanlab,
     }
     titles = ("AUROC %", "average\nprecision %", "precision\nat rate %", "suggestions\nright %")
@@ -259,6 +261,13 @@ def show_suspects(folder: Path, results: SuspectsResults) -> None:
         f"{results.num_examples:,} training examples ranked, judged by"
         f" {results.judged_by}: {folder / 'suspects.csv'}; the first ones: suspects.png"
     )
+    if results.wrong_share is not None:
+        low, high = results.wrong_share_interval
+        number = round(results.wrong_share * results.num_examples)
+        say(
+            f"About {number:,} labels are wrong ({results.wrong_share:.1%}; between {low:.1%} and"
+            f" {high:.1%}); the first {number:,} rows are the most likely."
+        )
     say(
         "Write a decision beside those you reviewed (suggested, or a class), then:"
         f" saner-jax relabel {folder / 'suspects.csv'}"

@@ -171,6 +171,8 @@ class SuspectsResults(_Record):
         cleanlab: quality of cleanlab's ranking; None without cleanlab or a measure.
         command: the command line, if a command made the ranking.
         provenance: versions, device and commit; see `provenance`.
+        wrong_share: estimated share of wrong labels; None without an estimate.
+        wrong_share_interval: its lower and upper end.
     """
 
     runs: tuple[str, ...]
@@ -183,6 +185,8 @@ class SuspectsResults(_Record):
     cleanlab: RankingQuality | None = None
     command: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    wrong_share: Measured | None = None
+    wrong_share_interval: tuple[Measured, ...] = ()
 
 
 def read_results(path: Path) -> Results:
