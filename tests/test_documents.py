@@ -208,6 +208,12 @@ def test_the_readme_tells_the_committed_numbers():
             for name in ("test_accuracy_last", "test_accuracy_best", "memorized", "clean_fit")
         ]
         assert f"| {method} | {' | '.join(cells)} |" in README
+    found = result("robust_objectives_and_saner_add_up_on_digits")["noises"]["symmetric 40 %"]
+    cell = lambda name: np.asarray(found["final"][name]["test_accuracy_last"])
+    told = lambda name: f"{100 * cell(name).mean():.1f} ± {100 * cell(name).std(ddof=1):.1f}"
+    for objective in ("plain", "elr"):
+        for method in ("sgd", "sam", "saner"):
+            assert told(f"{objective}, {method}") in README
     ratios = result("a_step_costs_two_gradients")["ratios"]
     assert f"{ratios['sam over sgd']['flops']:.4f} times SGD's FLOPs for SAM" in README
     assert f"{ratios['saner over sam']['flops']:.4f} times SAM's for SANER" in README
