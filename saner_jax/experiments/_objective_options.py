@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from saner_jax.experiments._strength_texts import read_number, refuse_unknown, texts_for
 from saner_jax.objectives import OBJECTIVES, Objective, estimate_transition, forget_rate, mixup
 from saner_jax.training import read_evidence
 
 PLAIN = "plain"
 """The name of the loss on the labels as given."""
 
+_OPTION = "objective_option"
 # Shares of the training after which each begins, scaled from the papers' and tried on digits.
 _STARTS = {
     "selc": 1 / 6,
@@ -120,12 +122,7 @@ def check_objective(names: tuple[str, ...], given: tuple[str, ...]) -> None:
             ...
         ValueError: objective_option 'lambda=3' sets no strength: elr has strength, decay, ...
     """
-    accepted = {name: objective_options(name) for name in names}
-    for text in given:
-        of, strength, _ = _split(text)
-        if not any(strength in accepted[name] for name in names if of in ("", name)):
-            told = (f"{name} has {', '.join(accepted[name]) or 'none'}" for name in names)
-            raise ValueError(f"objective_option {text!r} sets no strength: {'; '.join(told)}")
+    refuse_unknown(_OPTION, {name: objective_options(name) for name in names}, given)
     for name in names:
         _read(name, given)
 
@@ -222,20 +219,11 @@ def _transition(place: str | None, known: Known) -> Any:
 
 
 def _read(name: str, given: tuple[str, ...]) -> dict[str, Any]:
-    accepted, read = objective_options(name), {}
-    for text in given:
-        of, strength, value = _split(text)
-        if strength in accepted and of in ("", name):
-            read[strength] = _value(text, strength, value, accepted[strength])
-    return read
-
-
-def _split(text: str) -> tuple[str, str, str]:
-    left, equals, value = text.partition("=")
-    of, _, strength = left.rpartition(":")
-    if not equals or not strength:
-        raise ValueError(f"objective_option must be name=value, got {text!r}")
-    return of, strength, value
+    accepted = objective_options(name)
+    return {
+        strength: _value(text, strength, value, accepted[strength])
+        for strength, (text, value) in texts_for(_OPTION, name, accepted, given).items()
+    }
 
 
 def _value(text: str, strength: str, value: str, default: Any) -> Any:
@@ -243,10 +231,6 @@ def _value(text: str, strength: str, value: str, default: Any) -> Any:
         return value
     if isinstance(default, bool):
         if value not in ("true", "false"):
-            raise ValueError(f"objective_option {text!r} must be true or false")
+            raise ValueError(f"{_OPTION} {text!r} must be true or false")
         return value == "true"
-    try:
-        return int(value) if isinstance(default, int) else float(value)
-    except ValueError:
-        word = "a whole number" if isinstance(default, int) else "a number"
-        raise ValueError(f"objective_option {text!r} must be {word}") from None
+    return read_number(_OPTION, text, value, is_whole=isinstance(default, int))

@@ -1,12 +1,13 @@
 """The strengths of a recipe that the command line sets: `--method-option NAME=VALUE`."""
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from saner_jax.combine import is_grown, is_reversed, is_shrunk
+from saner_jax.experiments._strength_texts import read_number, refuse_unknown, texts_for
 from saner_jax.recipes import RECIPES
 
+_OPTION = "method_option"
 _GROUPS = {"is_grown": is_grown, "is_reversed": is_reversed, "is_shrunk": is_shrunk}
 # What the trainer gives: options of their own, and the length of the run.
 _GIVEN = ("rho", "num_steps", "perturb_mask", "metrics")
@@ -50,12 +51,10 @@ def read_recipe_options(method: str, given: tuple[str, ...]) -> dict[str, Any]:
         {'period': 2}
     """
     accepted = recipe_options(method)
-    read = {}
-    for text in given:
-        of, name, value = _split(text)
-        if name in accepted and of in ("", method):
-            read[name] = _value(text, value, accepted[name])
-    return read
+    return {
+        name: _value(text, value, accepted[name])
+        for name, (text, value) in texts_for(_OPTION, method, accepted, given).items()
+    }
 
 
 def check_recipe_options(methods: tuple[str, ...], given: tuple[str, ...]) -> None:
@@ -74,12 +73,7 @@ def check_recipe_options(methods: tuple[str, ...], given: tuple[str, ...]) -> No
             ...
         ValueError: method_option 'alhpa=0.1' sets no strength: sgd has none; gsam has alpha
     """
-    accepted = {method: recipe_options(method) for method in methods}
-    for text in given:
-        of, name, _ = _split(text)
-        if not any(name in accepted[method] for method in methods if of in ("", method)):
-            told = (f"{method} has {', '.join(accepted[method]) or 'none'}" for method in methods)
-            raise ValueError(f"method_option {text!r} sets no strength: {'; '.join(told)}")
+    refuse_unknown(_OPTION, {method: recipe_options(method) for method in methods}, given)
     for method in methods:
         strengths = read_recipe_options(method, given)
         length = {"num_steps": 1} if method == "ae_sam" else {}
@@ -90,24 +84,12 @@ def check_recipe_options(methods: tuple[str, ...], given: tuple[str, ...]) -> No
             raise ValueError(f"method_option of {method}: {error}") from error
 
 
-def _split(text: str) -> tuple[str, str, str]:
-    """Return the method, "" if none is named, the strength and its value."""
-    left, equals, value = text.partition("=")
-    of, _, name = left.rpartition(":")
-    if not equals or not name:
-        raise ValueError(f"method_option must be name=value, got {text!r}")
-    return of, name, value
-
-
 def _value(text: str, value: str, default: Any) -> Any:
     """Read a value of the kind that the default has."""
     if callable(default):
         if value not in _GROUPS:
-            raise ValueError(f"method_option {text!r} must be one of {', '.join(_GROUPS)}")
+            raise ValueError(f"{_OPTION} {text!r} must be one of {', '.join(_GROUPS)}")
         return _GROUPS[value]
-    kind: Callable[[str], Any] = type(default)
-    try:
-        return kind(value)
-    except ValueError:
-        word = "a whole number" if kind is int else "a number"
-        raise ValueError(f"method_option {text!r} must be {word}") from None
+    if isinstance(default, str):
+        return value
+    return read_number(_OPTION, text, value, is_whole=isinstance(default, int))
