@@ -1,6 +1,9 @@
 """Objectives in whole trainings: going on, several devices, streams, commands and predictions."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
@@ -66,6 +69,45 @@ def test_a_killed_training_goes_on_bit_for_bit(kind):
     jax.tree.map(np.testing.assert_array_equal, whole.state, resumed.state)
     assert [row["loss"] for row in whole.rows] == [row["loss"] for row in resumed.rows]
     np.testing.assert_array_equal(whole.predict(IMAGES), resumed.predict(IMAGES))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("given", ["elr", "plc", "co_teaching", "dividemix", "gce mixup=2"])
+def test_a_run_killed_by_a_signal_goes_on_bit_for_bit(given):
+    name, *strengths = given.split()
+    options = [option for one in strengths for option in ("--objective-option", one)]
+    command = [sys.executable, "-m", "saner_jax.cli", "train", "--objective", name, *options]
+    command += [
+        "--num-train",
+        "200",
+        "--epochs",
+        "12",
+        "--batch-size",
+        "20",
+        "--hidden-widths",
+        "8",
+    ]
+    subprocess.run([*command, "--output-folder", "whole"], check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*command, "--output-folder", "killed"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log, deadline = Path("killed/metrics.jsonl"), time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert main(["train", "--resume", "killed"]) == 0
+    rows = [
+        [json.loads(row)["loss"] for row in Path(run, "metrics.jsonl").read_text().splitlines()]
+        for run in ("whole", "killed")
+    ]
+    assert rows[0] == rows[1]
+    one, other = (np.load(Path(run, "history.npz"))["probabilities"] for run in ("whole", "killed"))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_the_log_tells_the_weights_and_what_is_right():
