@@ -16,8 +16,9 @@ from saner_jax.cli import main
 from saner_jax.experiments import load_run
 from saner_jax.models import parts_of
 from saner_jax.models.nnx import as_nnx, build, load_linen, to_linen
+from saner_jax.objectives import cross_entropy
 from saner_jax.step import MASKS, describe_mask
-from saner_jax.training import train
+from saner_jax.training import init_state, make_train_step, train
 
 SHAPE = (8, 8, 3)
 SMALL = {
@@ -158,3 +159,20 @@ def test_what_does_not_fit_is_refused_in_a_sentence():
     with pytest.raises(ValueError, match="must have nothing, got shape"):
         load_linen(model, {**variables, "more": {"a": jnp.ones(1)}})
     jax.tree.map(np.testing.assert_array_equal, before, to_linen(model))
+
+
+@pytest.mark.slow
+def test_a_step_costs_the_same_in_both_libraries():
+    """Count FLOPs and bytes of the trainer's step with metrics: the compiled programs are equal."""
+    images = np.zeros((8, *SHAPE), np.float32)
+    labels = np.zeros(8, np.int32)
+    tx = optax.chain(saner_jax.saner(0.05, metrics=True), optax.sgd(0.1, momentum=0.9))
+    linen, _, model = pair_of("resnet8", "batch")
+    costs = []
+    for one in (linen, model):
+        parts = parts_of(one, images)
+        step = make_train_step(parts.forward, cross_entropy, tx)
+        state = init_state(parts.params, tx, parts.statistics)
+        costs.append(jax.jit(step).lower(state, images, labels).compile().cost_analysis())
+    for name in ("flops", "bytes accessed"):
+        assert costs[0][name] == pytest.approx(costs[1][name], rel=1e-3)
