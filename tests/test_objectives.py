@@ -404,3 +404,31 @@ def test_refined_targets_before_they_are_sharpened():
         [0.1618567283, 0.4399722034, 0.3981710682],
     ]
     np.testing.assert_allclose(found, expected, atol=2e-10)
+
+
+def test_two_betas_are_those_of_the_authors():
+    found = ob.two_betas(jnp.asarray(X))
+    np.testing.assert_allclose(found.alphas, [0.1936136546, 4.7346550916], atol=2e-10)
+    np.testing.assert_allclose(found.betas, [3.4798603913, 1.3443905837], atol=2e-10)
+    np.testing.assert_allclose(found.shares, [0.6171881838, 0.3828118162], atol=2e-10)
+    assert np.isfinite(ob.two_betas(jnp.ones(4)).clean).all()
+
+
+def test_sop_is_a_loss_with_parameters_of_every_example():
+    u = jnp.array([0.1, 0.3])
+    v = jnp.array([[0.2, 0.1, 0.0], [0.0, 0.4, 0.2]])
+    logits, labels = jnp.asarray(Z), jnp.asarray(Y)
+    p, given = jax.nn.softmax(logits), ob.given(logits, labels)
+
+    def corrections(u, v):
+        return u[:, None] ** 2 * given - v**2 * (1 - given)
+
+    def loss(u, v):
+        # The network's part holds v, the part of v holds the prediction.
+        q = jnp.maximum(p + corrections(u, jax.lax.stop_gradient(v)), 1e-4)
+        q = q / jnp.sum(q, axis=1, keepdims=True)
+        hard = ob.given(logits, jnp.argmax(logits, axis=1))
+        errors = jnp.sum((hard + corrections(u, v) - given) ** 2, axis=1)
+        return jnp.mean(-jnp.sum(given * jnp.log(q), axis=1) + errors)
+
+    assert float(loss(u, v)) == pytest.approx(1.5440038888, abs=1e-9)

@@ -64,7 +64,7 @@ from saner_jax.objectives._methods_of_selection import (
     jocor,
     small_loss_selection,
 )
-from saner_jax.objectives._mixture import TwoGaussians, two_gaussians
+from saner_jax.objectives._mixture import TwoBetas, TwoGaussians, two_betas, two_gaussians
 from saner_jax.objectives._mixup import mixup
 from saner_jax.objectives._objective import (
     Memory,
@@ -136,6 +136,7 @@ __all__ = [
     "OutputHistory",
     "SplitQuality",
     "Supervision",
+    "TwoBetas",
     "TwoGaussians",
     "absolute_errors",
     "agreement_penalty",
@@ -202,6 +203,7 @@ __all__ = [
     "squared_errors",
     "symmetric_divergence",
     "through_transition",
+    "two_betas",
     "two_gaussians",
     "weigh_classes",
     "weighted_costs",
