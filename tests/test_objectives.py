@@ -432,3 +432,6 @@ def test_sop_is_a_loss_with_parameters_of_every_example():
         return jnp.mean(-jnp.sum(given * jnp.log(q), axis=1) + errors)
 
     assert float(loss(u, v)) == pytest.approx(1.5440038888, abs=1e-9)
+    of_u, of_v = jax.grad(loss, (0, 1))(u, v)
+    np.testing.assert_allclose(of_u, [-0.0151241705, -1.526382736], atol=2e-9)
+    np.testing.assert_allclose(of_v, [[0, 0.002, 0], [0, -0.672, 0]], atol=2e-9)
