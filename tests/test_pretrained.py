@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
+from saner_jax.data import load, read_parts
 from saner_jax.models import (
     EfficientNetLite0,
     features,
@@ -129,3 +131,20 @@ def test_a_file_cut_short_is_refused(variables, tmp_path):
         path.write_bytes(content[:size])
         with pytest.raises(ValueError, match="not a state dict of torch"):
             read_state_dict(path)
+
+
+@pytest.mark.slow
+def test_streamed_images_have_the_features_of_those_in_memory(variables, tmp_path):
+    rng = np.random.default_rng(0)
+    for row in range(6):
+        folder = tmp_path / "photos" / "ab"[row % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (9, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{row}.png")
+    at_hand, streamed = (
+        load(tmp_path / "photos", stream=stream).train_inputs for stream in ("never", "always")
+    )
+    small = {"image_size": 32, "batch_size": 4}
+    np.testing.assert_array_equal(
+        features(at_hand, **small), features(streamed, read=read_parts, **small)
+    )

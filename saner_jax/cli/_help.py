@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -54,23 +55,33 @@ def help_text(config: Any, prog: str, *, width: int, everything: bool = False) -
         >>> print(help_text(ReportConfig(), "saner-jax report", width=80).splitlines()[0])
         usage: saner-jax report RUNS ... [options]
     """
-    width = min(max(width, 70), 100)
-    whole = _render(config, prog, width, everything=True)
-    if everything or whole.count("\n") <= _SCREEN_LINES:
-        return whole
-    return _render(config, prog, width, everything=False)
-
-
-def _render(config: Any, prog: str, width: int, *, everything: bool) -> str:
-    name = prog.removeprefix("saner-jax ")
+    width, name = min(max(width, 70), 100), prog.removeprefix("saner-jax ")
     positional, groups = _groups(config)
-    words = " ".join(option.flags for option in positional)
-    lines = [f"usage: {prog} {words + ' ' if words else ''}[options]", ""]
-    lines += textwrap.wrap(_one_line(type(config).__doc__), width)
-    lines += ["", *(f"  {line}" for line in EXAMPLES.get(name, ()))]
     if name == "train":
         presets = f"[{', '.join(PRESETS)}]"
         groups["common options"].insert(0, _Option("--preset NAME", PRESET_HELP, "", presets))
+    about = _one_line(type(config).__doc__)
+    render = partial(_render, prog, about, EXAMPLES.get(name, ()), positional, groups, width)
+    whole = render(everything=True)
+    if everything or whole.count("\n") <= _SCREEN_LINES:
+        return whole
+    return render(everything=False)
+
+
+def _render(
+    prog: str,
+    about: str,
+    examples: Iterable[str],
+    positional: list[_Option],
+    groups: dict[str, list[_Option]],
+    width: int,
+    *,
+    everything: bool,
+) -> str:
+    words = " ".join(option.flags for option in positional)
+    lines = [f"usage: {prog} {words + ' ' if words else ''}[options]", ""]
+    lines += textwrap.wrap(about, width)
+    lines += ["", *(f"  {line}" for line in examples)]
     if positional:
         lines += ["", *_rows(positional, width, everything=everything)]
     for title, options in groups.items():
@@ -87,15 +98,13 @@ def _groups(config: Any) -> tuple[list[_Option], dict[str, list[_Option]]]:
     positional: list[_Option] = []
     topics: dict[str, list[_Option]] = {}
     common: dict[str, _Option] = {}
-    has_parts = False
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        is_part = dataclasses.is_dataclass(value)
-        has_parts |= is_part
-        title = f"{field.name.replace('_', ' ')} options" if is_part else ""
-        for name, option, is_positional in _options(value if is_part else config):
-            if not is_part and name != field.name:
-                continue
+    parts = {
+        f"{field.name.replace('_', ' ')} options": getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if dataclasses.is_dataclass(getattr(config, field.name))
+    }
+    for title, part in {"": config, **parts}.items():
+        for name, option, is_positional in _options(part):
             if name in getattr(config, "not_offered", ()):
                 continue
             if is_positional:
@@ -105,7 +114,7 @@ def _groups(config: Any) -> tuple[list[_Option], dict[str, list[_Option]]]:
             else:
                 topics.setdefault(title, []).append(option)
     rest = topics.pop("", [])
-    if not has_parts:
+    if not parts:
         return positional, {"options": [*common.values(), *rest]}
     ordered = [common[name] for name in COMMON if name in common]
     # A topic of which one or two options are left needs no title of its own.

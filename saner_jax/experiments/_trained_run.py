@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from saner_jax.data import ImageOptions, Inputs, Unlabeled, read_unlabeled
 from saner_jax.experiments._build import model_of
 from saner_jax.experiments._config import TrainConfig
-from saner_jax.experiments._objective_options import num_networks
 from saner_jax.experiments._prepare import read_options
 from saner_jax.models import forward_of
 from saner_jax.runs import write_bytes
@@ -87,7 +86,7 @@ class TrainedRun(NamedTuple):
         Raises:
             ValueError: for a run of two networks.
         """
-        if num_networks(self.config.objective.objective) == 2:
+        if isinstance(self.params, tuple):
             raise ValueError("as_nnx is for runs of one network, and this one has two")
         from flax import nnx
 
@@ -154,7 +153,7 @@ def load_run(folder: Path | str, which: str = "last") -> TrainedRun:
     params, statistics = tree["state"]["params"], tree["state"]["statistics"]
     step = int(tree["state"]["step"])
     model = model_of(config.model, len(about["class_names"]))
-    is_pair = num_networks(config.objective.objective) == 2
+    is_pair = not isinstance(params, dict)
     forward = mean_prediction(forward_of(model)) if is_pair else forward_of(model)
     preprocessing = Preprocessing(
         np.array(about["shift"], np.float32), np.array(about["scale"], np.float32)

@@ -69,7 +69,7 @@ def find_label_errors(
     Limits:
         A class that features do not tell from another one makes right labels look wrong. Where the
         predictions are often wrong, so is the share: on CIFAR-10N with pretrained features 35, 18
-        and 12 % where 40, 17 and 9 % are wrong.
+        and 11 % where 40, 17 and 9 % are wrong.
 
     Example:
         >>> rng = np.random.default_rng(0)

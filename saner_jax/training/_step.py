@@ -101,7 +101,7 @@ def make_train_step(
     ) -> tuple[list[Any], list[Any] | None]:
         """Return the inputs of each network, and the supervision where that comes before.
 
-        Then it has three parts: as mixed, the memory's new rows, and as it was before.
+        It has three parts: as trained on, the memory's new rows, and as it was made.
         """
         nets = split(state.params)
         if told.mix is None:
@@ -131,10 +131,13 @@ def make_train_step(
                 for params, own, x in zip(nets, statistics, own_inputs, strict=True)
             ]
             logits = tuple(out for out, _ in passes)
-            supervised = supervise(state, labels, rows, logits) if before is None else before
+            supervised = before
+            if supervised is None:
+                parts = supervise(state, labels, rows, logits)
+                supervised = [(supervision, new, supervision) for supervision, new in parts]
             values = [
                 told.loss(out, supervision)
-                for out, (supervision, *_) in zip(logits, supervised, strict=True)
+                for out, (supervision, _, _) in zip(logits, supervised, strict=True)
             ]
             total = values[0] if len(values) == 1 else values[0] + values[1]
             return total, (values, [new for _, new in passes], supervised)
@@ -173,7 +176,7 @@ def make_train_step(
             losses.append(origin.value)
         memories = [
             remember(memory, rows, new_rows) if told.has_memory else memory
-            for memory, (_, new_rows, *_) in zip(split(state.memory), supervised, strict=True)
+            for memory, (_, new_rows, _) in zip(split(state.memory), supervised, strict=True)
         ]
         next_state = TrainState(
             joined(
@@ -191,7 +194,7 @@ def make_train_step(
             jax.tree.map(mean, *metrics),
             jax.tree.map(
                 mean,
-                *[_told(parts[-1] if before else parts[0], true_labels) for parts in supervised],
+                *[_told(as_made, true_labels) for _, _, as_made in supervised],
             ),
         )
         return next_state, record
