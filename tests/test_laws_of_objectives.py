@@ -121,7 +121,9 @@ def test_without_a_radius_every_step_is_that_of_the_base(name):
     objective = OBJECTIVES[name]
     without = optax.chain(saner_jax.saner(0.0, 0.7), BASE)
     ours = jax.tree.leaves(trained(objective, without)[0][-1].params)
-    assert_bitwise(ours, jax.tree.leaves(of(name, "sgd")[0][-1].params))
+    # Two programs: XLA may fuse, and so round, a sum of each in another order.
+    base = jax.tree.leaves(of(name, "sgd")[0][-1].params)
+    assert_same(ours, base, rtol=1e-5, atol=1e-7)
 
 
 def count_second_passes(objective, tx):
