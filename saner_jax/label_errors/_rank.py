@@ -104,10 +104,29 @@ def rank(evidence: Evidence) -> Ranking:
         (O2U-Net, Huang et al. 2019) and how often a class is predicted (SELF, Nguyen et al. 2020,
         arXiv 1910.01842). Their mean rank is ours.
     """
-    parts = (-evidence.margin, evidence.loss, 1 - evidence.agreement)
+    return by_score(evidence, mean_rank(evidence.margin, evidence.loss, evidence.agreement))
+
+
+def mean_rank(
+    margin: NDArray[np.float64], loss: NDArray[np.float64], agreement: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compute the score of `rank`.
+
+    Args:
+        margin: `(n,)`, of the given label.
+        loss: `(n,)`, at it.
+        agreement: `(n,)`, the share of evaluations that predicted it.
+
+    Returns:
+        `(n,)` in [0, 1]; an only example has 0.
+
+    Example:
+        >>> mean_rank(np.array([2.0, -1.0]), np.array([0.1, 1.2]), np.array([1.0, 0.2])).tolist()
+        [0.0, 1.0]
+    """
+    parts = (-margin, loss, 1 - agreement)
     ranks = [rankdata(np.where(np.isfinite(part), part, np.inf)) for part in parts]
-    # From 0 to 1; an only example has rank 0.
-    return by_score(evidence, (np.mean(ranks, axis=0) - 1) / max(len(evidence.labels) - 1, 1))
+    return (np.mean(ranks, axis=0) - 1) / max(len(margin) - 1, 1)
 
 
 def by_score(evidence: Evidence, score: NDArray[np.float64]) -> Ranking:

@@ -129,6 +129,7 @@ def make_features(*, image_size: int = 224) -> Callable[[Any], jax.Array]:
 def features(
     images: Any,
     *,
+    rows: NDArray[np.integer] | None = None,
     image_size: int = 224,
     batch_size: int = 64,
     read: Read | None = None,
@@ -138,6 +139,7 @@ def features(
 
     Args:
         images: uint8 `(n, h, w, c)`, in memory or streamed, see `make_features`.
+        rows: numbers of those wanted, in any order; all if not given.
         image_size: side in pixels to which they are resized.
         batch_size: images at a time.
         read: from the images and a list of rows for each batch to an iterator of arrays, such as
@@ -145,21 +147,25 @@ def features(
         on_batch: called with the number of images done, after every batch.
 
     Returns:
-        float32 `(n, 1280)`. The same image gives the same features to rounding.
+        float32 `(n, 1280)`, a row for each image wanted. The same image gives the same features
+        to rounding.
 
     Raises:
         ValueError: for other images, and if the weights are not installed.
     """
     if getattr(images, "ndim", 0) != 4 or images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 (n, h, w, channels), got {np.shape(images)}")
-    compute, rows = make_features(image_size=image_size), np.arange(len(images))
+    compute = make_features(image_size=image_size)
+    rows = np.arange(len(images)) if rows is None else np.asarray(rows)
     parts = [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
     found = [np.zeros((0, NUM_FEATURES), np.float32)]
     batches = (images[part] for part in parts) if read is None else read(images, parts)
+    done = 0
     for part, batch in zip(parts, batches, strict=True):
         # Filled to one size, so that one program serves all batches.
         filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
         found.append(np.asarray(compute(filled))[: len(batch)])
         if on_batch is not None:
-            on_batch(int(part[-1]) + 1)
+            done += len(part)
+            on_batch(done)
     return np.concatenate(found)

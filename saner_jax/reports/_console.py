@@ -263,15 +263,39 @@ def show_suspects(folder: Path, results: SuspectsResults) -> None:
     )
     if results.wrong_share is not None:
         low, high = results.wrong_share_interval
-        number = round(results.wrong_share * results.num_examples)
+        between = f"; between {low:.1%} and {high:.1%}" if low < high else ""
         say(
-            f"About {number:,} labels are wrong ({results.wrong_share:.1%}; between {low:.1%} and"
-            f" {high:.1%}); the first {number:,} rows are the most likely."
+            f"About {round(results.wrong_share * results.num_examples):,} labels are wrong"
+            f" ({results.wrong_share:.1%}{between}). The first {results.num_issues:,} rows are more"
+            " likely wrong than right (is_issue): a review may end there."
         )
+    _show_classes(results)
+    for doubt in results.doubts:
+        say(f"Doubtful: {doubt}.")
     say(
         "Write a decision beside those you reviewed (suggested, or a class), then:"
         f" saner-jax relabel {folder / 'suspects.csv'}"
     )
+
+
+def _show_classes(results: SuspectsResults) -> None:
+    """Print the classes with the largest shares of wrong labels, if they differ from others."""
+    classes = sorted(results.classes, key=lambda one: -one.wrong_share)
+    if len(classes) < 2:
+        return
+    percent = lambda share: f"{100 * share:.1f}"
+    rows = [
+        [
+            *(one.name, f"{one.num_labels:,}", percent(one.wrong_share)),
+            f"{one.mostly} ({percent(one.mostly_share)})",
+            percent(one.missed_share),
+        ]
+        for one in classes[:_CLASSES_SHOWN]
+    ]
+    titles = ("labels", "wrong %", "mostly instead (%)", "labeled\notherwise %")
+    _print_table("class, estimated", titles, rows)
+    if len(classes) > _CLASSES_SHOWN:
+        say(f"The {_CLASSES_SHOWN} of {len(classes)} classes with the most wrong labels.")
 
 
 def say(line: str) -> None:

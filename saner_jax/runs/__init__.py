@@ -20,6 +20,7 @@ from saner_jax.runs._method_result import (
 )
 from saner_jax.runs._read import RunContents, read_run
 from saner_jax.runs._results import (
+    LabelsOfClass,
     RankingQuality,
     Results,
     Setting,
@@ -32,6 +33,7 @@ from saner_jax.runs._typed import Measured, from_plain
 __all__ = [
     "Confusion",
     "LabelDraw",
+    "LabelsOfClass",
     "Measured",
     "MethodResult",
     "RankingQuality",

@@ -157,6 +157,27 @@ class RankingQuality:
 
 
 @dataclass(frozen=True)
+class LabelsOfClass:
+    """What is estimated of the labels of one class.
+
+    Attributes:
+        name: of the class.
+        num_labels: number of examples with this label.
+        wrong_share: share of them that are wrong.
+        mostly: the class to which most of the wrong ones belong; "" for one class alone.
+        mostly_share: the share of all labels of this class that belong there.
+        missed_share: share of the examples of this class that have another label.
+    """
+
+    name: str
+    num_labels: int
+    wrong_share: Measured
+    mostly: str
+    mostly_share: Measured
+    missed_share: Measured
+
+
+@dataclass(frozen=True)
 class SuspectsResults(_Record):
     """What suspects.json holds: where a ranking of training examples comes from.
 
@@ -173,6 +194,10 @@ class SuspectsResults(_Record):
         provenance: versions, device and commit; see `provenance`.
         wrong_share: estimated share of wrong labels; None without an estimate.
         wrong_share_interval: its lower and upper end.
+        num_issues: number of labels that are more likely wrong than right; None without an
+            estimate.
+        classes: what is estimated of the labels of each class.
+        doubts: sentences on why the ranking may not be trusted.
     """
 
     runs: tuple[str, ...]
@@ -187,6 +212,9 @@ class SuspectsResults(_Record):
     provenance: dict[str, Any] = field(default_factory=dict)
     wrong_share: Measured | None = None
     wrong_share_interval: tuple[Measured, ...] = ()
+    num_issues: int | None = None
+    classes: tuple[LabelsOfClass, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def read_results(path: Path) -> Results:

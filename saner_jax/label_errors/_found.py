@@ -1,0 +1,196 @@
+"""What `saner-jax suspects` found: the files that it writes."""
+
+import csv
+import importlib
+import importlib.util
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saner_jax import runs
+from saner_jax.data import Dataset
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.label_errors._judge import LabelErrors
+from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking
+from saner_jax.runs import LabelsOfClass, RankingQuality, SuspectsResults, write_results
+from saner_jax.training import Evidence
+
+_COLUMNS = (
+    *("rank", "key", "given_name", "suggested_name", "decision", "is_issue", "wrong_probability"),
+    *("score", "margin", "loss", "disagreement", "hash"),
+)
+
+
+class Found(NamedTuple):
+    """The result of `find_suspects`.
+
+    Attributes:
+        results: as written to suspects.json.
+        evidence: what is predicted of each example.
+        ranking: of the examples.
+        judgment: of their labels.
+    """
+
+    results: SuspectsResults
+    evidence: Evidence
+    ranking: Ranking
+    judgment: LabelErrors
+
+
+def evidence_of(judgment: LabelErrors, dataset: Dataset, noisy: NoisyLabels) -> Evidence:
+    """Return predictions out of sample as evidence, as of a training.
+
+    Args:
+        judgment: by features.
+        dataset: whose examples they are of.
+        noisy: their labels.
+
+    Returns:
+        The evidence, all of it held out.
+    """
+    rows, p = np.arange(len(noisy.labels)), judgment.pred_probs
+    # Classes behind the last one that occurs.
+    p = np.pad(p, ((0, 0), (0, len(dataset.class_names) - p.shape[1])))
+    logs = np.log(np.maximum(p, 1e-30))
+    others = logs.copy()
+    others[rows, noisy.labels] = -np.inf
+    return Evidence(
+        dataset.train_keys,
+        dataset.train_hashes,
+        np.array(dataset.class_names, np.str_),
+        noisy.labels,
+        noisy.true_labels,
+        np.ones(len(rows), bool),
+        p,
+        logs[rows, noisy.labels] - others.max(axis=1),
+        -logs[rows, noisy.labels],
+        (p.argmax(axis=1) == noisy.labels).astype(np.float64),
+    )
+
+
+def beside_cleanlab(evidence: Evidence) -> RankingQuality | None:
+    """Measure cleanlab's ranking by the same predicted probabilities.
+
+    Args:
+        evidence: of one run, or `pooled`.
+
+    Returns:
+        As `measure_ranking`; None where cleanlab is not installed, or nothing can be measured.
+    """
+    if importlib.util.find_spec("cleanlab") is None:
+        return None
+    quality = importlib.import_module("cleanlab.rank").get_label_quality_scores(
+        evidence.labels, evidence.probabilities
+    )
+    return measure_ranking(evidence, by_score(evidence, 1 - quality))
+
+
+def write_found(
+    folder: Path,
+    dataset: Dataset,
+    judgment: LabelErrors,
+    evidence: Evidence,
+    about: Mapping[str, Any],
+    command: str | None,
+) -> Found:
+    """Write suspects.csv, suspects.npz and suspects.json; see `find_suspects`.
+
+    Args:
+        folder: where to write.
+        dataset: whose examples are judged.
+        judgment: of their labels.
+        evidence: what it is made of.
+        about: the first fields of the results: runs, method, rho and judged_by.
+        command: the command line, for the record.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OSError: when the folder cannot be written.
+    """
+    score = judgment.wrong
+    if not evidence.is_held_out.all() or about["runs"]:
+        # The order of a training is finer than the probability.
+        score = np.empty(len(judgment.order))
+        score[judgment.order] = np.linspace(1, 0, len(score))
+    ranking = Ranking(score, judgment.suggested.astype(np.int32), judgment.order)
+    names = evidence.class_names.tolist()
+    results = SuspectsResults(
+        **about,
+        num_examples=len(evidence.labels),
+        fingerprint=dataset.fingerprint,
+        measured=measure_ranking(evidence, ranking),
+        cleanlab=beside_cleanlab(evidence),
+        command=command,
+        provenance=runs.provenance(),
+        wrong_share=judgment.share,
+        wrong_share_interval=judgment.interval,
+        num_issues=int(judgment.is_issue.sum()),
+        classes=_classes(judgment, evidence.labels, names),
+        doubts=judgment.doubts,
+    )
+    arrays = io.BytesIO()
+    np.savez_compressed(
+        arrays,
+        keys=evidence.keys,
+        hashes=evidence.hashes,
+        class_names=evidence.class_names,
+        labels=evidence.labels,
+        pred_probs=evidence.probabilities,
+        score=ranking.score,
+        wrong_probability=judgment.wrong,
+        is_issue=judgment.is_issue,
+        given_for_true=judgment.given_for_true,
+        true_for_given=judgment.true_for_given,
+    )
+    runs.write_bytes(folder / "suspects.csv", _csv(judgment, evidence, ranking))
+    runs.write_bytes(folder / "suspects.npz", arrays.getvalue())
+    write_results(folder / "suspects.json", results)
+    return Found(results, evidence, ranking, judgment)
+
+
+def _csv(judgment: LabelErrors, evidence: Evidence, ranking: Ranking) -> bytes:
+    names, text = evidence.class_names.tolist(), io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for place, row in enumerate(ranking.order):
+        given, suggested = names[evidence.labels[row]], names[ranking.suggested[row]]
+        numbers = (
+            *(judgment.wrong[row], ranking.score[row], evidence.margin[row], evidence.loss[row]),
+            1 - evidence.agreement[row],
+        )
+        values = (f"{value:.6g}" for value in numbers)
+        is_issue = "yes" if judgment.is_issue[row] else "no"
+        key, content = evidence.keys[row], evidence.hashes[row]
+        writer.writerow([place + 1, key, given, suggested, "", is_issue, *values, content])
+    return text.getvalue().encode()
+
+
+def _classes(
+    judgment: LabelErrors, labels: NDArray[np.integer], names: list[str]
+) -> tuple[LabelsOfClass, ...]:
+    """Return what is estimated of the labels of each class that occurs."""
+    given_for_true, true_for_given = judgment.given_for_true, judgment.true_for_given
+    sizes = np.bincount(labels, minlength=len(given_for_true))
+    found = []
+    for label in np.flatnonzero(sizes):
+        others = true_for_given[label].copy()
+        others[label] = -1
+        mostly = int(others.argmax())
+        is_alone = len(others) == 1
+        found.append(
+            LabelsOfClass(
+                name=names[label],
+                num_labels=int(sizes[label]),
+                wrong_share=float(judgment.wrong[labels == label].mean()),
+                mostly="" if is_alone else names[mostly],
+                mostly_share=0.0 if is_alone else float(others[mostly]),
+                missed_share=float(1 - given_for_true[label, label]),
+            )
+        )
+    return tuple(found)
