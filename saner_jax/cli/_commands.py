@@ -182,7 +182,13 @@ def _relabel(arguments: Sequence[str]) -> int:
 
     def act(config: RelabelConfig) -> None:
         done = relabel(config)
-        say(f"{done.file}: {done.num_labels:,} labels, {done.num_changed:,} of them changed")
+        earlier = f", {done.num_earlier:,} of them from the review before"
+        say(
+            f"{done.file}: {done.num_labels:,} labels{earlier if done.num_earlier else ''};"
+            f" {done.num_changed:,} changed, {done.num_excluded:,} excluded"
+        )
+        if done.num_files is not None:
+            say(f"{config.apply_to}: {done.num_files:,} images in the folders of their classes")
 
     return _act("relabel", RelabelConfig, act, arguments)
 

@@ -20,7 +20,13 @@ from saner_jax.data._identity import (
 from saner_jax.data._image_file import DecodedImage, ImageFit, as_rgb, decode_image
 from saner_jax.data._image_folder import LabeledImages, read_image_folder, read_images
 from saner_jax.data._inspect import Example, Inspection, inspect
-from saner_jax.data._label_file import LabelRow, correct_labels, format_labels
+from saner_jax.data._label_file import (
+    EXCLUDED,
+    LabelRow,
+    correct_labels,
+    format_labels,
+    read_labels,
+)
 from saner_jax.data._listing import (
     TEST_SPLITS,
     TRAIN_SPLIT,
@@ -48,6 +54,7 @@ from saner_jax.data._unlabeled import Unlabeled, read_unlabeled
 
 __all__ = [
     "CIFAR",
+    "EXCLUDED",
     "TABLES",
     "TEST_SPLITS",
     "TRAIN_SPLIT",
@@ -105,6 +112,7 @@ __all__ = [
     "read_file_list",
     "read_image_folder",
     "read_images",
+    "read_labels",
     "read_npy",
     "read_npz",
     "read_parts",

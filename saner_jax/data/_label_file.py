@@ -11,6 +11,9 @@ import numpy as np
 from saner_jax.data._csv import read_csv
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._identity import find_examples
+from saner_jax.data._subsets import keep_train
+
+_OUT = -1
 
 
 class LabelRow(NamedTuple):
@@ -18,17 +21,28 @@ class LabelRow(NamedTuple):
 
     Attributes:
         key: the key of the example, see `Dataset.train_keys`.
-        label: the name of its class.
+        label: the name of its class; "" for an excluded example.
         hash: the `content_hash` of the example.
+        decision: "kept", "changed" or "excluded".
     """
 
     key: str
     label: str
     hash: str
+    decision: str = "changed"
+
+    @property
+    def is_excluded(self) -> bool:
+        """Whether the example shall not be trained on."""
+        return self.decision == EXCLUDED
+
+
+EXCLUDED = "excluded"
+"""The decision for examples that belong to no class."""
 
 
 def correct_labels(dataset: Dataset, path: Path) -> Dataset:
-    r"""Replace the training labels that a CSV file lists.
+    r"""Replace the training labels that a CSV file lists, and leave out examples that it excludes.
 
     A label follows its example when the example is renamed or moved, and when other examples are
     added or removed. A listed example that is not in the dataset is ignored.
@@ -39,10 +53,12 @@ def correct_labels(dataset: Dataset, path: Path) -> Dataset:
             class) and `hash`, in any order; other columns are ignored. If the keys are files, `key`
             may be called `file`; if the data bring their own keys, `index`; and `hash` may be
             missing or empty for both. If the keys are not files, `label` may be the number of a
-            class, as long as no class has a number as its name.
+            class, as long as no class has a number as its name. Where a column `decision` says
+            "excluded", `label` does not count.
 
     Returns:
-        The dataset with the corrected labels. `num_corrected` counts the changed ones.
+        The dataset with the corrected labels, without the excluded training examples.
+        `num_corrected` counts the changed ones.
 
     Raises:
         ValueError: for a file that is missing, unreadable or lacks a column, an unknown class, an
@@ -71,8 +87,9 @@ def correct_labels(dataset: Dataset, path: Path) -> Dataset:
         seen.add(key)
         keys.append(key)
         hashes.append(row.get("hash", "").strip())
+        is_excluded = row.get("decision", "").strip().lower() == EXCLUDED
         try:
-            labels.append(_class_of(row["label"], dataset))
+            labels.append(_OUT if is_excluded else _class_of(row["label"], dataset))
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from None
     try:
@@ -93,8 +110,12 @@ def correct_labels(dataset: Dataset, path: Path) -> Dataset:
         )
     corrected = dataset.train_labels.copy()
     corrected[found[is_there]] = np.asarray(labels, np.int32)[is_there]
-    changed = int((corrected != dataset.train_labels).sum())
-    return dataset._replace(train_labels=corrected, num_corrected=changed)
+    is_kept = corrected != _OUT
+    if not is_kept.any():
+        raise ValueError(f"{path}: it excludes all training examples")
+    changed = int((corrected != dataset.train_labels)[is_kept].sum())
+    dataset = dataset._replace(train_labels=corrected, num_corrected=changed)
+    return dataset if is_kept.all() else keep_train(dataset, np.flatnonzero(is_kept))
 
 
 def format_labels(rows: Iterable[LabelRow]) -> bytes:
@@ -107,14 +128,41 @@ def format_labels(rows: Iterable[LabelRow]) -> bytes:
         The content of the file, sorted by key.
 
     Example:
-        >>> format_labels([LabelRow("dog/1.png", "dog", "bb"), LabelRow("cat/1.png", "dog", "aa")])
-        b'key,label,hash\ncat/1.png,dog,aa\ndog/1.png,dog,bb\n'
+        >>> rows = LabelRow("dog/1.png", "", "bb", "excluded"), LabelRow("cat/1.png", "dog", "aa")
+        >>> format_labels(rows)
+        b'key,label,hash,decision\ncat/1.png,dog,aa,changed\ndog/1.png,,bb,excluded\n'
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(LabelRow._fields)
     writer.writerows(sorted(rows))
     return text.getvalue().encode()
+
+
+def read_labels(path: Path) -> list[LabelRow]:
+    r"""Read a file that `format_labels` wrote, without the dataset.
+
+    Args:
+        path: the file, with the columns key, label and hash; without a column decision, all labels
+            are decided on.
+
+    Returns:
+        Its rows, in their order.
+
+    Raises:
+        ValueError: for a file that is missing, unreadable or lacks a column.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "labels.csv")
+        >>> _ = path.write_text("key,label,hash\ncat/1.png,dog,aa\n")
+        >>> read_labels(path)
+        [LabelRow(key='cat/1.png', label='dog', hash='aa', decision='changed')]
+    """
+    return [
+        LabelRow(row["key"], row["label"], row["hash"], row.get("decision", "changed"))
+        for _, row in read_csv(path, ("key", "label", "hash"))
+    ]
 
 
 def _key_column(path: Path, rows: list[tuple[int, dict[str, str]]], dataset: Dataset) -> str:

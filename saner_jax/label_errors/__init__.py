@@ -12,7 +12,8 @@ from saner_jax.label_errors._find import (
 from saner_jax.label_errors._found import Found, beside_cleanlab, evidence_of, write_found
 from saner_jax.label_errors._judge import LabelErrors, by_history, find_label_errors
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
-from saner_jax.label_errors._review import Decision, RelabelConfig, Relabeled, decisions_of, relabel
+from saner_jax.label_errors._relabel import RelabelConfig, Relabeled, relabel
+from saner_jax.label_errors._review import Decision, decisions_of
 
 __all__ = [
     "Decision",

@@ -255,6 +255,7 @@ def find_suspects(
     ranking = rank(evidence)
     judgment = by_history(evidence.labels, evidence.probabilities, ranking.score)
     about = {
+        **_source_of(job),
         "runs": tuple(str(folder) for folder in job.folders),
         "method": job.options.method,
         "rho": job.options.perturbation.rho,
@@ -277,12 +278,23 @@ def _found_by_features(
     judgment = find_label_errors(noisy.labels, features=features, seed=job.options.seed)
     evidence = evidence_of(judgment, job.dataset, noisy)
     about = {
+        **_source_of(job),
         "runs": (),
         "method": f"features {source}",
         "rho": 0.0,
         "judged_by": "discriminants of the features of other examples",
     }
     return write_found(job.folder, job.dataset, judgment, evidence, about, command)
+
+
+def _source_of(job: SuspectsJob) -> dict[str, str | None]:
+    """Return where the examples and their labels are from, for a later relabel."""
+    data = job.options.data
+    is_path = os.path.exists(data.dataset)
+    return {
+        "dataset": os.path.abspath(data.dataset) if is_path else str(data.dataset),
+        "labels_file": None if data.labels_file is None else os.path.abspath(data.labels_file),
+    }
 
 
 def _place(config: SuspectsConfig) -> Path:

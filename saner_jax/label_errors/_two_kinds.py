@@ -32,5 +32,6 @@ def probability_of_higher(
         return np.zeros(len(values))
     mixture = GaussianMixture(2, covariance_type="tied", n_init=5, random_state=0, tol=1e-6)
     fitted = mixture.set_params(max_iter=1000).fit(values[:, None])
-    higher = fitted.predict_proba(values[:, None])[:, fitted.means_[:, 0].argmax()]
+    kinds = fitted.predict_proba(values[:, None])
+    higher = kinds[:, np.argmax(kinds[values.argmax()])]
     return np.clip(IsotonicRegression().fit(along, higher).predict(along), 0.0, 1.0)

@@ -26,6 +26,7 @@ from saner_jax.runs._results import (
     Setting,
     SuspectsResults,
     read_results,
+    read_suspects,
     write_results,
 )
 from saner_jax.runs._typed import Measured, from_plain
@@ -52,6 +53,7 @@ __all__ = [
     "read_log",
     "read_results",
     "read_run",
+    "read_suspects",
     "rewind",
     "rows_of",
     "summarize_log",

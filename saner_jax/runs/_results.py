@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -198,6 +198,8 @@ class SuspectsResults(_Record):
             estimate.
         classes: what is estimated of the labels of each class.
         doubts: sentences on why the ranking may not be trusted.
+        dataset: its name, or its path in full; "" if it is not known.
+        labels_file: path in full of the file that corrected its labels before; None without.
     """
 
     runs: tuple[str, ...]
@@ -215,6 +217,11 @@ class SuspectsResults(_Record):
     num_issues: int | None = None
     classes: tuple[LabelsOfClass, ...] = ()
     doubts: tuple[str, ...] = ()
+    dataset: str = ""
+    labels_file: str | None = None
+
+
+_R = TypeVar("_R", bound=_Record)
 
 
 def read_results(path: Path) -> Results:
@@ -230,11 +237,31 @@ def read_results(path: Path) -> Results:
         ValueError: for a file that cannot be read or holds something else; the message begins
             with the file.
     """
+    return _read(Results, path, "the results of a run")
+
+
+def read_suspects(path: Path) -> SuspectsResults:
+    """Read suspects.json.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The results.
+
+    Raises:
+        ValueError: for a file that cannot be read or holds something else; the message begins
+            with the file.
+    """
+    return _read(SuspectsResults, path, "the results of saner-jax suspects")
+
+
+def _read(kind: type[_R], path: Path, what: str) -> _R:
     try:
-        return Results.from_json(json.loads(path.read_text("utf-8")))
+        return kind.from_json(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ValueError(f"{path}: not the results of a run: {reason}") from error
+        raise ValueError(f"{path}: not {what}: {reason}") from error
 
 
 def write_results(path: Path, results: Results | SuspectsResults) -> None:
