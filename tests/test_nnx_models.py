@@ -65,13 +65,15 @@ def test_passes_agree_to_rounding(name, norm):
     linen, variables, model = pair_of(name, norm)
     model.eval()
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
-    close(jax.jit(linen.apply)(variables, IMAGES), nnx.jit(lambda m: m(IMAGES))(model))
+    run = nnx.jit(lambda m: m(IMAGES))
+    close(jax.jit(linen.apply)(variables, IMAGES), run(model))
     model.train()
+    train = lambda **more: jax.jit(lambda v: linen.apply(v, IMAGES, train=True, **more))(variables)
     if "batch_stats" not in variables:
-        close(linen.apply(variables, IMAGES, train=True), model(IMAGES))
+        close(train(), run(model))
         return
-    logits, new = linen.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
-    close(logits, model(IMAGES))
+    logits, new = train(mutable=["batch_stats"])
+    close(logits, run(model))
     jax.tree.map(close, dict(new["batch_stats"]), to_linen(model)["batch_stats"])
 
 

@@ -147,6 +147,7 @@ def _suspects(arguments: Sequence[str]) -> int:
     from saner_jax.reports import (
         busy,
         describe_data,
+        draw_review,
         draw_suspects,
         progress,
         show_suspects,
@@ -164,6 +165,7 @@ def _suspects(arguments: Sequence[str]) -> int:
             for told in describe_data(job.dataset):
                 reporter.say(told)
             found = find_suspects(job, line, reporter)
+        write_picture(job.folder / "review.html", lambda _: draw_review(job, found))
         if job.dataset.is_images:
             write_picture(
                 job.folder / "suspects.png",

@@ -11,6 +11,7 @@ from saner_jax.label_errors._find import (
 )
 from saner_jax.label_errors._found import Found, beside_cleanlab, evidence_of, write_found
 from saner_jax.label_errors._judge import LabelErrors, by_history, find_label_errors
+from saner_jax.label_errors._neighbors import Oddities, alike, find_oddities
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
 from saner_jax.label_errors._relabel import RelabelConfig, Relabeled, relabel
 from saner_jax.label_errors._review import Decision, decisions_of
@@ -19,11 +20,13 @@ __all__ = [
     "Decision",
     "Found",
     "LabelErrors",
+    "Oddities",
     "Ranking",
     "RelabelConfig",
     "Relabeled",
     "SuspectsConfig",
     "SuspectsJob",
+    "alike",
     "beside_cleanlab",
     "by_history",
     "by_score",
@@ -33,6 +36,7 @@ __all__ = [
     "evidence_of",
     "features_of",
     "find_label_errors",
+    "find_oddities",
     "find_suspects",
     "judged_by",
     "measure_ranking",

@@ -41,8 +41,11 @@ from saner_jax.label_errors._judge import by_history, find_label_errors
 from saner_jax.label_errors._rank import pooled, rank
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
 
-_OF_THE_RANKING = ("runs", "output_folder", "pictured", "figure_format")
-_OUTPUTS = ("suspects.csv", "suspects.json", "suspects.npz", "suspects.png")
+_OF_THE_RANKING = ("runs", "output_folder", "pictured", "reviewed", "figure_format")
+_OUTPUTS = (
+    *("suspects.csv", "suspects.json", "suspects.npz", "suspects.png"),
+    *("review.html", "duplicates_and_outliers.csv"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,9 @@ class SuspectsConfig(TrainConfig):
     an option of its training is given. none: by the training of a model."""
     pictured: Count = 40
     """Suspects to show on the sheet."""
+    reviewed: Count = 1000
+    """Suspects to show on the page review.html, at most. They are those that are more likely wrong
+    than right, and as many as on the sheet at least."""
     not_offered: ClassVar[tuple[str, ...]] = (
         *("fold", "resume", "process_id", "num_processes", "coordinator"),
     )
@@ -96,6 +102,11 @@ class SuspectsJob(NamedTuple):
     evidence: Evidence | None
     noisy: NoisyLabels | None = None
 
+    @property
+    def shown(self) -> tuple[int, int]:
+        """The least and the largest number of suspects on the page of a review."""
+        return self.config.pictured, max(self.config.pictured, self.config.reviewed)
+
 
 def check_suspects(config: SuspectsConfig) -> None:
     """Refuse options of `saner-jax suspects` out of range.
@@ -113,6 +124,7 @@ def check_suspects(config: SuspectsConfig) -> None:
         ValueError: epochs is for new runs, and runs are given
     """
     check_option("pictured", Count, config.pictured)
+    check_option("reviewed", Count, config.reviewed)
     changed = _changed(config)
     for name in config.not_offered:
         if name in changed:
@@ -222,9 +234,12 @@ def find_suspects(
     """Train the models that are needed, rank the examples, and write the ranking.
 
     Writes suspects.csv (every training example, the most suspicious first, with an empty column
-    for the reviewer's decision), suspects.json (where the ranking comes from, and how good it is
-    where the truth is known) and suspects.npz (`keys`, `hashes`, `labels`, `pred_probs` and `score`
-    in the order of the data, `labels` and `pred_probs` as cleanlab takes them, and `class_names`).
+    for the reviewer's decision), suspects.json (where the ranking comes from, what is estimated of
+    each class, and how good the ranking is where the truth is known), duplicates_and_outliers.csv
+    (examples to look at for other reasons, see `find_oddities`) and suspects.npz (`keys`, `hashes`,
+    `labels`, `pred_probs`, `score`, `wrong_probability` and `is_issue` in the order of the data,
+    `labels` and `pred_probs` as cleanlab takes them, `class_names`, `given_for_true` and
+    `true_for_given`).
 
     Args:
         job: as from `prepare_suspects`.
@@ -261,7 +276,7 @@ def find_suspects(
         "rho": job.options.perturbation.rho,
         "judged_by": ("models not trained on them" if evidence.is_held_out.all() else "all models"),
     }
-    return write_found(job.folder, job.dataset, judgment, evidence, about, command)
+    return write_found(job.folder, job.dataset, judgment, evidence, about, command, job.shown)
 
 
 def _found_by_features(
@@ -284,7 +299,9 @@ def _found_by_features(
         "rho": 0.0,
         "judged_by": "discriminants of the features of other examples",
     }
-    return write_found(job.folder, job.dataset, judgment, evidence, about, command)
+    return write_found(
+        job.folder, job.dataset, judgment, evidence, about, command, job.shown, features
+    )
 
 
 def _source_of(job: SuspectsJob) -> dict[str, str | None]:

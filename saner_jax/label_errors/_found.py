@@ -1,6 +1,7 @@
 """What `saner-jax suspects` found: the files that it writes."""
 
 import csv
+import dataclasses
 import importlib
 import importlib.util
 import io
@@ -15,6 +16,7 @@ from saner_jax import runs
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NoisyLabels
 from saner_jax.label_errors._judge import LabelErrors
+from saner_jax.label_errors._neighbors import Oddities, alike, find_oddities
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking
 from saner_jax.runs import LabelsOfClass, RankingQuality, SuspectsResults, write_results
 from saner_jax.training import Evidence
@@ -33,12 +35,17 @@ class Found(NamedTuple):
         evidence: what is predicted of each example.
         ranking: of the examples.
         judgment: of their labels.
+        alike: `(s, 3)`, for each of the first s suspects, rows of examples of the suggested class;
+            see `alike`.
+        oddities: duplicates with other labels, and outliers.
     """
 
     results: SuspectsResults
     evidence: Evidence
     ranking: Ranking
     judgment: LabelErrors
+    alike: NDArray[np.int64]
+    oddities: Oddities
 
 
 def evidence_of(judgment: LabelErrors, dataset: Dataset, noisy: NoisyLabels) -> Evidence:
@@ -96,8 +103,10 @@ def write_found(
     evidence: Evidence,
     about: Mapping[str, Any],
     command: str | None,
+    shown: tuple[int, int],
+    features: NDArray[Any] | None = None,
 ) -> Found:
-    """Write suspects.csv, suspects.npz and suspects.json; see `find_suspects`.
+    """Write the files of `find_suspects`.
 
     Args:
         folder: where to write.
@@ -106,6 +115,9 @@ def write_found(
         evidence: what it is made of.
         about: the first fields of the results: runs, method, rho and judged_by.
         command: the command line, for the record.
+        shown: the least and the largest number of suspects for which examples of the suggested
+            class are sought.
+        features: `(n, d)`, for examples alike, near duplicates and outliers.
 
     Returns:
         What was written.
@@ -148,10 +160,18 @@ def write_found(
         given_for_true=judgment.given_for_true,
         true_for_given=judgment.true_for_given,
     )
+    oddities = find_oddities(evidence.labels, evidence.hashes, features)
+    least, most = shown
+    rows = judgment.order[: min(max(least, results.num_issues or 0), most)]
+    similar = alike(judgment, evidence.labels, rows, features)
+    results = dataclasses.replace(
+        results, num_conflicts=len(oddities.conflicts), num_outliers=len(oddities.outliers)
+    )
     runs.write_bytes(folder / "suspects.csv", _csv(judgment, evidence, ranking))
+    runs.write_bytes(folder / "duplicates_and_outliers.csv", _oddities_csv(oddities, evidence))
     runs.write_bytes(folder / "suspects.npz", arrays.getvalue())
     write_results(folder / "suspects.json", results)
-    return Found(results, evidence, ranking, judgment)
+    return Found(results, evidence, ranking, judgment, similar, oddities)
 
 
 def _csv(judgment: LabelErrors, evidence: Evidence, ranking: Ranking) -> bytes:
@@ -168,6 +188,19 @@ def _csv(judgment: LabelErrors, evidence: Evidence, ranking: Ranking) -> bytes:
         is_issue = "yes" if judgment.is_issue[row] else "no"
         key, content = evidence.keys[row], evidence.hashes[row]
         writer.writerow([place + 1, key, given, suggested, "", is_issue, *values, content])
+    return text.getvalue().encode()
+
+
+def _oddities_csv(oddities: Oddities, evidence: Evidence) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("kind", "key", "given_name", "other_key", "other_given_name"))
+    tell = lambda row: (evidence.keys[row], evidence.class_names[evidence.labels[row]])
+    for (one, other), is_exact in zip(oddities.conflicts, oddities.is_exact, strict=True):
+        kind = "duplicate" if is_exact else "near duplicate"
+        writer.writerow([kind, *tell(one), *tell(other)])
+    for row in oddities.outliers:
+        writer.writerow(["outlier", *tell(row), "", ""])
     return text.getvalue().encode()
 
 

@@ -37,6 +37,7 @@ from saner_jax.reports._inspection import (
     describe_left_out,
     inspection_to_json,
 )
+from saner_jax.reports._review_page import draw_review
 from saner_jax.reports._table import (
     COLUMNS,
     TableRow,
@@ -71,6 +72,7 @@ __all__ = [
     "describe_tests",
     "draw_curves",
     "draw_groups",
+    "draw_review",
     "draw_shrinkage",
     "draw_suspects",
     "draw_trajectories",

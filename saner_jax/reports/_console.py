@@ -272,9 +272,15 @@ def show_suspects(folder: Path, results: SuspectsResults) -> None:
     _show_classes(results)
     for doubt in results.doubts:
         say(f"Doubtful: {doubt}.")
+    if results.num_conflicts or results.num_outliers:
+        say(
+            f"Look also at {results.num_conflicts:,} pairs of duplicates with different labels and"
+            f" {results.num_outliers:,} outliers: {folder / 'duplicates_and_outliers.csv'}"
+        )
     say(
-        "Write a decision beside those you reviewed (suggested, or a class), then:"
-        f" saner-jax relabel {folder / 'suspects.csv'}"
+        f"Review in a browser: {folder / 'review.html'}, which downloads reviewed.csv; or write"
+        " decisions into suspects.csv (suggested, keep, exclude, or a class). Then: saner-jax"
+        f" relabel {folder / 'suspects.csv'}"
     )
 
 

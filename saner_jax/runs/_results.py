@@ -200,6 +200,8 @@ class SuspectsResults(_Record):
         doubts: sentences on why the ranking may not be trusted.
         dataset: its name, or its path in full; "" if it is not known.
         labels_file: path in full of the file that corrected its labels before; None without.
+        num_conflicts: number of pairs of duplicates with different labels.
+        num_outliers: number of examples far from all others.
     """
 
     runs: tuple[str, ...]
@@ -219,6 +221,8 @@ class SuspectsResults(_Record):
     doubts: tuple[str, ...] = ()
     dataset: str = ""
     labels_file: str | None = None
+    num_conflicts: int = 0
+    num_outliers: int = 0
 
 
 _R = TypeVar("_R", bound=_Record)
