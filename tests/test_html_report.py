@@ -362,3 +362,23 @@ def test_a_browser_shows_and_prints_a_page_and_asks_for_nothing_else(tmp_path, m
     assert seen["title"].startswith("saner-jax report: two, killed, <script>alert('1')<|script>")
     assert seen["too_wide"] is False
     assert printed.read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_a_folder_of_suspects_has_a_page(page_of, tmp_path, capsys):
+    folder = tmp_path / "found"
+    given = ["--dataset", "digits", "--num-train", "300", "--features", "pixels"]
+    assert main(["suspects", *given, "--output-folder", str(folder)]) == 0
+    page = page_of(folder)
+    assert "300 labels, judged by discriminants of the features of other examples" in page.text
+    assert "are more likely wrong than right" in page.text
+    titles = [table[0][0] for table in page.tables]
+    assert titles[:3] == ["ranking", "class", "rank"]
+    assert len(page.tables[1]) == 11
+    # Beside a run.
+    page = page_of(folder, make_train(tmp_path / "run", []))
+    assert page.text.count("Where the numbers come from") == 2
+    (tmp_path / "empty").mkdir()
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "empty")]) == 2
+    assert "(config.json), and no suspects (suspects.json)" in capsys.readouterr().err

@@ -337,7 +337,7 @@ def test_a_decision_that_is_none_is_refused(found, tmp_path, capsys):
     bad = tmp_path / "reviewed.csv"
     bad.write_text("\n".join([text[0], text[1].replace(",,", ",zebra,"), *text[2:]]))
     assert run("relabel", bad) == 2
-    assert "line 2: decision must be empty, suggested, or" in capsys.readouterr().err
+    assert "line 2: decision must be empty, suggested, keep, exclude, or" in capsys.readouterr().err
     bad.write_text("\n".join([*text, text[1]]))
     assert run("relabel", bad) == 2
     assert "an example is listed twice" in capsys.readouterr().err

@@ -5,16 +5,16 @@ the run folders. It is the same, byte for byte, for the same folders.
 """
 
 import dataclasses
-import html
 import math
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import saner_jax
-from saner_jax.reports._html_figures import GROUPS, Picture, curves_picture, draw_groups, figure
+from saner_jax.reports._html_figures import GROUPS, curves_picture, draw_groups, figure
+from saner_jax.reports._html_suspects import suspects_section, suspects_table
+from saner_jax.reports._html_tables import pairs, table, text
 from saner_jax.reports._table import (
     cell_text,
     class_rows,
@@ -26,10 +26,7 @@ from saner_jax.reports._table import (
     plural,
     table_rows,
 )
-from saner_jax.runs import RunContents, read_run, write_bytes
-
-_MAX_SUSPECTS = 50
-_NUMBER = re.compile(r"[-+±–.,%\d\s]*|[-+.\d]+e[-+\d]+")
+from saner_jax.runs import RunContents, SuspectsContents, read_folder, write_bytes
 
 _TERMS = {
     "mean ± standard deviation": "over the seeds, n of them, with n - 1 in the denominator; a dash"
@@ -102,9 +99,9 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
     """Write the report of runs into one self-contained HTML page.
 
     Args:
-        folders: one or more run folders, of `saner-jax train` or `saner-jax compare`, finished or
-            not: config.json, results.json and metrics.jsonl as far as they exist, and suspects.csv
-            and suspects.png of `saner-jax suspects`.
+        folders: one or more folders of `saner-jax train` or `saner-jax compare`, finished or not
+            (config.json, results.json and metrics.jsonl as far as they exist), or of `saner-jax
+            suspects` (suspects.json), with suspects.csv and suspects.png where they are.
         output_file: the page, a new file in a folder that exists; report.html in the first of the
             run folders if not given. It is written whole or not at all.
 
@@ -122,14 +119,14 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
         >>> folder = Path(tempfile.mkdtemp())
         >>> options = {"dataset": "digits", "noise": "pair", "rate": 0.4, "model": "mlp"}
         >>> options |= {"epochs": 60, "method": "sam"}
-        >>> _ = (folder / "config.json").write_text(json.dumps(options))
+        >>> _ = (folder / "config.json").writetext(json.dumps(options))
         >>> page = write_report([folder])
-        >>> page.name, "This run has not finished" in page.read_text()
+        >>> page.name, "This run has not finished" in page.readtext()
         ('report.html', True)
     """
     if not folders:
         raise ValueError("folders must name at least one run, got none")
-    contents = [read_run(Path(folder)) for folder in folders]
+    contents = [read_folder(Path(folder)) for folder in folders]
     if output_file is None:
         output_file = Path(folders[0], "report.html")
     if os.path.lexists(output_file):
@@ -143,14 +140,19 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
     return output_file
 
 
-def _page(runs: Sequence[RunContents]) -> str:
-    title = ", ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs"
-    sections = [_section(run, position) for position, run in enumerate(runs, 1)]
+def _page(contents: Sequence[RunContents | SuspectsContents]) -> str:
+    names = [one.name for one in contents]
+    title = ", ".join(names) if len(names) < 4 else f"{len(names)} runs"
+    sections = [
+        suspects_section(one, position)
+        if isinstance(one, SuspectsContents)
+        else _section(one, position)
+        for position, one in enumerate(contents, 1)
+    ]
+    runs = {at: one for at, one in enumerate(contents, 1) if isinstance(one, RunContents)}
     if len(runs) > 1:
         sections.insert(0, _side_by_side(runs))
-    terms = "".join(
-        f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>\n" for k, v in _TERMS.items()
-    )
+    terms = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>\n" for k, v in _TERMS.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -158,7 +160,7 @@ def _page(runs: Sequence[RunContents]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
   content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>saner-jax report: {_text(title)}</title>
+<title>saner-jax report: {text(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
@@ -170,37 +172,37 @@ def _page(runs: Sequence[RunContents]) -> str:
 {terms}</dl>
 </section>
 </main>
-<footer><p>Written by saner-jax {_text(saner_jax.__version__)}.</p></footer>
+<footer><p>Written by saner-jax {text(saner_jax.__version__)}.</p></footer>
 </body>
 </html>
 """
 
 
-def _side_by_side(runs: Sequence[RunContents]) -> str:
-    columns = _columns(runs)
+def _side_by_side(runs: dict[int, RunContents]) -> str:
+    columns = _columns(runs.values())
     bodies = []
-    for position, run in enumerate(runs, 1):
-        link = f'<a href="#run-{position}">{_text(run.name)}</a>: {_text(_headline(run))}'
+    for position, run in runs.items():
+        link = f'<a href="#run-{position}">{text(run.name)}</a>: {text(_headline(run))}'
         link += "" if run.results.complete else " Not finished."
         bodies.append(
             (link, _rows(run, columns) or [["no numbers yet"] + [""] * (len(columns) + 2)])
         )
     head = ["method", *columns.values(), "n", "seconds"]
-    table = _table("Mean ± standard deviation over n seeds.", head, bodies)
-    return f"<section>\n<h2>Side by side</h2>\n{table}</section>\n"
+    shown = table("Mean ± standard deviation over n seeds.", head, bodies)
+    return f"<section>\n<h2>Side by side</h2>\n{shown}</section>\n"
 
 
 def _section(run: RunContents, position: int) -> str:
-    parts = [f'<section id="run-{position}">\n<h2>{_text(run.name)}</h2>\n']
-    parts.append(f"<p>{_text(_headline(run))}</p>\n")
-    parts += [f'<p class="note">{_text(note)}</p>\n' for note in _notes(run)]
+    parts = [f'<section id="run-{position}">\n<h2>{text(run.name)}</h2>\n']
+    parts.append(f"<p>{text(_headline(run))}</p>\n")
+    parts += [f'<p class="note">{text(note)}</p>\n' for note in _notes(run)]
     columns = _columns([run])
     if run.results.methods:
         head = ["method", *columns.values(), "n", "seconds"]
         caption = (
             "Mean ± standard deviation over n seeds, after the last epoch unless it says otherwise."
         )
-        parts += ["<h3>Results</h3>\n", _table(caption, head, [("", _rows(run, columns))])]
+        parts += ["<h3>Results</h3>\n", table(caption, head, [("", _rows(run, columns))])]
     curves = curves_picture(run.results)
     if curves:
         parts += ["<h3>Curves</h3>\n", figure(curves)]
@@ -208,16 +210,16 @@ def _section(run: RunContents, position: int) -> str:
         caption = "Test examples after the last epoch, the least accurate classes first."
         head = ["class", "test examples", "accuracy %", "most often taken for (%)"]
         classes = class_rows(run.results.confusion)
-        parts += ["<h3>Classes</h3>\n", _table(caption, head, [("", classes)])]
+        parts += ["<h3>Classes</h3>\n", table(caption, head, [("", classes)])]
     rows = [row for row in run.rows if any(name in row for name in GROUPS)]
     if rows:
         parts += [
             "<h3>The effect of the perturbation on the gradient</h3>\n",
             figure(draw_groups(rows)),
         ]
-    parts += _suspects(run)
-    parts += ["<h3>Options</h3>\n", _pairs(run.config, 2)]
-    parts += ["<h3>Where the numbers come from</h3>\n", _pairs(_facts(run), 1)]
+    parts += suspects_table(run.suspects, run.sheet)
+    parts += ["<h3>Options</h3>\n", pairs(run.config, 2)]
+    parts += ["<h3>Where the numbers come from</h3>\n", pairs(_facts(run), 1)]
     return "".join([*parts, "</section>\n"])
 
 
@@ -275,88 +277,3 @@ def _rows(run: RunContents, columns: Iterable[str]) -> list[list[str]]:
         cells = (cell_text(cell) for cell in row.cells)
         rows.append([f"{row.method}{lost}", *cells, str(row.num_seeds), seconds])
     return rows
-
-
-def _suspects(run: RunContents) -> list[str]:
-    parts = ["<h3>Suspects</h3>\n"] if run.suspects or run.sheet else []
-    if run.sheet:
-        parts.append(figure(Picture(run.sheet, "Images of the first suspects, in order of rank.")))
-    if run.suspects:
-        head, *rows = run.suspects
-        shown = rows[:_MAX_SUSPECTS]
-        # Without a review, the column of decisions is empty. Hashes are for programs.
-        is_shown = lambda at: head[at] != "hash" and any(row[at] for row in shown)
-        kept = [at for at in range(len(head)) if is_shown(at)]
-        caption = f"Training examples by how wrong their label looks: first {len(shown):,} of"
-        titles = [head[at].replace("_", " ") for at in kept]
-        body = [[_suspect_cell(head[at], row[at]) for at in kept] for row in shown]
-        parts.append(_table(f"{caption} {len(rows):,}.", titles, [("", body)]))
-    return parts
-
-
-def _suspect_cell(column: str, text: str) -> str:
-    # A class may be called nan or 1.50.
-    if column in ("rank", "key", "decision") or column.endswith("name"):
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        return text or "–"
-    if text.lstrip("-").isdecimal():
-        return text
-    return f"{value:#.4g}" if math.isfinite(value) else "–"
-
-
-def _table(
-    caption: str, head: Sequence[str], bodies: Sequence[tuple[str, Sequence[Sequence[str]]]]
-) -> str:
-    """Lay out rows of text under titles in HTML; columns of numbers to the right."""
-    rows = [row for _, body in bodies for row in body]
-    is_number = [all(_NUMBER.fullmatch(row[at]) for row in rows) for at in range(len(head))]
-    mark = [' class="number"' if flag else "" for flag in is_number]
-    cells = "".join(
-        f'<th scope="col"{m}>{_text(name)}</th>' for name, m in zip(head, mark, strict=True)
-    )
-    lines = [f"<thead><tr>{cells}</tr></thead>\n"]
-    for title, body in bodies:
-        lines.append("<tbody>\n")
-        if title:
-            lines.append(f'<tr><th scope="rowgroup" colspan="{len(head)}">{title}</th></tr>\n')
-        for first, *rest in body:
-            cells = "".join(f"<td{m}>{_text(c)}</td>" for c, m in zip(rest, mark[1:], strict=True))
-            lines.append(f'<tr><th scope="row"{mark[0]}>{_text(first)}</th>{cells}</tr>\n')
-        lines.append("</tbody>\n")
-    caption = f"<caption>{_text(caption)}</caption>\n"
-    return f'<div class="wide"><table>\n{caption}{"".join(lines)}</table></div>\n'
-
-
-def _pairs(pairs: dict[str, Any], across: int) -> str:
-    """Lay out names and values, down first."""
-    cells = [
-        f'<th scope="row">{_text(name.replace("_", " "))}</th><td>{_text(_shown(value))}</td>'
-        for name, value in pairs.items()
-    ]
-    cells += ['<td colspan="2"></td>'] * (-len(cells) % across)
-    height = len(cells) // across
-    rows = "".join(f"<tr>{''.join(cells[at::height])}</tr>\n" for at in range(height))
-    return f'<table class="pairs">\n<tbody>\n{rows}</tbody>\n</table>\n'
-
-
-def _shown(value: Any, depth: int = 3) -> str:
-    if value is None:
-        return "not given"
-    if isinstance(value, (dict, list)) and not depth:
-        return "…"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(entry, depth - 1)}" for name, entry in value.items())
-    if isinstance(value, list):
-        return ", ".join(_shown(entry, depth - 1) for entry in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else "–"
-    return str(value)
-
-
-def _text(text: str) -> str:
-    return html.escape(text)

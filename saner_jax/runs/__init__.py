@@ -18,7 +18,7 @@ from saner_jax.runs._method_result import (
     summarize_log,
     values_of,
 )
-from saner_jax.runs._read import RunContents, read_run
+from saner_jax.runs._read import RunContents, SuspectsContents, read_folder, read_run
 from saner_jax.runs._results import (
     LabelsOfClass,
     RankingQuality,
@@ -41,6 +41,7 @@ __all__ = [
     "Results",
     "RunContents",
     "Setting",
+    "SuspectsContents",
     "SuspectsResults",
     "confusion_of",
     "from_plain",
@@ -50,6 +51,7 @@ __all__ = [
     "open_log",
     "plain",
     "provenance",
+    "read_folder",
     "read_log",
     "read_results",
     "read_run",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from saner_jax.runs._log import read_log
 from saner_jax.runs._method_result import summarize_log
-from saner_jax.runs._results import Results, Setting
+from saner_jax.runs._results import Results, Setting, SuspectsResults
 from saner_jax.runs._typed import from_plain
 
 # Control characters, surrogates and non-characters, which HTML or UTF-8 cannot hold.
@@ -47,6 +47,52 @@ class RunContents(NamedTuple):
     sheet: bytes | None
 
 
+class SuspectsContents(NamedTuple):
+    """The contents of a folder of `saner-jax suspects`, checked.
+
+    Attributes:
+        name: of the folder.
+        folder: its path, as given.
+        results: suspects.json.
+        suspects: the cells of suspects.csv, the column names first; empty without the file.
+        sheet: suspects.png; None without the file.
+    """
+
+    name: str
+    folder: str
+    results: SuspectsResults
+    suspects: list[list[str]]
+    sheet: bytes | None
+
+
+def read_folder(folder: Path) -> RunContents | SuspectsContents:
+    """Read a folder that a command wrote.
+
+    Args:
+        folder: of `saner-jax train` or `saner-jax compare`, finished or not, or of `saner-jax
+            suspects`.
+
+    Returns:
+        The contents; a run that was ranked in its own folder is a run.
+
+    Raises:
+        ValueError: as `read_run`.
+    """
+    path = folder / "suspects.json"
+    if (folder / "config.json").exists() or not path.is_file():
+        return read_run(folder)
+    raw = _read_object(path)
+    with _refused(path):
+        results = SuspectsResults.from_json(raw)
+    return SuspectsContents(
+        _clean(folder.resolve().name),
+        _clean(str(folder)),
+        results,
+        _read_suspects(folder / "suspects.csv"),
+        _read_png(folder / "suspects.png"),
+    )
+
+
 def read_run(folder: Path) -> RunContents:
     """Read a run folder.
 
@@ -63,7 +109,8 @@ def read_run(folder: Path) -> RunContents:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(
-            f"{folder}: holds no run of saner-jax train or compare: it has no config.json"
+            f"{folder}: holds no run of saner-jax train or compare (config.json), and no suspects"
+            " (suspects.json)"
         )
     config = _read_object(path)
     with _refused(path):
