@@ -10,6 +10,13 @@ from saner_jax.label_errors._find import (
     prepare_suspects,
 )
 from saner_jax.label_errors._found import Found, beside_cleanlab, evidence_of, write_found
+from saner_jax.label_errors._interop import (
+    OtherTool,
+    coco_rows,
+    columns_of,
+    from_datalab,
+    label_studio_tasks,
+)
 from saner_jax.label_errors._judge import LabelErrors, by_history, find_label_errors
 from saner_jax.label_errors._neighbors import Oddities, alike, find_oddities
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
@@ -21,6 +28,7 @@ __all__ = [
     "Found",
     "LabelErrors",
     "Oddities",
+    "OtherTool",
     "Ranking",
     "RelabelConfig",
     "Relabeled",
@@ -32,13 +40,17 @@ __all__ = [
     "by_score",
     "check_features",
     "check_suspects",
+    "coco_rows",
+    "columns_of",
     "decisions_of",
     "evidence_of",
     "features_of",
     "find_label_errors",
     "find_oddities",
     "find_suspects",
+    "from_datalab",
     "judged_by",
+    "label_studio_tasks",
     "measure_ranking",
     "pooled",
     "prepare_suspects",

@@ -37,14 +37,15 @@ from saner_jax.experiments import (
 )
 from saner_jax.label_errors._by_features import AUTO, NONE, check_features, features_of
 from saner_jax.label_errors._found import Found, evidence_of, write_found
+from saner_jax.label_errors._interop import FILES, OtherTool
 from saner_jax.label_errors._judge import by_history, find_label_errors
 from saner_jax.label_errors._rank import pooled, rank
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
 
-_OF_THE_RANKING = ("runs", "output_folder", "pictured", "reviewed", "figure_format")
+_OF_THE_RANKING = ("runs", "output_folder", "pictured", "reviewed", "also_for", "figure_format")
 _OUTPUTS = (
     *("suspects.csv", "suspects.json", "suspects.npz", "suspects.png"),
-    *("review.html", "duplicates_and_outliers.csv"),
+    *("review.html", "duplicates_and_outliers.csv", "label_studio.json", "coco.csv"),
 )
 
 
@@ -73,6 +74,9 @@ class SuspectsConfig(TrainConfig):
     reviewed: Count = 1000
     """Suspects to show on the page review.html, at most. They are those that are more likely wrong
     than right, and as many as on the sheet at least."""
+    also_for: tuple[OtherTool, ...] = ()
+    """Write a file for other tools too. label_studio: the suggestions as predictions, to import.
+    coco: a CSV file with COCO's column names."""
     not_offered: ClassVar[tuple[str, ...]] = (
         *("fold", "resume", "process_id", "num_processes", "coordinator"),
     )
@@ -276,7 +280,8 @@ def find_suspects(
         "rho": job.options.perturbation.rho,
         "judged_by": ("models not trained on them" if evidence.is_held_out.all() else "all models"),
     }
-    return write_found(job.folder, job.dataset, judgment, evidence, about, command, job.shown)
+    found = write_found(job.folder, job.dataset, judgment, evidence, about, command, job.shown)
+    return _also(job, found)
 
 
 def _found_by_features(
@@ -299,9 +304,20 @@ def _found_by_features(
         "rho": 0.0,
         "judged_by": "discriminants of the features of other examples",
     }
-    return write_found(
+    found = write_found(
         job.folder, job.dataset, judgment, evidence, about, command, job.shown, features
     )
+    return _also(job, found)
+
+
+def _also(job: SuspectsJob, found: Found) -> Found:
+    """Write the files for other tools."""
+    evidence, names = found.evidence, found.evidence.class_names.tolist()
+    for tool in job.config.also_for:
+        name, make = FILES[tool]
+        content = make(found.judgment, evidence.keys.tolist(), evidence.labels, names)
+        runs.write_bytes(job.folder / name, content)
+    return found
 
 
 def _source_of(job: SuspectsJob) -> dict[str, str | None]:
