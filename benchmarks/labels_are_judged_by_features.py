@@ -34,13 +34,15 @@ class Config:
 
 def tasks() -> dict[str, tuple[Any, Any, Any, float]]:
     """Return features, true labels, the kind of noise and its rate by name."""
-    digits, wine, cancer = load("digits"), load_wine(), load_breast_cancer()
-    pixels = digits.train_images.reshape(len(digits.train_labels), -1).astype(np.float64)
+    digits = load("digits")
+    wine: Any = load_wine(return_X_y=True)
+    cancer: Any = load_breast_cancer(return_X_y=True)
+    pixels = np.asarray(digits.train_images).reshape(len(digits.train_labels), -1)
     return {
         "digits, symmetric 0.4": (pixels, digits.train_labels, symmetric, 0.4),
         "digits, pair 0.3": (pixels, digits.train_labels, pair, 0.3),
-        "wine, symmetric 0.2": (wine["data"], wine["target"], symmetric, 0.2),
-        "breast_cancer, symmetric 0.2": (cancer["data"], cancer["target"], symmetric, 0.2),
+        "wine, symmetric 0.2": (*wine, symmetric, 0.2),
+        "breast_cancer, symmetric 0.2": (*cancer, symmetric, 0.2),
     }
 
 

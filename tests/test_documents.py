@@ -41,6 +41,14 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def test_the_python_of_the_guide_to_wrong_labels_runs():
+    text = (ROOT / "docs" / "wrong_labels.md").read_text()
+    names = {}
+    for block in blocks(text, "python"):
+        exec(block, names)
+    assert len(names["instead"]) == 10
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_every_python_block_of_the_readme_runs_in_order(capsys):

@@ -22,11 +22,11 @@ EXAMPLES = {
         "saner-jax compare --dataset photos --noise symmetric --rate 0.2",
     ),
     "suspects": (
-        "saner-jax suspects --dataset photos --features pretrained",
+        "saner-jax suspects --dataset photos",
         "saner-jax suspects runs/train-20261121-101500",
     ),
     "relabel": (
-        "saner-jax relabel suspects.csv",
+        "saner-jax relabel reviewed.csv --apply-to photos-mended",
         "saner-jax relabel suspects.csv --accept-top 100 --output-file labels.csv",
     ),
     "report": (
