@@ -1,5 +1,7 @@
 """EfficientNet-Lite0 with the weights of ImageNet is the original, read without torch."""
 
+import csv
+import json
 import pickle
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saner_jax.cli import main
 from saner_jax.data import load, read_parts
 from saner_jax.models import (
     EfficientNetLite0,
+    build,
     features,
     make_features,
     pretrained_file,
@@ -148,3 +152,48 @@ def test_streamed_images_have_the_features_of_those_in_memory(variables, tmp_pat
     np.testing.assert_array_equal(
         features(at_hand, **small), features(streamed, read=read_parts, **small)
     )
+
+
+def test_fine_tuning_begins_with_the_weights_but_for_the_last_layer(variables):
+    model = build("efficientnet_lite0", 5)
+    blank = jnp.zeros((1, 64, 64, 3))
+    one = jax.jit(model.init)(jax.random.key(0), blank)
+    other = jax.jit(model.init)(jax.random.key(1), blank)
+    heads = [one["params"].pop("head"), other["params"].pop("head")]
+    assert heads[0]["kernel"].shape == (1280, 5)
+    assert (heads[0]["kernel"] != heads[1]["kernel"]).any()
+    wanted = {**variables["params"]}
+    wanted.pop("head")
+    jax.tree.map(np.testing.assert_array_equal, one["params"], wanted)
+    jax.tree.map(np.testing.assert_array_equal, one["batch_stats"], variables["batch_stats"])
+    with pytest.raises(ValueError, match="images of 1 or 3 channels, got 4"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 4)))
+    with pytest.raises(ValueError, match="norm must be batch for efficientnet_lite0"):
+        build("efficientnet_lite0", 5, norm="layer")
+
+
+@pytest.mark.slow
+def test_a_net_is_fine_tuned_on_photos_and_predicts(variables, tmp_path, monkeypatch, capsys):
+    """Stripes of two directions: after one epoch, a net with weights of ImageNet tells them."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for row in range(40):
+        folder = Path("photos", ("across", "down")[row % 2])
+        folder.mkdir(parents=True, exist_ok=True)
+        stripes = 127 + 90 * np.sin(np.arange(64) / 3 + rng.uniform(0, 6))
+        pixels = np.broadcast_to(stripes[:, None] if row % 2 else stripes, (64, 64))
+        noisy = np.clip(pixels + rng.normal(0, 20, (64, 64)), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{row:02}.png")
+    given = "train --dataset photos --model efficientnet_lite0 --epochs 2 --batch-size 8"
+    assert main(given.split()) == 2
+    assert "pixels must be pretrained for model efficientnet_lite0" in capsys.readouterr().err
+    assert not Path("runs").exists()
+    given += " --pixels pretrained --test-fraction 0 --method sam --rho 0.02 --learning-rate 0.02"
+    assert main([*given.split(), "--output-folder", "run"]) == 0
+    assert main(["predict", "run", "photos", "--output-file", "predicted.csv"]) == 0
+    with Path("predicted.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    assert sum(row["class"] == row["key"].split("/")[1] for row in rows) >= 36
+    results = json.loads(Path("run/results.json").read_text())
+    assert results["methods"]["sam"]["final"]["clean_fit"][0] > 0.9

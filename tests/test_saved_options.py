@@ -23,7 +23,7 @@ from saner_jax.experiments import (
 )
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.label_errors import SuspectsConfig
-from saner_jax.models import MODELS
+from saner_jax.models import FINE_TUNED, MODELS
 from saner_jax.step import MASKS
 
 GIVEN = TrainConfig.of(
@@ -107,7 +107,7 @@ def test_an_unknown_option_is_refused():
 
 def test_the_choices_are_those_of_the_catalogues():
     assert set(get_args(Method)) == {"sgd", *saner_jax.RECIPES}
-    assert set(get_args(Model)) == set(MODELS)
+    assert set(get_args(Model)) == {*MODELS, *FINE_TUNED}
     assert set(get_args(PerturbMask)) == set(MASKS)
     human = {name for name in get_args(Noise) if name.startswith("human:")}
     assert set(get_args(Noise)) - human == {*NOISE_TYPES, "instance", "file", "none"}

@@ -23,7 +23,7 @@ from saner_jax.experiments._parts import (
     PixelOptions,
 )
 from saner_jax.experiments._recipe_options import read_recipe_options
-from saner_jax.models import build
+from saner_jax.models import FINE_TUNED, build
 from saner_jax.objectives import (
     LOSSES,
     LossFn,
@@ -42,7 +42,7 @@ from saner_jax.step import (
     per_device,
     rho_tied_to_learning_rate,
 )
-from saner_jax.training import InputFunctions, Optimizer, standardize
+from saner_jax.training import InputFunctions, Optimizer, Preprocessing, standardize
 
 
 def build_model(options: ModelOptions, dataset: Dataset) -> Any:
@@ -71,6 +71,23 @@ def build_model(options: ModelOptions, dataset: Dataset) -> Any:
             f"model {options.model} cannot take {kind} of {shape}: {reason}"
         ) from error
     return model
+
+
+def check_pixels(options: ModelOptions, inputs: PixelOptions) -> None:
+    """Refuse inputs that a model with weights of another training was not trained on.
+
+    Args:
+        options: of the model.
+        inputs: how pixels become inputs.
+
+    Raises:
+        ValueError: for such a model with other pixels than "pretrained".
+    """
+    if options.model in FINE_TUNED and inputs.pixels != "pretrained":
+        raise ValueError(
+            f"pixels must be pretrained for model {options.model}, whose weights were trained on"
+            f" such inputs, got {inputs.pixels!r}"
+        )
 
 
 def model_of(options: ModelOptions, num_classes: int) -> Any:
@@ -153,7 +170,11 @@ def input_functions(
     Raises:
         ValueError: for augmentation of features.
     """
-    normalize = standardize(dataset.train_inputs, divide=options.pixels == "standardized")
+    if options.pixels == "pretrained" and dataset.is_images:
+        shape = (1,) * dataset.train_inputs.ndim
+        normalize = Preprocessing(np.full(shape, 127, np.float32), np.full(shape, 128, np.float32))
+    else:
+        normalize = standardize(dataset.train_inputs, divide=options.pixels == "standardized")
     if not dataset.is_images:
         for name in ("crop_padding", "flip", "cutout_size"):
             if getattr(options, name):

@@ -35,6 +35,7 @@ Model = Literal[
     "wrn40_2",
     "vit_tiny",
     "vit_small",
+    "efficientnet_lite0",
 ]
 Method = Literal[
     "sgd",
@@ -82,7 +83,7 @@ Loss = Literal["cross_entropy", "mean_absolute_error", "generalized_cross_entrop
 ClassWeights = Literal["none", "balanced"]
 Base = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "constant"]
-Pixels = Literal["centered", "standardized"]
+Pixels = Literal["centered", "standardized", "pretrained"]
 Precision = Literal["float32", "bfloat16"]
 RhoSchedule = Literal["constant", "tied_to_learning_rate"]
 PerturbMask = Literal["all", "normalization_only", "all_but_normalization", "last_layer"]

@@ -19,6 +19,7 @@ from saner_jax.experiments._build import (
     build_loss,
     build_model,
     build_objective,
+    check_pixels,
     perturbed_parameters,
 )
 from saner_jax.experiments._choices import Method
@@ -78,6 +79,7 @@ def prepare_comparison(config: CompareConfig) -> ComparisonJob:
             f"batch_size must be at most {num_train}, the number of training examples of"
             f" {config.data.dataset}, got {batch_size}"
         )
+    check_pixels(config.model, config.inputs)
     model = build_model(config.model, dataset)
     perturbed = perturbed_parameters(config.perturbation, model, dataset)
     noisy = tuple(draw_noise(config.noise, dataset, seed) for seed in config.all_seeds)

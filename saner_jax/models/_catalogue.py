@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from saner_jax._core._numbers import is_number
+from saner_jax.models._fine_tuned import FineTunedEfficientNetLite0
 from saner_jax.models._mlp import MLP
 from saner_jax.models._normalization import checked_norm
 from saner_jax.models._resnet import Bottleneck, ResNet
@@ -35,7 +36,16 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 """Constructors by name. All take `num_classes` and `dtype`; residual nets also take `norm` and
 `width`."""
 
-_ONLY_NORM = {"mlp": "none", "vit_tiny": "layer", "vit_small": "layer"}
+FINE_TUNED: dict[str, Callable[..., nn.Module]] = {"efficientnet_lite0": FineTunedEfficientNetLite0}
+"""Constructors of models that begin with the weights of another training, by name. They take
+`num_classes` and `dtype`."""
+
+_ONLY_NORM = {
+    "mlp": "none",
+    "vit_tiny": "layer",
+    "vit_small": "layer",
+    "efficientnet_lite0": "batch",
+}
 
 
 def build(
@@ -54,10 +64,10 @@ def build(
     "batch_stats", which a call with `train=True` and `mutable=["batch_stats"]` updates.
 
     Args:
-        name: a key of `MODELS`.
+        name: a key of `MODELS` or `FINE_TUNED`.
         num_classes: number of logits.
         norm: one of `NORMS`, see `normalize`. None means "batch" for residual nets, "layer" for
-            vision transformers and "none" for the MLP; the last two accept no other.
+            vision transformers and "none" for the MLP; only residual nets accept others.
         width: factor on a residual net's channels, at least 1/16; 1 for other models.
         dtype: dtype of convolutions and matrix products, such as `jnp.bfloat16`. Parameters,
             normalization, statistics, the last layer and the logits are float32.
@@ -81,8 +91,9 @@ def build(
             ...
         ValueError: norm must be one of batch, layer, group, none, got 'instance'
     """
-    if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}")
+    every = MODELS | FINE_TUNED
+    if name not in every:
+        raise ValueError(f"model must be one of {', '.join(every)}, got {name!r}")
     if norm is not None:
         checked_norm(norm)
     if name in _ONLY_NORM:
@@ -90,7 +101,7 @@ def build(
             raise ValueError(f"norm must be {_ONLY_NORM[name]} for {name}, got {norm!r}")
         if width != 1:
             raise ValueError(f"width must be 1 for {name}, got {width!r}")
-        return MODELS[name](num_classes=num_classes, dtype=dtype, **options)
+        return every[name](num_classes=num_classes, dtype=dtype, **options)
     if not is_number(width):
         raise TypeError(f"width must be a number, got {width!r}")
     # At 1/16 the first layer of a WRN, the narrowest of all, has one channel.
