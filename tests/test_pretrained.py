@@ -172,7 +172,7 @@ def test_fine_tuning_begins_with_the_weights_but_for_the_last_layer(variables):
         build("efficientnet_lite0", 5, norm="layer")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_net_is_fine_tuned_on_photos_and_predicts(variables, tmp_path, monkeypatch, capsys):
     """Stripes of two directions: after one epoch, a net with weights of ImageNet tells them."""
     monkeypatch.chdir(tmp_path)
