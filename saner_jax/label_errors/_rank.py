@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from saner_jax.runs import RankingQuality
 from saner_jax.training import Evidence
@@ -124,6 +123,8 @@ def mean_rank(
         >>> mean_rank(np.array([2.0, -1.0]), np.array([0.1, 1.2]), np.array([1.0, 0.2])).tolist()
         [0.0, 1.0]
     """
+    from scipy.stats import rankdata  # Half a second, which no help should wait for.
+
     parts = (-margin, loss, 1 - agreement)
     ranks = [rankdata(np.where(np.isfinite(part), part, np.inf)) for part in parts]
     return (np.mean(ranks, axis=0) - 1) / max(len(margin) - 1, 1)

@@ -119,7 +119,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
         >>> folder = Path(tempfile.mkdtemp())
         >>> options = {"dataset": "digits", "noise": "pair", "rate": 0.4, "model": "mlp"}
         >>> options |= {"epochs": 60, "method": "sam"}
-        >>> _ = (folder / "config.json").writetext(json.dumps(options))
+        >>> _ = (folder / "config.json").write_text(json.dumps(options))
         >>> page = write_report([folder])
         >>> page.name, "This run has not finished" in page.readtext()
         ('report.html', True)
