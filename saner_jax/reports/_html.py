@@ -121,7 +121,7 @@ def write_report(folders: Sequence[Path], output_file: Path | None = None) -> Pa
         >>> options |= {"epochs": 60, "method": "sam"}
         >>> _ = (folder / "config.json").write_text(json.dumps(options))
         >>> page = write_report([folder])
-        >>> page.name, "This run has not finished" in page.readtext()
+        >>> page.name, "This run has not finished" in page.read_text()
         ('report.html', True)
     """
     if not folders:
