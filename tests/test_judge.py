@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from saner_jax.cli import main
 from saner_jax.data import load
-from saner_jax.label_errors import features_of, find_label_errors
+from saner_jax.label_errors import by_history, features_of, find_label_errors
 
 RNG = np.random.default_rng(0)
 
@@ -128,10 +128,12 @@ def test_right_labels_of_a_small_class_are_not_the_first(kind, number):
     labels, _ = flipped(truth, 0.2)
     labels = np.where(truth == 9, 9, np.where(labels == 9, truth, labels))
     given = pixels if kind == "features" else a_training(pixels, labels)
-    found = find_label_errors(labels, **{kind: given})
+    found = find_label_errors(labels, **{kind: given}, class_names=[*"abcdefghij"])
     places = np.argsort(found.order)[labels == 9]
     is_judged = number >= 10
-    assert any("fewer than 10 examples (9)" in doubt for doubt in found.doubts) != is_judged
+    assert (
+        any("1 class has fewer than 10 examples (j)" in one for doubt in found.doubts) != is_judged
+    )
     if kind == "features" or not is_judged:
         assert places.min() > 0.8 * (labels != truth).sum()
         assert found.is_issue[labels == 9].mean() <= 0.1
@@ -171,6 +173,18 @@ def test_without_weights_images_are_judged_by_pixels(monkeypatch):
     source, _ = features_of("auto", load("digits"), load("digits").train_labels, say=said.append)
     assert source == "pixels"
     assert "saner-jax[pretrained]" in said[0]
+
+
+def test_a_training_that_ended_in_nan_is_judged_as_far_as_it_goes():
+    truth, pixels = digits_as_rows()
+    labels, _ = flipped(truth, 0.2)
+    logits = a_training(pixels, labels, num_epochs=5)
+    p = np.exp(logits[-1] - logits[-1].max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    p[7] = np.nan
+    found = by_history(labels, p, np.where(np.arange(len(p)) == 7, 1.0, 0.5))
+    assert found.order[0] == 7
+    assert np.isfinite(found.wrong).all()
 
 
 def test_few_examples_and_odd_features_are_finite():

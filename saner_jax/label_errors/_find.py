@@ -271,8 +271,8 @@ def find_suspects(
                 f" run is finished, saner-jax suspects {folders} ranks",
             ) from None
     evidence = job.evidence or pooled([read_evidence(folder) for folder in job.folders])
-    ranking = rank(evidence)
-    judgment = by_history(evidence.labels, evidence.probabilities, ranking.score)
+    names = evidence.class_names.tolist()
+    judgment = by_history(evidence.labels, evidence.probabilities, rank(evidence).score, names)
     about = {
         **_source_of(job),
         "runs": tuple(str(folder) for folder in job.folders),
@@ -295,7 +295,12 @@ def _found_by_features(
         cache_dir=job.options.data.cache_dir,
         say=reporter.say,
     )
-    judgment = find_label_errors(noisy.labels, features=features, seed=job.options.seed)
+    judgment = find_label_errors(
+        noisy.labels,
+        features=features,
+        class_names=job.dataset.class_names,
+        seed=job.options.seed,
+    )
     evidence = evidence_of(judgment, job.dataset, noisy)
     about = {
         **_source_of(job),

@@ -1,5 +1,6 @@
 """Judge labels: by features, by predictions, or by what a model said in training."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ def find_label_errors(
     features: ArrayLike | None = None,
     pred_probs: ArrayLike | None = None,
     logits_over_epochs: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> LabelErrors:
     r"""Find the labels that are likely wrong.
@@ -75,6 +77,7 @@ def find_label_errors(
             as sure as they are right.
         logits_over_epochs: `(e, n, c)`, what one model said after each epoch of its training on
             these labels.
+        class_names: of the classes, for `doubts`; their numbers if not given.
         seed: of the folds.
 
     Returns:
@@ -119,7 +122,8 @@ def find_label_errors(
             "find_label_errors needs one of features, pred_probs and logits_over_epochs"
         )
     if features is not None:
-        return _by_features(given, _checked(features, (len(given), None), "features"), seed)
+        array = _checked(features, (len(given), None), "features")
+        return _by_features(given, array, class_names, seed)
     if pred_probs is not None:
         probabilities = _checked(pred_probs, (len(given), None), "pred_probs")
         _check_classes(probabilities, given, "pred_probs")
@@ -127,25 +131,30 @@ def find_label_errors(
             raise ValueError("pred_probs must be probabilities, at least 0, a positive one per row")
         probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
         judged = posterior(probabilities, given)
-        return _told(given, probabilities, *judged, doubts_of(probabilities, given))
+        return _told(given, probabilities, *judged, doubts_of(probabilities, given, class_names))
     logits = _checked(logits_over_epochs, (None, len(given), None), "logits_over_epochs")
     _check_classes(logits[0], given, "logits_over_epochs")
     history = init_history(len(given), logits.shape[2])
     for epoch in logits:
         history = add_evaluation(history, epoch, given)
     means = (getattr(history, name) / len(logits) for name in ("margin", "loss", "agreed"))
-    return by_history(given, history.probabilities / len(logits), mean_rank(*means))
+    score = mean_rank(*means)
+    return by_history(given, history.probabilities / len(logits), score, class_names)
 
 
 def by_history(
-    given: NDArray[np.integer], probabilities: NDArray[np.float64], score: NDArray[np.float64]
+    given: NDArray[np.integer],
+    probabilities: NDArray[np.float64],
+    score: NDArray[np.float64],
+    class_names: Sequence[str] | None = None,
 ) -> LabelErrors:
     """Judge by what models said in training.
 
     Args:
         given: `(n,)`, the labels.
-        probabilities: `(n, c)`, the mean over epochs.
+        probabilities: `(n, c)`, the mean over epochs; one that is not finite counts as 0.
         score: `(n,)`, as of `rank`.
+        class_names: of the classes, for `doubts`.
 
     Returns:
         The judgment: the probabilities rise with the score, and the order is that of the score.
@@ -157,6 +166,7 @@ def by_history(
         (10, 0.2)
     """
     rows, num_classes = np.arange(len(given)), probabilities.shape[1]
+    probabilities = np.nan_to_num(probabilities, posinf=0.0)
     # The arc sine gives a share the same variance everywhere, as both Gaussians have.
     of_label = np.clip(probabilities[rows, given], 0.0, 1.0)
     wrong = probability_of_higher(np.arcsin(np.sqrt(1 - of_label)), along=score)
@@ -168,12 +178,16 @@ def by_history(
     found[rows, given] = 1 - wrong
     counts = found.T @ np.eye(num_classes)[given] + 1e-9
     judged = found, counts / counts.sum(axis=1, keepdims=True)
-    told = _told(given, probabilities, *judged, doubts_of(probabilities, given), score=score)
+    doubts = doubts_of(probabilities, given, class_names)
+    told = _told(given, probabilities, *judged, doubts, score=score)
     return _without_small_classes(told, given)
 
 
 def _by_features(
-    given: NDArray[np.integer], features: NDArray[np.float64], seed: int
+    given: NDArray[np.integer],
+    features: NDArray[np.float64],
+    class_names: Sequence[str] | None,
+    seed: int,
 ) -> LabelErrors:
     predict = OutOfSample(features, given, seed)
     first = predict.logits(np.eye(given.max() + 1)[given])
@@ -187,7 +201,7 @@ def _by_features(
         for temperature in _INTERVAL
     )
     judged = posterior(probabilities, given)
-    doubts = doubts_of(softmax(first), given)
+    doubts = doubts_of(softmax(first), given, class_names)
     told = _told(given, probabilities, *judged, doubts, (ends[0], ends[1]))
     return _without_small_classes(told, given)
 
@@ -234,7 +248,7 @@ def _without_small_classes(found: LabelErrors, given: NDArray[np.integer]) -> La
     return found._replace(
         wrong=wrong,
         order=np.insert(order, place, np.flatnonzero(is_small)),
-        is_issue=wrong > _PROBABLY,
+        is_issue=found.is_issue & ~is_small,
         share=float(wrong.mean()),
     )
 

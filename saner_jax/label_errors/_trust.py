@@ -1,5 +1,7 @@
 """Say when a judgment of labels may not be trusted."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,11 @@ def too_small(given: NDArray[np.integer], least: int = _SMALL) -> NDArray[np.int
     return np.flatnonzero((sizes > 0) & (sizes < least))
 
 
-def doubts_of(probabilities: NDArray[np.float64], given: NDArray[np.integer]) -> tuple[str, ...]:
+def doubts_of(
+    probabilities: NDArray[np.float64],
+    given: NDArray[np.integer],
+    class_names: Sequence[str] | None = None,
+) -> tuple[str, ...]:
     """Say what speaks against predictions as judges of labels.
 
     Predictions are hardly better than always naming the largest class where they agree with less
@@ -29,6 +35,7 @@ def doubts_of(probabilities: NDArray[np.float64], given: NDArray[np.integer]) ->
     Args:
         probabilities: `(n, c)`, as predicted.
         given: `(n,)`, the labels.
+        class_names: of the classes; their numbers if not given.
 
     Returns:
         A sentence each: predictions that are hardly better than the largest class, examples that
@@ -51,10 +58,13 @@ def doubts_of(probabilities: NDArray[np.float64], given: NDArray[np.integer]) ->
         )
     small = too_small(given)
     if len(small):
-        named = ", ".join(str(label) for label in small[:5]) + (" ..." if len(small) > 5 else "")
+        shown = small[:5].tolist()
+        named = ", ".join(str(one if class_names is None else class_names[one]) for one in shown)
+        named += " ..." if len(small) > 5 else ""
+        have = "1 class has" if len(small) == 1 else f"{len(small)} classes have"
         doubts.append(
-            f"{len(small)} classes have fewer than {_SMALL} examples ({named}): look at all of"
-            " their labels"
+            f"{have} fewer than {_SMALL} examples ({named}): their labels are not judged; look at"
+            " all of them"
         )
     if len(np.unique(given)) == 1:
         doubts.append("all labels are alike: there is nothing to compare them with")
