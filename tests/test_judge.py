@@ -131,9 +131,8 @@ def test_right_labels_of_a_small_class_are_not_the_first(kind, number):
     found = find_label_errors(labels, **{kind: given}, class_names=[*"abcdefghij"])
     places = np.argsort(found.order)[labels == 9]
     is_judged = number >= 10
-    assert (
-        any("1 class has fewer than 10 examples (j)" in one for doubt in found.doubts) != is_judged
-    )
+    is_told = any("1 class has fewer than 10 examples (j)" in doubt for doubt in found.doubts)
+    assert is_told != is_judged
     if kind == "features" or not is_judged:
         assert places.min() > 0.8 * (labels != truth).sum()
         assert found.is_issue[labels == 9].mean() <= 0.1
