@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saner_jax.label_errors._given_labels import likeliest_temperature, posterior, softmax
-from saner_jax.label_errors._out_of_sample import FOLDS, OutOfSample
+from saner_jax.label_errors._out_of_sample import OutOfSample
 from saner_jax.label_errors._rank import mean_rank
 from saner_jax.label_errors._trust import doubts_of, too_small
 from saner_jax.label_errors._two_kinds import probability_of_higher
@@ -81,8 +81,9 @@ def find_label_errors(
         seed: of the folds.
 
     Returns:
-        The judgment. Labels of classes with fewer than ten examples are not judged by features or
-        logits: they get the mean probability of the others, and `doubts` says so.
+        The judgment. Labels of classes with fewer than ten examples, or with fewer than fifty and a
+        tenth of the largest class, are not judged by features or logits: they get the mean
+        probability of the others, and `doubts` says so.
 
     Raises:
         ValueError: for arrays that do not fit together, and unless just one of `features`,
@@ -237,7 +238,7 @@ def _told(
 
 def _without_small_classes(found: LabelErrors, given: NDArray[np.integer]) -> LabelErrors:
     """Give labels of classes too small to judge the mean probability of the others."""
-    small = too_small(given, 2 * FOLDS)
+    small = too_small(given)
     is_small = np.isin(given, small)
     if not is_small.any() or is_small.all():
         return found
