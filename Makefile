@@ -1,6 +1,6 @@
-.PHONY: check test laws long nightly bench clean
+.PHONY: check test long nightly bench clean
 
-# Tests compile thousands of small programs and run each a few times.
+# Tests compile thousands of small programs and run each a few times. CI also runs them with 0.
 export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
 check:  ## what every change must pass, in under 90 seconds
@@ -10,13 +10,6 @@ check:  ## what every change must pass, in under 90 seconds
 
 test:  ## slow tests included
 	pytest -q -n 2 --dist worksteal -m "not long"
-
-laws:  ## what the compiler may rearrange, with XLA's optimizations on
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest -q -n 2 --dist worksteal -m "not long" \
-		$(addprefix tests/test_,$(addsuffix .py,$(LAWS)))
-
-LAWS = laws_of_composition laws_of_values laws_of_objectives golden oracles objectives \
-	objectives_as_loops combine ascent extreme_sizes value_and_update theory
 
 long:  ## what takes minutes each: runs killed again and again
 	pytest -q -n 2 --dist worksteal -m long

@@ -67,3 +67,13 @@ def standard_promotion():
     """Relax promotion for Optax wrappers that do not run under the strict rule."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
+
+
+@pytest.fixture
+def without_xla_optimizations():
+    """Compile as written, so that equal sums of two programs round alike."""
+    name = "jax_disable_most_optimizations"
+    was = jax.config.read(name)
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, was)

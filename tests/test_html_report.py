@@ -373,7 +373,7 @@ def test_a_folder_of_suspects_has_a_page(page_of, tmp_path, capsys):
     assert "300 labels, judged by discriminants of the features of other examples" in page.text
     assert "are more likely wrong than right" in page.text
     titles = [table[0][0] for table in page.tables]
-    assert titles[:3] == ["ranking", "class", "rank"]
+    assert titles[:3] == ["ranking", "class, estimated", "rank"]
     assert len(page.tables[1]) == 11
     # Beside a run.
     page = page_of(folder, make_train(tmp_path / "run", []))

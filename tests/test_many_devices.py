@@ -58,10 +58,7 @@ def assert_same_training(one, other):
     one, other = last_row(one), last_row(other)
     assert one.keys() == other.keys()
     for name in one.keys() - {"images_per_second"}:
-        # A ratio near a bound may fall to its other side: of some 10,000 coordinates, a few.
-        is_share = name in ("shrunk", "grown", "reversed", "zero")
-        close = pytest.approx(other[name], rel=1e-4, abs=3e-4 if is_share else 1e-5)
-        assert one[name] == close, name
+        assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5), name
 
 
 @pytest.mark.slow

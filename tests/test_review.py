@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from saner_jax.cli import main
-from saner_jax.data import correct_labels, load
+from saner_jax.data import LabelRow, correct_labels, format_labels, load
+from saner_jax.experiments import DataOptions, load_data
 from saner_jax.label_errors import decisions_of
 
 COLUMNS = ("rank", "key", "given_name", "suggested_name", "decision", "is_issue", "hash")
@@ -42,9 +43,7 @@ def written(rows, *, encoding="utf-8", separator=",", newline="\n"):
 
 def decided(content):
     Path("reviewed.csv").write_bytes(content)
-    return {
-        one.row.key: (one.row.decision, one.row.label) for one in decisions_of(Path("reviewed.csv"))
-    }
+    return {one.key: (one.decision, one.label) for one in decisions_of(Path("reviewed.csv"))}
 
 
 WAYS = {
@@ -113,13 +112,13 @@ def test_what_pandas_writes_back_is_read():
     frame = frame.astype({"rank": float, "key": float})
     frame.to_csv("reviewed.csv", index=False)
     assert ",1.0," in Path("reviewed.csv").read_text()
-    found = {one.row.key: one.row.label for one in decisions_of(Path("reviewed.csv"))}
+    found = {one.key: one.label for one in decisions_of(Path("reviewed.csv"))}
     assert found == {"0": "1", "4": "2"}
 
 
 def read_or_refusal(path):
     try:
-        return {one.row.key: one.row.label for one in decisions_of(path)}, ""
+        return {one.key: one.label for one in decisions_of(path)}, ""
     except ValueError as error:
         return None, str(error)
 
@@ -264,6 +263,24 @@ def test_a_review_becomes_a_corrected_tree_and_a_second_round_goes_on(capsys):
     assert hashes(Path("photos")) == before
     train = "train --dataset photos --epochs 1 --batch-size 8 --labels-file second/labels.csv"
     assert main(train.split()) == 0
+
+
+def test_excluded_examples_leave_the_test_examples_as_they_are():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 6, 6, 3), dtype=np.uint8)
+    np.savez("data.npz", train_images=images, train_labels=np.arange(40) % 2)
+    whole = load_data(DataOptions(dataset="data.npz"))
+    every = load("data.npz")
+    hash_of = dict(zip(every.train_keys.tolist(), every.train_hashes.tolist(), strict=True))
+    test_keys = sorted(set(hash_of) - set(whole.train_keys.tolist()), key=int)
+    assert len(test_keys) == len(whole.test_labels) == 4
+    out = [*whole.train_keys.tolist()[:9], test_keys[0]]
+    rows = [LabelRow(key, "", hash_of[key], "excluded") for key in out]
+    Path("labels.csv").write_bytes(format_labels(rows))
+    less = load_data(DataOptions(dataset="data.npz", labels_file=Path("labels.csv")))
+    np.testing.assert_array_equal(less.train_keys, whole.train_keys[9:])
+    np.testing.assert_array_equal(less.train_inputs, whole.train_inputs[9:])
+    np.testing.assert_array_equal(less.test_inputs, images[[int(key) for key in test_keys[1:]]])
 
 
 REFUSED = {

@@ -23,7 +23,7 @@ from saner_jax.experiments._parts import (
     PixelOptions,
 )
 from saner_jax.experiments._recipe_options import read_recipe_options
-from saner_jax.models import FINE_TUNED, build
+from saner_jax.models import FINE_TUNED, PRETRAINED_SCALE, PRETRAINED_SHIFT, build
 from saner_jax.objectives import (
     LOSSES,
     LossFn,
@@ -171,8 +171,8 @@ def input_functions(
         ValueError: for augmentation of features.
     """
     if options.pixels == "pretrained" and dataset.is_images:
-        shape = (1,) * dataset.train_inputs.ndim
-        normalize = Preprocessing(np.full(shape, 127, np.float32), np.full(shape, 128, np.float32))
+        of_rank = lambda value: np.full((1,) * dataset.train_inputs.ndim, value, np.float32)
+        normalize = Preprocessing(of_rank(PRETRAINED_SHIFT), of_rank(PRETRAINED_SCALE))
     else:
         normalize = standardize(dataset.train_inputs, divide=options.pixels == "standardized")
     if not dataset.is_images:

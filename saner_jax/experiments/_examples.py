@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data import (
@@ -58,7 +59,10 @@ def load_data(options: DataOptions) -> Dataset:
     fraction = 0.0 if len(dataset.test_labels) else options.test_fraction
     rows = stratified_sample(dataset.train_labels, fraction)
     if options.labels_file is not None:
+        # The same examples are set aside as without the file, less those that it excludes.
+        keys = dataset.train_keys[rows]
         dataset = correct_labels(dataset, options.labels_file)
+        rows = np.flatnonzero(np.isin(dataset.train_keys, keys))
     return set_aside_test(dataset, rows)
 
 

@@ -63,7 +63,7 @@ class DataOptions:
     the start. auto: as always where they would take more than a quarter of the memory."""
     cache_dir: Path | None = None
     """Folder in which streamed images are kept decoded. They are decoded once, and its size is that
-    of their pixels. With it, auto streams."""
+    of their pixels. With it, auto streams. saner-jax suspects keeps pretrained features there."""
     num_train: Count | None = None
     """Use this many training examples only. They are drawn evenly from the classes, the same for
     every seed."""
@@ -138,8 +138,8 @@ class PixelOptions:
     pixels: Pixels = "centered"
     """How pixels become inputs. centered: pixels / 255, less the training images' mean per channel.
     standardized: also divided by their standard deviation. pretrained: (pixels - 127) / 128, for
-    efficientnet_lite0. Features that are no images are always
-    standardized, each by its own mean and standard deviation."""
+    efficientnet_lite0. Features that are no images are always standardized, each by its own mean
+    and standard deviation."""
     crop_padding: WholeNumber = 0
     """Pixels of padding for random crops. The padding is black, and only training images are
     cropped; 0 is off."""

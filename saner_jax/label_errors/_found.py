@@ -1,7 +1,6 @@
 """What `saner-jax suspects` found: the files that it writes."""
 
 import csv
-import dataclasses
 import importlib
 import importlib.util
 import io
@@ -19,7 +18,7 @@ from saner_jax.label_errors._judge import LabelErrors
 from saner_jax.label_errors._neighbors import Oddities, alike, find_oddities
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking
 from saner_jax.runs import LabelsOfClass, RankingQuality, SuspectsResults, write_results
-from saner_jax.training import Evidence
+from saner_jax.training import Evidence, add_evaluation, init_history, to_evidence
 
 _COLUMNS = (
     *("rank", "key", "given_name", "suggested_name", "decision", "is_issue", "wrong_probability"),
@@ -59,23 +58,18 @@ def evidence_of(judgment: LabelErrors, dataset: Dataset, noisy: NoisyLabels) -> 
     Returns:
         The evidence, all of it held out.
     """
-    rows, p = np.arange(len(noisy.labels)), judgment.pred_probs
-    # Classes behind the last one that occurs.
+    # Classes behind the last one that occurs are not predicted.
+    p = judgment.pred_probs
     p = np.pad(p, ((0, 0), (0, len(dataset.class_names) - p.shape[1])))
-    logs = np.log(np.maximum(p, 1e-30))
-    others = logs.copy()
-    others[rows, noisy.labels] = -np.inf
-    return Evidence(
-        dataset.train_keys,
-        dataset.train_hashes,
-        np.array(dataset.class_names, np.str_),
-        noisy.labels,
-        noisy.true_labels,
-        np.ones(len(rows), bool),
-        p,
-        logs[rows, noisy.labels] - others.max(axis=1),
-        -logs[rows, noisy.labels],
-        (p.argmax(axis=1) == noisy.labels).astype(np.float64),
+    history = init_history(len(p), p.shape[1])
+    return to_evidence(
+        add_evaluation(history, np.log(np.maximum(p, 1e-30)), noisy.labels),
+        keys=dataset.train_keys,
+        hashes=dataset.train_hashes,
+        class_names=dataset.class_names,
+        labels=noisy.labels,
+        true_labels=noisy.true_labels,
+        held=np.arange(len(p)),
     )
 
 
@@ -126,12 +120,13 @@ def write_found(
         OSError: when the folder cannot be written.
     """
     score = judgment.wrong
-    if not evidence.is_held_out.all() or about["runs"]:
+    if about["runs"]:
         # The order of a training is finer than the probability.
         score = np.empty(len(judgment.order))
         score[judgment.order] = np.linspace(1, 0, len(score))
     ranking = Ranking(score, judgment.suggested.astype(np.int32), judgment.order)
     names = evidence.class_names.tolist()
+    oddities = find_oddities(evidence.labels, evidence.hashes, features)
     results = SuspectsResults(
         **about,
         num_examples=len(evidence.labels),
@@ -145,6 +140,8 @@ def write_found(
         num_issues=int(judgment.is_issue.sum()),
         classes=_classes(judgment, evidence.labels, names),
         doubts=judgment.doubts,
+        num_conflicts=len(oddities.conflicts),
+        num_outliers=len(oddities.outliers),
     )
     arrays = io.BytesIO()
     np.savez_compressed(
@@ -160,13 +157,9 @@ def write_found(
         given_for_true=judgment.given_for_true,
         true_for_given=judgment.true_for_given,
     )
-    oddities = find_oddities(evidence.labels, evidence.hashes, features)
     least, most = shown
-    rows = judgment.order[: min(max(least, results.num_issues or 0), most)]
+    rows = judgment.order[: min(max(least, int(judgment.is_issue.sum())), most)]
     similar = alike(judgment, evidence.labels, rows, features)
-    results = dataclasses.replace(
-        results, num_conflicts=len(oddities.conflicts), num_outliers=len(oddities.outliers)
-    )
     runs.write_bytes(folder / "suspects.csv", _csv(judgment, evidence, ranking))
     runs.write_bytes(folder / "duplicates_and_outliers.csv", _oddities_csv(oddities, evidence))
     runs.write_bytes(folder / "suspects.npz", arrays.getvalue())

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saner_jax.label_errors._judge import LabelErrors
+from saner_jax.label_errors._out_of_sample import projected, standardized
 
 _NEAREST, _WIDTH = 10, 128
 # cleanlab's Datalab calls two examples near duplicates below 0.13 of the median nearest distance.
@@ -114,7 +115,7 @@ def alike(
     """
     given = np.asarray(labels)
     found = np.full((len(rows), count), -1, np.int64)
-    scaled = None if features is None else _scaled(np.asarray(features, np.float64))
+    scaled = None if features is None else standardized(np.asarray(features, np.float64))
     suggested = judgment.suggested[rows]
     for label in np.unique(suggested):
         places = np.flatnonzero(suggested == label)
@@ -148,19 +149,11 @@ def _same_content(given: NDArray[np.integer], contents: NDArray[np.str_]) -> lis
     return pairs
 
 
-def _scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    deviation = features.std(axis=0)
-    return (features - features.mean(axis=0)) / np.where(deviation > 1e-12, deviation, 1.0)
-
-
 def _nearest(
     features: NDArray[np.float64], number: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     from sklearn.neighbors import NearestNeighbors
 
-    scaled = _scaled(features)
-    width = scaled.shape[1]
-    if width > _WIDTH:
-        rng = np.random.default_rng(seed)
-        scaled = scaled @ (rng.normal(size=(width, _WIDTH)) / np.sqrt(_WIDTH))
+    rng = np.random.default_rng(seed)
+    scaled = projected(standardized(features), _WIDTH, _WIDTH, rng)
     return NearestNeighbors(n_neighbors=number).fit(scaled).kneighbors()

@@ -37,8 +37,8 @@ class OutOfSample:
         for label in range(int(given.max()) + 1):
             rows = rng.permutation(np.flatnonzero(given == label))
             self._fold[rows] = np.arange(len(rows)) % FOLDS
-        scaled = _standardized(features)
-        maps = [_projected(scaled, rng), _cosines(scaled, rng)]
+        scaled = standardized(features)
+        maps = [projected(scaled, _MOST_FEATURES, _COSINES, rng), _cosines(scaled, rng)]
         self._maps = [(mapped, self._moments(mapped)) for mapped in maps]
 
     def _moments(self, mapped: Floats) -> Floats:
@@ -66,17 +66,33 @@ class OutOfSample:
         return logits
 
 
-def _standardized(features: Floats) -> Floats:
+def standardized(features: Floats) -> Floats:
+    """Give every feature mean 0 and standard deviation 1.
+
+    Args:
+        features: `(n, d)`.
+
+    Returns:
+        `(n, d)`; a feature of one value is centered alone.
+    """
     deviation = features.std(axis=0)
     return (features - features.mean(axis=0)) / np.where(deviation > 1e-12, deviation, 1.0)
 
 
-def _projected(scaled: Floats, rng: np.random.Generator) -> Floats:
-    """Return the features, or random combinations of them where there are too many."""
-    width = scaled.shape[1]
-    if width <= _MOST_FEATURES:
-        return scaled
-    return scaled @ (rng.normal(size=(width, _COSINES)) / np.sqrt(width))
+def projected(scaled: Floats, most: int, width: int, rng: np.random.Generator) -> Floats:
+    """Replace features by random combinations of them where there are many.
+
+    Args:
+        scaled: `(n, d)`, standardized.
+        most: the number of features up to which they stay as they are.
+        width: the number of combinations otherwise.
+        rng: draws them.
+
+    Returns:
+        `(n, d)` or `(n, width)`; distances are kept but for a factor, on average.
+    """
+    number = scaled.shape[1]
+    return scaled if number <= most else scaled @ (rng.normal(size=(number, width)) / number**0.5)
 
 
 def _cosines(scaled: Floats, rng: np.random.Generator) -> Floats:

@@ -10,9 +10,9 @@ import tyro
 
 from saner_jax import runs
 from saner_jax._core._numbers import check_count
-from saner_jax.data import LabelRow, format_labels, read_csv, read_labels
+from saner_jax.data import LabelRow, format_labels, read_labels
 from saner_jax.label_errors._corrected_tree import ApplyAs, write_tree
-from saner_jax.label_errors._review import decisions_of
+from saner_jax.label_errors._review import decide, read_review
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,8 @@ def relabel(config: RelabelConfig) -> Relabeled:
     for name, place in (("output_file", output), ("apply_to", config.apply_to)):
         if place is not None and os.path.lexists(place):
             raise ValueError(f"{name} {os.fspath(place)!r} exists, and is not written over")
-    decided = {one.row.key: one.row for one in decisions_of(path, config.accept_top)}
+    listed = read_review(path)
+    decided = {row.key: row for row in decide(path, listed, config.accept_top)}
     if not decided:
         raise ValueError(
             f"{path}: it decides nothing: write suggested, keep, exclude or the name of a class"
@@ -94,14 +95,13 @@ def relabel(config: RelabelConfig) -> Relabeled:
     data, earlier_file = _ranked(path.with_name("suspects.json"))
     earlier_file = config.labels_file or earlier_file
     earlier = [] if earlier_file is None else read_labels(earlier_file)
-    listed = {row["key"] for _, row in read_csv(path, ("key",))}
-    rows = _merged(decided, earlier, listed)
+    rows = _merged(decided, earlier, {one.key for one in listed})
     num_files = None
     if config.apply_to is not None:
         images = config.images or data
         if images is None:
             raise ValueError("images must name the folder of the ranked images, for apply_to")
-        num_files = write_tree(path, rows, images, config.apply_to, config.apply_as)
+        num_files = write_tree(path, listed, rows, images, config.apply_to, config.apply_as)
     runs.write_bytes(output, format_labels(rows.values()))
     count = Counter(row.decision for row in rows.values())
     return Relabeled(
@@ -139,7 +139,7 @@ def _ranked(path: Path) -> tuple[Path | None, Path | None]:
     """Return the dataset that was ranked and the file of its labels, as suspects.json tells."""
     if not path.is_file():
         return None, None
-    results = runs.read_suspects(path)
+    results = runs.SuspectsResults.read(path)
     return (
         Path(results.dataset) if results.dataset else None,
         Path(results.labels_file) if results.labels_file else None,

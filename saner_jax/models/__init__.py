@@ -14,6 +14,8 @@ from saner_jax.models._normalization import NORMS, checked_norm, normalize
 from saner_jax.models._penultimate import Penultimate, PenultimateForward, with_penultimate
 from saner_jax.models._pretrained import (
     NUM_FEATURES,
+    PRETRAINED_SCALE,
+    PRETRAINED_SHIFT,
     features,
     make_features,
     pretrained_file,
@@ -30,6 +32,8 @@ __all__ = [
     "MODELS",
     "NORMS",
     "NUM_FEATURES",
+    "PRETRAINED_SCALE",
+    "PRETRAINED_SHIFT",
     "BasicBlock",
     "Bottleneck",
     "Depthwise",

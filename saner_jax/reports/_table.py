@@ -1,5 +1,6 @@
 """The table of results: rows and words that the console and the HTML page share."""
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from saner_jax.runs import Confusion, Results
+from saner_jax.runs import Confusion, Results, SuspectsResults
 
 COLUMNS = {
     "test_accuracy_last": "test acc\nlast %",
@@ -220,6 +221,57 @@ def class_rows(confusion: Confusion, *, dash: str = "–") -> list[list[str]]:
             accuracy = counts[label] / total
             rows.append((accuracy, [name, f"{total:,}", f"{100 * accuracy:.1f}", taken]))
     return [cells for _, cells in sorted(rows, key=lambda row: row[0])]
+
+
+LABELS_HEAD = ("class, estimated", "labels", "wrong %", "mostly instead (%)", "labeled otherwise %")
+"""The titles of `label_rows`."""
+
+QUALITY_HEAD = (
+    *("ranking", "AUROC %", "average precision %", "precision at rate %"),
+    "suggestions right %",
+)
+"""The titles of `quality_rows`."""
+
+
+def label_rows(results: SuspectsResults, *, dash: str = "–") -> list[list[str]]:
+    """Return the cells of a table of the labels of each class, the most wrong first.
+
+    Args:
+        results: of suspects.
+        dash: what stands for no class.
+
+    Returns:
+        For each class: as `LABELS_HEAD` says.
+    """
+    percent = lambda share: f"{100 * share:.1f}"
+    return [
+        [
+            *(one.name, f"{one.num_labels:,}", percent(one.wrong_share)),
+            f"{one.mostly} ({percent(one.mostly_share)})" if one.mostly else dash,
+            percent(one.missed_share),
+        ]
+        for one in sorted(results.classes, key=lambda one: -one.wrong_share)
+    ]
+
+
+def quality_rows(results: SuspectsResults, *, dash: str = "–") -> list[list[str]]:
+    """Return the cells of a table of what is measured of rankings.
+
+    Args:
+        results: of suspects.
+        dash: what stands for a number that is not finite.
+
+    Returns:
+        For the ranking and cleanlab's, where they are measured: as `QUALITY_HEAD` says.
+    """
+    own = f"{results.method}, rho {results.rho:g}" if results.runs else results.method
+    rankings = {own: results.measured, "cleanlab": results.cleanlab}
+    shown = lambda value: f"{100 * value:.2f}" if math.isfinite(value) else dash
+    return [
+        [name, *map(shown, dataclasses.astuple(quality))]
+        for name, quality in rankings.items()
+        if quality is not None
+    ]
 
 
 def plural(number: int, noun: str) -> str:

@@ -26,7 +26,6 @@ from saner_jax.runs._results import (
     Setting,
     SuspectsResults,
     read_results,
-    read_suspects,
     write_results,
 )
 from saner_jax.runs._typed import Measured, from_plain
@@ -55,7 +54,6 @@ __all__ = [
     "read_log",
     "read_results",
     "read_run",
-    "read_suspects",
     "rewind",
     "rows_of",
     "summarize_log",

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,6 +19,8 @@ VERSION = 1
 
 class _Record:
     """A dataclass that JSON can hold."""
+
+    _WHAT: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the version of the schema; null stands for NaN."""
@@ -46,6 +48,26 @@ class _Record:
                 " version of saner-jax wrote them"
             )
         return from_plain(cls, values)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file of JSON.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The record.
+
+        Raises:
+            ValueError: for a file that cannot be read or holds something else; the message begins
+                with the file.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise ValueError(f"{path}: not {cls._WHAT}: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,8 @@ class Results(_Record):
         >>> Results.from_json(results.to_json()).to_json() == results.to_json()
         True
     """
+
+    _WHAT: ClassVar[str] = "the results of a run"
 
     config: dict[str, Any]
     seeds: tuple[int, ...]
@@ -204,6 +228,8 @@ class SuspectsResults(_Record):
         num_outliers: number of examples far from all others.
     """
 
+    _WHAT: ClassVar[str] = "the results of saner-jax suspects"
+
     runs: tuple[str, ...]
     method: str
     rho: float
@@ -225,11 +251,8 @@ class SuspectsResults(_Record):
     num_outliers: int = 0
 
 
-_R = TypeVar("_R", bound=_Record)
-
-
 def read_results(path: Path) -> Results:
-    """Read results.json.
+    """Read results.json; see `Results.read`.
 
     Args:
         path: the file.
@@ -238,34 +261,9 @@ def read_results(path: Path) -> Results:
         The results.
 
     Raises:
-        ValueError: for a file that cannot be read or holds something else; the message begins
-            with the file.
+        ValueError: for a file that cannot be read or holds something else.
     """
-    return _read(Results, path, "the results of a run")
-
-
-def read_suspects(path: Path) -> SuspectsResults:
-    """Read suspects.json.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The results.
-
-    Raises:
-        ValueError: for a file that cannot be read or holds something else; the message begins
-            with the file.
-    """
-    return _read(SuspectsResults, path, "the results of saner-jax suspects")
-
-
-def _read(kind: type[_R], path: Path, what: str) -> _R:
-    try:
-        return kind.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ValueError(f"{path}: not {what}: {reason}") from error
+    return Results.read(path)
 
 
 def write_results(path: Path, results: Results | SuspectsResults) -> None:
