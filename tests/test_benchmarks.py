@@ -90,6 +90,7 @@ ON_CIFAR = {
     "sam_on_resists_noise_like_sam": 5,
     "saner_improves_every_ascent_on_cifar": 8,
     "saner_finds_wrong_labels_on_cifar": 12,
+    "saner_beside_sam_on_all_of_cifar10": 7,
 }
 
 
@@ -144,8 +145,9 @@ def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path, monkeypatch):
     arguments += ["--output-folder", str(tmp_path / "results")]
     folders = set()
     for claim, num_runs in ON_CIFAR.items():
-        run(ROOT / "benchmarks" / f"{claim}.py", *arguments)
+        preset = ["--preset", "full"] if "all_of_cifar10" in claim else []
+        run(ROOT / "benchmarks" / f"{claim}.py", *arguments, *preset)
         result = json.loads((tmp_path / "results" / f"{claim}.json").read_text())
         assert sum(len(rows) for rows in result["noise"].values()) == num_runs
         folders |= {path.name for path in (tmp_path / "runs").iterdir()}
-    assert len(folders) == 6 + 2 + 7 + 6
+    assert len(folders) == 6 + 2 + 7 + 6 + 19
