@@ -1,7 +1,7 @@
 """SANER memorizes fewer wrong labels than SAM, and SAM fewer than SGD, on digits.
 
 The run of `saner-jax compare` with its defaults: 40 % symmetric noise, an MLP, 5 paired seeds.
-Keeps the final values of every seed; `gains` are differences of last test accuracy, seed by seed.
+Keeps the final values of every seed and the mean curves; `gains` are differences of last test accuracy, seed by seed.
 
     python benchmarks/saner_memorises_less_on_digits.py
 """
@@ -15,6 +15,8 @@ import tyro
 from _record import ROOT, mean_and_spread, write_result
 
 from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
+
+CURVES = ("epoch", "test_accuracy", "memorized")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,10 @@ def main(config: Config) -> None:
         "seeds": results.seeds,
         "label_hashes": [draw.label_hash for draw in results.noise],
         "methods": final,
+        "mean_curves": {
+            method: {key: np.mean(result.curves[key], axis=0).round(4) for key in CURVES}
+            for method, result in results.methods.items()
+        },
         "gains": gains,
     }
     write_result(__file__, config.output_folder, headline, result)
