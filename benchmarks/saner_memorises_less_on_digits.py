@@ -1,7 +1,8 @@
 """SANER memorizes fewer wrong labels than SAM, and SAM fewer than SGD, on digits.
 
 The run of `saner-jax compare` with its defaults: 40 % symmetric noise, an MLP, 5 paired seeds.
-Keeps the final values of every seed and the mean curves; `gains` are differences of last test accuracy, seed by seed.
+Keeps the final values of every seed and the mean curves; `gains` are differences of last test
+accuracy, seed by seed.
 
     python benchmarks/saner_memorises_less_on_digits.py
 """
