@@ -17,7 +17,7 @@ from _record import ROOT, mean_and_spread, write_result
 
 from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
 
-CURVES = ("epoch", "test_accuracy", "memorized")
+CURVES = ("test_accuracy", "memorized")
 
 
 @dataclasses.dataclass(frozen=True)
