@@ -1,4 +1,4 @@
-.PHONY: check test long nightly bench clean
+.PHONY: check test long nightly bench docs clean
 
 # Tests compile thousands of small programs and run each a few times. CI also runs them with 0.
 export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
@@ -31,5 +31,8 @@ bench:  ## rewrite benchmarks/results and the README's tables
 	for claim in $(CLAIMS); do python benchmarks/$$claim.py || exit; done
 	python benchmarks/_tables.py
 
+docs:  ## the site, in docs/_build/html: warnings are errors, and the notebooks run small
+	sphinx-build -q -W --keep-going -j 2 docs docs/_build/html
+
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/made build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -41,6 +41,7 @@ import optax
 
 import saner_jax
 from saner_jax import data, models, objectives, training
+from saner_jax.data import noise
 
 # %% [markdown]
 # The library's own parts: data, the noise by its published definition (with the truth kept beside
@@ -48,7 +49,7 @@ from saner_jax import data, models, objectives, training
 
 # %%
 digits = data.load("digits")
-noisy = data.noise.symmetric(digits.train_labels[:NUM_TRAIN], RATE, num_classes=10, seed=SEED)
+noisy = noise.symmetric(digits.train_labels[:NUM_TRAIN], RATE, num_classes=10, seed=SEED)
 mean = digits.train_images.mean() / 255
 images = jnp.asarray(digits.train_images[:NUM_TRAIN] / 255 - mean, jnp.float32)
 test_images = jnp.asarray(digits.test_images / 255 - mean, jnp.float32)

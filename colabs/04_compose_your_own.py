@@ -42,6 +42,7 @@ from flax import nnx
 
 import saner_jax
 from saner_jax import data, models, objectives, training
+from saner_jax.data import noise
 
 # %% [markdown]
 # ## A new ascent
@@ -94,7 +95,7 @@ np.testing.assert_allclose(as_linf, step_on_toy(linf), rtol=1e-6)
 
 # %%
 digits = data.load("digits")
-noisy = data.noise.symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
+noisy = noise.symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
 mean = digits.train_images.mean() / 255
 flat = lambda images: jnp.asarray(images / 255 - mean, jnp.float32).reshape(len(images), 64)
 images, test_images = flat(digits.train_images), flat(digits.test_images)

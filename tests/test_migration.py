@@ -1,4 +1,4 @@
-"""MIGRATION.md: equal trajectories are run side by side, and differences are shown."""
+"""The migration guide: equal trajectories are run side by side, and differences are shown."""
 
 import inspect
 import pathlib
@@ -13,7 +13,7 @@ from test_golden import error, read
 
 import saner_jax
 
-TEXT = (pathlib.Path(__file__).parents[1] / "MIGRATION.md").read_text()
+TEXT = (pathlib.Path(__file__).parents[1] / "docs/migration.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 # A newer version may give other results; then the text must be changed.
 as_measured = pytest.mark.skipif(optax.__version__ != "0.2.8", reason="the text tells of 0.2.8")

@@ -131,7 +131,7 @@ def test_a_run_is_loaded_as_nnx(tmp_path, monkeypatch):
 
 def test_the_page_on_own_models_shows_the_scripts_and_what_runs(tmp_path, monkeypatch):
     root = Path(__file__).parents[1]
-    page = (root / "docs/own_model.md").read_text()
+    page = (root / "docs/guides/own_model.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     scripts = [root / f"tests/scripts/own_{name}.py" for name in ("nnx", "linen", "equinox")]
     assert blocks[:-1] == [script.read_text() for script in scripts]

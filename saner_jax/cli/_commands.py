@@ -271,6 +271,7 @@ COMMANDS = {
     "explain": Command("draw why SANER resists wrong labels", _explain),
     "data": Command("look at a dataset before training, prepare one, or show its noise", _data),
 }
+"""The commands by name."""
 
 
 def _act(

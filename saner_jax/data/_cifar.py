@@ -62,6 +62,7 @@ CIFAR = {
         ("cifar-100-binary/coarse_label_names.txt", "cifar-100-binary/fine_label_names.txt"),
     ),
 }
+"""The archives of CIFAR-10 and CIFAR-100 by dataset: checksum, members of each split, layout."""
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 _FILES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
 # The version of both datasets in TFDS, so that its readers accept the folder.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TRAIN_SPLIT = "train"
+"""The name of the folder of training images."""
 TEST_SPLITS = ("test", "val", "valid", "validation")
 """Names of the folder with the test images; the first one that exists is used."""
 

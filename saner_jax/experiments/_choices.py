@@ -25,6 +25,7 @@ Noise = Literal[
     "human:coarse",
     "file",
 ]
+"""Names of models of label noise; "file" reads a file of labels."""
 Model = Literal[
     "mlp",
     "resnet8",
@@ -37,6 +38,7 @@ Model = Literal[
     "vit_small",
     "efficientnet_lite0",
 ]
+"""Names of models."""
 Method = Literal[
     "sgd",
     "sam",
@@ -59,6 +61,7 @@ Method = Literal[
     "ae_sam",
     "ncsam",
 ]
+"""Names of methods: the recipes, and "sgd" for the base alone."""
 Norm = Literal["batch", "layer", "group", "none"]
 ObjectiveName = Literal[
     "plain",
@@ -84,8 +87,11 @@ ClassWeights = Literal["none", "balanced"]
 Base = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "constant"]
 Pixels = Literal["centered", "standardized", "pretrained"]
+"""Ways in which pixels become inputs of a model."""
 Precision = Literal["float32", "bfloat16"]
 RhoSchedule = Literal["constant", "tied_to_learning_rate"]
 PerturbMask = Literal["all", "normalization_only", "all_but_normalization", "last_layer"]
+"""Names of masks of what is perturbed."""
 FigureFormat = Literal["png", "pdf", "svg"]
+"""Formats of pictures."""
 StatisticsFrom = Literal["origin", "perturbed"]

@@ -74,6 +74,7 @@ class EpochRecord(NamedTuple):
 
 
 OnEpoch = Callable[[int, EpochRecord], None]
+"""Receive the number of an epoch and its record, as the epoch ends."""
 
 
 def initial_params(job: ComparisonJob) -> Any:

@@ -91,3 +91,4 @@ PRESETS: dict[str, TrainConfig] = {
         rho=0.3,
     ),
 }
+"""The options of the set-ups of papers, by name."""

@@ -23,6 +23,7 @@ COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#8c564b", "#7f7f7f", "#bcbd22", "#17becf", "#000000"),
 )
+"""Colors of lines, in the order of the methods."""
 _STYLES = ("-", "--", ":", "-.")
 
 

@@ -29,6 +29,7 @@ from saner_jax.training._steps import batch_order
 from saner_jax.training._task import Optimizer, Task
 
 Row = dict[str, Any]
+"""A row of the log: values of an epoch by name."""
 
 
 class Progress(NamedTuple):

@@ -22,3 +22,4 @@ class Reporter(NamedTuple):
 
 
 SILENT = Reporter()
+"""A reporter that shows nothing."""

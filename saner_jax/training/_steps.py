@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from saner_jax.training._states import StepRecord, TrainState, TrainStep
 
 Prepare = Callable[[jax.Array, jax.Array], jax.Array]
+"""Map the images of a minibatch and the number of the step to the inputs of the model."""
 
 
 def run_steps(

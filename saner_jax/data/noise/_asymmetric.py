@@ -17,6 +17,7 @@ from saner_jax.data.noise._noisy_labels import (
 
 # Truck to automobile, bird to airplane, deer to horse, cat to dog, dog to cat.
 CIFAR10_TARGETS = np.array([0, 1, 0, 5, 7, 3, 6, 7, 8, 1], np.int32)
+"""The class that each class of CIFAR-10 becomes, int32 `(10,)`; five classes stay."""
 
 # The superclass of each fine class of CIFAR-100; both are numbered as in the dataset.
 CIFAR100_SUPERCLASSES = np.array(
@@ -29,6 +30,7 @@ CIFAR100_SUPERCLASSES = np.array(
     ],
     np.int32,
 )
+"""The superclass of each class of CIFAR-100, int32 `(100,)`."""
 
 
 def asymmetric_cifar10(

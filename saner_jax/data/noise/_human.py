@@ -70,9 +70,9 @@ def human(
 
     The examples must be numbered in one of two orders of the training set:
 
-    - "tfds": the order of the binary version, in which TensorFlow Datasets counts its `id`s,
+    - "tfds": the order of the binary version, in which TensorFlow Datasets counts every `id`,
       train_00000 to train_49999. **TFDS stores a prepared split shuffled**: sort it by `id`, or
-      pass the `id`s.
+      pass `ids`.
     - "files": the order of the Python version, which torchvision also uses.
 
     The order is checked: every true label must equal the one in the file.
@@ -85,7 +85,8 @@ def human(
             also with `image_order_c10.npy` or `image_order_c100.npy`; or with
             `CIFAR-10_human_ordered.npy` or `CIFAR-100_human_ordered.npy`, which have TFDS's order.
         order: the order in which the examples are numbered, "tfds" or "files".
-        ids: number of each example in that order, as integers or as TFDS `id`s (str or bytes).
+        ids: number of each example in that order: integers, or an `id` of TFDS each (str or
+            bytes).
             None means all 50,000 examples in that order.
 
     Returns:
