@@ -32,7 +32,7 @@ bench:  ## rewrite benchmarks/results and the README's tables
 	python benchmarks/_tables.py
 
 docs:  ## the site, in docs/_build/html: warnings are errors, and the notebooks run small
-	sphinx-build -q -W --keep-going -j 2 docs docs/_build/html
+	sphinx-build -q -W --keep-going docs docs/_build/html
 
 clean:
 	rm -rf docs/_build docs/made build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

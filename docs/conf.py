@@ -19,12 +19,14 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
     "sphinx_copybutton",
     "sphinx_design",
-    # In _extensions: pages made from the code and the records, links that lead out of the site.
+    # In _extensions: pages made from the code and the records, links that lead out of the site,
+    # and links from names in a text to the API.
     "generated_pages",
     "links",
+    "names",
 ]
 exclude_patterns = ["_build", "_extensions", "pictures/*.py", "conf.py"]
 
@@ -43,6 +45,7 @@ myst_heading_anchors = 3
 # The tutorials are the percent scripts of colabs, executed small.
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "cache"
+nb_execution_in_temp = True
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
 nb_merge_streams = True
@@ -52,6 +55,7 @@ default_role = "py:obj"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 napoleon_custom_sections = [
     ("Limits", "notes_style"),
     ("Source", "notes_style"),

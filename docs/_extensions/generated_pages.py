@@ -11,10 +11,11 @@ import inspect
 import io
 import os
 import pkgutil
-import shutil
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def api_pages() -> Iterator[tuple[str, str]]:
     shown: set[str] = set()
     for package in PACKAGES:
         module = importlib.import_module(f"saner_jax.{package}")
-        lines = [f"# saner_jax.{package}", "", inspect.getdoc(module) or "", ""]
+        lines = [f"# saner_jax.{package}", "", *_of_package(module.__name__), ""]
         also = []
         for name, path in pages[package].items():
             thing = getattr(module, name)
@@ -100,6 +101,10 @@ def api_pages() -> Iterator[tuple[str, str]]:
     yield "api.md", "\n".join([*lines, *toctree, ""])
 
 
+def _of_package(name: str) -> list[str]:
+    return ["```{eval-rst}", f".. automodule:: {name}", "   :no-members:", "```"]
+
+
 def _directive(thing: Any, path: str) -> list[str]:
     if inspect.isclass(thing) and issubclass(thing, BaseException):
         return [f".. autoexception:: {path}"]
@@ -108,9 +113,9 @@ def _directive(thing: Any, path: str) -> list[str]:
     if inspect.isroutine(inspect.unwrap(thing)):
         return [f".. autofunction:: {path}"]
     # A constant's docstring stands in the module that defines it, where autodata does not look.
-    name = path.rpartition(".")[2]
-    told = _documented_constants()[name]
-    return [f".. py:data:: {path}", "", *(f"   {line}" for line in told)]
+    module, _, name = path.rpartition(".")
+    told = (f"   {line}" for line in _documented_constants()[name])
+    return [f".. py:data:: {name}", f"   :module: {module}", "", *told]
 
 
 @functools.cache
@@ -195,10 +200,53 @@ def skip_fields(
     return None if is_method or isinstance(thing, property) else True
 
 
+def keep_formulas(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Show an indented formula of a docstring as it is written: as a literal block."""
+    kept: list[str] = []
+    last = ""  # line that is not blank
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"[A-Z]\w*:", line):
+            kept += lines[number:]
+            break
+        is_first = not kept or not kept[-1]
+        plain = last and last[0] not in " -.1234567890" and not last.endswith(":")
+        if line.startswith("    ") and is_first and plain:
+            kept += ["::", ""]
+        kept.append(line)
+        last = line or last
+    lines[:] = kept
+
+
+def write_llms_txt(app: Any, exception: Exception | None) -> None:
+    """List the pages for language models, as llmstxt.org asks: each with its Markdown source.
+
+    sphinx-llm writes whole texts, but builds the site a second time, notebooks included.
+    """
+    if exception is not None or app.builder.format != "html":
+        return
+    titles, sources = app.env.titles, Path(app.outdir) / "_sources"
+    lines = ["# saner_jax", "", f"> {description()}", "", "## Pages", ""]
+    for page in sorted(titles, key=lambda page: (page.startswith("made/"), page)):
+        found = next((p for p in sources.glob(f"{page}.*")), None)
+        if found is not None:
+            source = found.relative_to(app.outdir).as_posix()
+            lines.append(f"- [{titles[page].astext()}]({source})")
+    (Path(app.outdir) / "llms.txt").write_text("\n".join([*lines, ""]))
+
+
+def description() -> str:
+    """Return the sentence that describes the package on PyPI."""
+    return metadata("saner-jax")["Summary"]
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Write pages before a build, and check the index after reading."""
-    shutil.rmtree(MADE / "tutorials" / ".jupyter_cache", ignore_errors=True)
+    """Write pages before a build, check the index after reading, and list the pages at the end."""
     app.connect("builder-inited", write_pages)
     app.connect("env-check-consistency", check_coverage)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("build-finished", write_llms_txt)
+    # Before napoleon, which reads the sections.
+    app.connect("autodoc-process-docstring", keep_formulas, priority=400)
     return {"parallel_read_safe": True}

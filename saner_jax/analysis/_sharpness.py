@@ -44,9 +44,9 @@ def m_sharpness(
 ) -> float:
     """Return the m-sharpness: the mean rise of the loss along its gradient, in groups of m.
 
-        sum_G |G|/B (L_G(w + rho g_G / ||g_G||) - L_G(w)),   g_G = grad L_G(w)
+        sum_G n_G/B (L_G(w + rho g_G / ||g_G||) - L_G(w)),   g_G = grad L_G(w)
 
-    G: groups of m consecutive examples of the batch; |G|: their size; B: the size of the batch;
+    G: groups of m consecutive examples of the batch; n_G: their size; B: the size of the batch;
     L_G: the mean loss of a group; w: `params`. The step along the gradient approximates the
     maximum of the loss over the ball of radius rho, as in SAM.
 
