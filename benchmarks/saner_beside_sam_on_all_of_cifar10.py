@@ -1,6 +1,6 @@
 """SANER beside SAM and SGD on all of CIFAR-10, with a net that is right on 85 % of clean labels.
 
-50,000 images with crops and flips, a ResNet-8, 30 epochs: half an hour for SGD on two idle cores.
+50,000 images with crops and flips, a ResNet-8, 40 epochs: 35 minutes for SGD on two idle cores.
 Human labels (worse) and 50 % symmetric noise. Each method's radius is swept on 10,000 images and a
 seed of its own; the choice is by held-out labels, noisy as they are. One tenth of the images is
 held out, and chooses the epoch in the same way. Run it again to go on; `--minutes` ends a piece.
