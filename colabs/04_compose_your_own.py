@@ -16,12 +16,16 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 if importlib.util.find_spec("saner_jax") is None:
     # JAX and the plugin of an accelerator must be of one version, so they are upgraded together.
     plugins = {"libtpu": "tpu", "jax_cuda12_plugin": "cuda12", "jax_cuda13_plugin": "cuda13"}
     needed = [f"jax[{kind}]" for name, kind in plugins.items() if importlib.util.find_spec(name)]
-    needed.append("saner-jax[train] @ git+https://github.com/saner-jax/saner_jax")
+    # A wheel beside this notebook, or else the repository.
+    wheels = sorted(Path().glob("saner_jax-*.whl"))
+    repository = "git+https://github.com/saner-jax/saner_jax"
+    needed.append(f"saner-jax[train] @ {wheels[-1].resolve().as_uri() if wheels else repository}")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-U", *needed], check=True)
 
 # %%

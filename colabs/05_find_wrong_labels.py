@@ -6,22 +6,26 @@
 #
 # # Find the wrong labels
 #
-# A model that is slow to memorize contradicts wrong labels for a long time. `saner-jax suspects`
-# keeps the record of that and ranks the training examples by it. The data below stand for data of
+# How many labels of a dataset are wrong, which, and what are they instead? `saner-jax suspects`
+# judges every label by examples that it was not learned from. The data below stand for data of
 # your own: a file of digits, of which 40 % have a wrong label. Here the right labels are known, so
-# it can be measured how many it finds, and how much is gained by training on its suggestions.
+# it can be measured how many are found, and how much is gained by training on the corrections.
 
 # %%
 # Install the library where it is missing, as in Colab; elsewhere this cell does nothing.
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 if importlib.util.find_spec("saner_jax") is None:
     # JAX and the plugin of an accelerator must be of one version, so they are upgraded together.
     plugins = {"libtpu": "tpu", "jax_cuda12_plugin": "cuda12", "jax_cuda13_plugin": "cuda13"}
     needed = [f"jax[{kind}]" for name, kind in plugins.items() if importlib.util.find_spec(name)]
-    needed.append("saner-jax[train] @ git+https://github.com/saner-jax/saner_jax")
+    # A wheel beside this notebook, or else the repository.
+    wheels = sorted(Path().glob("saner_jax-*.whl"))
+    repository = "git+https://github.com/saner-jax/saner_jax"
+    needed.append(f"saner-jax[train] @ {wheels[-1].resolve().as_uri() if wheels else repository}")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-U", *needed], check=True)
 
 # %%
@@ -36,8 +40,8 @@ RATE = 0.4
 
 # %%
 import csv
+import json
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -77,15 +81,21 @@ np.savez(
 )
 
 # %% [markdown]
-# ## Rank
+# ## Judge
 #
-# One command trains a model with SANER on the labels as they are and ranks them.
+# One command, and no option but the data. It takes the features that predict the labels best: here
+# the pixels; for photographs, with `saner-jax[pretrained]`, those of a net trained on ImageNet.
 
 # %%
-saner(
-    *("suspects", "--dataset", OWN, "--epochs", EPOCHS, "--checkpoint-every-epochs", EPOCHS),
-    *("--output-folder", FOLDER / "suspects"),
-)
+saner("suspects", "--dataset", OWN, "--output-folder", FOLDER / "suspects")
+
+# %% [markdown]
+# The estimate, with its interval, which a person with an own dataset would go by:
+
+# %%
+found = json.loads((FOLDER / "suspects" / "suspects.json").read_text())
+low, high = found["wrong_share_interval"]
+print(f"{found['wrong_share']:.1%} of the labels are wrong, between {low:.1%} and {high:.1%}")
 
 # %% [markdown]
 # The most suspicious ones, with the label given and the one suggested:
@@ -97,45 +107,47 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# ## Measure, by the known truth
+# ## Review
 #
-# Precision at the noise rate: as many of the top of the ranking as there are wrong labels, and how
-# many of them are wrong. Chance would be 40 %.
+# `review.html` in the same folder shows the suspects beside images of the suggested class. It
+# works offline, with the keyboard: K keeps a label, S takes the suggestion, O opens the other
+# classes, X excludes an example. A button downloads `reviewed.csv`. The column `is_issue` says
+# where a review may end. Here every such suggestion is taken, as a reviewer in a hurry would.
 
 # %%
 with (FOLDER / "suspects" / "suspects.csv").open(newline="") as file:
     rows = list(csv.DictReader(file))
+reviewed = FOLDER / "reviewed.csv"
+with reviewed.open("w", newline="") as file:
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(row | {"decision": "suggested" if row["is_issue"] == "yes" else ""})
+
+# %% [markdown]
+# `relabel` writes the decided labels, by key and with a hash of each image. The data stay as they
+# are. (For a folder of images, `--apply-to` copies them into a corrected tree.)
+
+# %%
+accepted = FOLDER / "labels.csv"
+saner("relabel", reviewed, "--output-file", accepted)
+
+# %% [markdown]
+# ## Measure, by the known truth
+
+# %%
 column = lambda name: np.array([row[name] for row in rows])
 given, suggested = column("given_name").astype(int), column("suggested_name").astype(int)
 row_of = {key: row for row, key in enumerate(ids.tolist())}
 truth = digits.train_labels[[row_of[row["key"]] for row in rows]]
-num_wrong = int((given != truth).sum())
-is_top = np.arange(len(rows)) < num_wrong
-precision = float((given != truth)[is_top].mean())
-auroc = roc_auc_score(given != truth, column("score").astype(float))
-print(f"{num_wrong} of {len(rows)} labels are wrong")
-print(f"precision at the noise rate {precision:.1%}, AUROC {auroc:.3f}")
-
-# %% [markdown]
-# On a CPU it is 97.7 %: of the 574 first ones, 13 have a right label. In practice nobody knows
-# their number; the column is_issue says where a label is more likely right than wrong, and
-# review.html shows the suspects beside images of the suggested class.
-#
-# ## Relabel
-#
-# With labels of your own you would look at the sheet and decide in the file, row by row. Here the
-# suggestion is taken for as many as there are wrong labels. That number is known only because the
-# wrong labels were made here. The file lists the decided labels by key, with a hash of the image;
-# the originals are never touched.
-
-# %%
-accepted = FOLDER / "relabelled.csv"
-reviewed = FOLDER / "suspects" / "suspects.csv"
-saner("relabel", reviewed, "--accept-top", num_wrong, "--output-file", accepted)
-
-relabelled = np.where(is_top, suggested, given)
-print(f"wrong labels before: {(given != truth).sum()}, after: {(relabelled != truth).sum()}")
-print(f"right labels that became wrong: {((given == truth) & (relabelled != truth)).sum()}")
+is_wrong, is_issue = given != truth, column("is_issue") == "yes"
+relabelled = np.where(is_issue, suggested, given)
+precision, recall = is_wrong[is_issue].mean(), is_issue[is_wrong].mean()
+auroc = roc_auc_score(is_wrong, column("wrong_probability").astype(float))
+print(f"{is_wrong.sum()} of {len(rows)} labels are wrong; {is_issue.sum()} are called wrong")
+print(f"precision {precision:.1%}, recall {recall:.1%}, AUROC {auroc:.4f}")
+print(f"wrong labels before: {is_wrong.sum()}, after: {(relabelled != truth).sum()}")
+print(f"right labels that became wrong: {(~is_wrong & (relabelled != truth)).sum()}")
 
 # %% [markdown]
 # Of 574 wrong labels 45 are left: 13 that were not found, 19 found with another wrong class
