@@ -8,7 +8,7 @@ import optax
 
 from saner_jax._core._exporting import exportable
 from saner_jax._core._one_pass import compare, count_true, norm_of
-from saner_jax._core._precision import global_norm
+from saner_jax._core._precision import global_norm, wide_dtype
 from saner_jax.combine import is_grown, is_reversed, is_shrunk
 
 
@@ -89,7 +89,13 @@ def initial_metrics(params: Any) -> StepMetrics:
     Returns:
         :class:`StepMetrics`, all 0.
     """
-    norm = global_norm(jax.tree.map(jnp.zeros_like, params))
+    leaves = jax.tree.leaves(params)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        # Inside ``jax.shard_map`` the norm varies over the devices that the parameters vary over.
+        norm = global_norm(jax.tree.map(jnp.zeros_like, params))
+    else:
+        # The same, without compiling a reduction for every shape.
+        norm = jnp.zeros((), wide_dtype(*leaves))
     share = jnp.zeros((), jnp.float32)
     return StepMetrics(norm, norm, norm, norm, share, share, share, share)
 
