@@ -133,7 +133,8 @@ def test_the_page_on_own_models_shows_the_scripts_and_what_runs(tmp_path, monkey
     root = Path(__file__).parents[1]
     page = (root / "docs/guides/own_model.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    scripts = [root / f"tests/scripts/own_{name}.py" for name in ("nnx", "linen", "equinox")]
+    libraries = ("nnx", "linen", "equinox", "haiku")
+    scripts = [root / f"tests/scripts/own_{name}.py" for name in libraries]
     assert blocks[:-1] == [script.read_text() for script in scripts]
     monkeypatch.chdir(tmp_path)
     small = (
