@@ -31,7 +31,7 @@ class FineTunedEfficientNetLite0(EfficientNetLite0):
     Example:
         >>> import numpy as np
         >>> model = FineTunedEfficientNetLite0(3)
-        >>> params = model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
+        >>> params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
         >>> stem = pretrained_variables()["params"]["stem"]["kernel"]
         >>> bool((params["stem"]["kernel"] == stem).all()), params["head"]["kernel"].shape
         (True, (1280, 3))
