@@ -50,6 +50,7 @@ def test_a_synchronized_gradient_over_two_axes_is_that_of_one_device(mesh, is_ch
     assert_close(on_shards(step, mesh, is_checked), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_checked", [True, False])
 @pytest.mark.parametrize("mask", [None, MASK])
 def test_a_perturbation_per_device_of_two_axes_is_one_per_group(mesh, is_checked, mask):

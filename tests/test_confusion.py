@@ -40,6 +40,7 @@ def test_counts_are_those_of_scikit_learn():
         Confusion(("a", "b"), ((1, 2),))
 
 
+@pytest.mark.slow
 def test_results_evaluate_and_the_page_tell_the_same_classes(capsys):
     options = ["--num-train", 300, "--epochs", 3, "--hidden-widths", 8]
     assert run("train", *options, "--output-folder", "run") == 0
@@ -70,6 +71,7 @@ def test_results_evaluate_and_the_page_tell_the_same_classes(capsys):
     assert json.loads(Path("run/results.json").read_text())["confusion"] == before
 
 
+@pytest.mark.slow
 def test_training_from_python_returns_it():
     tx = optax.chain(saner(0.05), optax.sgd(0.1))
     digits = load("digits")

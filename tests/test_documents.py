@@ -56,6 +56,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
         exec(block, names)
 
 
+@pytest.mark.slow
 def test_the_guide_to_wrong_labels_finds_them():
     names = {}
     for block in blocks((ROOT / "docs" / "wrong_labels.md").read_text(), "python"):

@@ -173,6 +173,7 @@ def photos(root, rng):
     return load(root)
 
 
+@pytest.mark.slow
 def test_drawn_label_files_give_each_label_to_its_own_image_or_are_refused(record_property):
     refused = 0
     for seed in range(COUNT):

@@ -151,6 +151,7 @@ def test_the_remembered_direction_is_a_unit_vector(size):
     np.testing.assert_allclose(exact(state.direction), wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e38])
 @other_sizes
 @each_wrap

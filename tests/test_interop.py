@@ -24,6 +24,7 @@ def wine():
 
 
 # cleanlab 2.9 with pandas 3.1.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
 def test_datalab_takes_our_predictions_and_we_take_its_judgment(wine):
     datalab = pytest.importorskip("cleanlab").Datalab
@@ -51,6 +52,7 @@ def test_datalab_takes_our_predictions_and_we_take_its_judgment(wine):
         from_datalab(issues, NAMES[1:], ours.pred_probs)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_hugging_face_gets_columns(wine):
     datasets = pytest.importorskip("datasets")
     features, labels, is_wrong = wine
@@ -64,6 +66,7 @@ def test_a_dataset_of_hugging_face_gets_columns(wine):
     assert is_wrong[np.array(frame["is_label_issue"])].mean() > 0.9
 
 
+@pytest.mark.slow
 def test_files_for_other_tools_are_written(wine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     features, labels, is_wrong = wine

@@ -31,6 +31,7 @@ def flipped(truth, share, seed=0):
     return labels, labels != truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [load_wine, load_breast_cancer], ids=["wine", "breast_cancer"])
 def test_wrong_labels_of_tables_are_found_and_counted(make):
     features, truth = make(return_X_y=True)
@@ -44,6 +45,7 @@ def test_wrong_labels_of_tables_are_found_and_counted(make):
     assert abs(np.mean(errors)) < 0.05
 
 
+@pytest.mark.slow
 def test_digits_are_judged_by_their_pixels():
     digits = load("digits")
     features = digits.train_images.reshape(len(digits.train_labels), -1)
@@ -105,6 +107,7 @@ def test_a_training_is_judged_by_what_it_said():
     np.testing.assert_allclose(found.given_for_true.sum(axis=1), 1)
 
 
+@pytest.mark.slow
 def test_probabilities_of_digits_are_calibrated():
     truth, pixels = digits_as_rows()
     wrong, is_wrong = [], []
@@ -119,6 +122,7 @@ def test_probabilities_of_digits_are_calibrated():
     assert 0.6 <= is_wrong[is_sure].mean() <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["features", "logits_over_epochs"])
 @pytest.mark.parametrize("number", [3, 9, 12, 20])
 def test_right_labels_of_a_small_class_are_not_the_first(kind, number):
@@ -139,6 +143,7 @@ def test_right_labels_of_a_small_class_are_not_the_first(kind, number):
         assert found.is_issue[labels == 9].mean() <= 0.1
 
 
+@pytest.mark.slow
 def test_predictions_that_know_nothing_are_doubted():
     labels = RNG.integers(0, 4, 400)
     found = find_label_errors(labels, features=RNG.normal(size=(400, 6)))
@@ -147,6 +152,7 @@ def test_predictions_that_know_nothing_are_doubted():
     assert "there is nothing to compare" in alike.doubts[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pixels", "other"])
 def test_the_features_that_predict_the_labels_are_chosen(name, monkeypatch):
     """Pixels of digits against ones that know the class, and ones that know nothing."""
@@ -185,6 +191,7 @@ def test_a_training_that_ended_in_nan_is_judged_as_far_as_it_goes():
     assert np.isfinite(found.wrong).all()
 
 
+@pytest.mark.slow
 def test_few_examples_and_odd_features_are_finite():
     for labels, features in (
         ([0, 1], np.zeros((2, 3))),

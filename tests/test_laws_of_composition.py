@@ -316,6 +316,7 @@ def test_the_step_can_be_differentiated_twice(name):
     assert all_finite(slope_after_a_step(jnp.zeros(2)))  # the minimum, where no slope is
 
 
+@pytest.mark.slow
 @each_recipe
 def test_two_phases_equal_one_bitwise(name):
     # Operation by operation: inside one program XLA may fuse w + e into its first use.

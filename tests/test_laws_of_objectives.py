@@ -104,6 +104,7 @@ def assert_bitwise(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("tx_name", TXS)
 def test_all_is_finite_and_the_loss_is_told(name, tx_name):
@@ -142,6 +143,7 @@ def count_second_passes(objective, tx):
     return len(made), len(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_supervision_is_made_once_a_step_and_differentiated_in_both_passes(name):
     nets = OBJECTIVES[name].num_networks
@@ -349,6 +351,7 @@ def test_logits_far_away_are_finite(name):
     assert all(np.isfinite(record.loss) for record in records)
 
 
+@pytest.mark.slow
 def test_no_clean_example_leaves_the_parameters_to_the_base():
     objective = ob.clean_weights(0)
     state = init_networks(variables, TXS["saner"], objective, LABELS, C, seed=0)

@@ -57,6 +57,7 @@ def test_a_loss_is_its_formula(name):
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("size", [0.0, 50.0, 1e4])
 def test_losses_and_their_gradients_are_finite_at_any_logits(name, size):
@@ -114,6 +115,7 @@ def test_options_build_the_loss_that_they_name():
         build_loss(LossOptions(loss="mean_absolute_error", label_smoothing=0.1), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "compare"])
 def test_the_commands_train_with_the_loss_that_is_asked_for(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -113,6 +113,7 @@ def test_metrics_take_less_than_a_tenth_of_the_parameters_in_memory(shapes):
     assert temporaries(metrics=True) <= temporaries(metrics=False) + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize(
     "spec", [("data",), (None, "data"), (None, None)], ids=["rows", "columns", "replicated"]

@@ -95,6 +95,7 @@ def le_sam(sigma, largest_radius):
     return sharpness_aware(scale_to_radius(of_direction(radius)))
 
 
+@pytest.mark.slow
 def test_le_sam():
     sigma = lambda count: 0.35 * (1 - count / 20)
 

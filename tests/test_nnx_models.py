@@ -118,6 +118,7 @@ def test_both_train_the_same_to_rounding_and_come_back():
     jax.tree.map(close, to_linen(model)["params"], dict(one.state.params))
 
 
+@pytest.mark.slow
 def test_a_run_is_loaded_as_nnx(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = "--num-train 100 --epochs 1 --model resnet8 --width 0.125 --output-folder run"
@@ -129,6 +130,7 @@ def test_a_run_is_loaded_as_nnx(tmp_path, monkeypatch):
     np.testing.assert_allclose(nnx.softmax(logits), run.predict(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_page_on_own_models_shows_the_scripts_and_what_runs(tmp_path, monkeypatch):
     root = Path(__file__).parents[1]
     page = (root / "docs/guides/own_model.md").read_text()

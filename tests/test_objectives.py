@@ -70,6 +70,7 @@ def gradient(objective, told):
     return jax.grad(with_sum)(jnp.asarray(Z))
 
 
+@pytest.mark.slow
 def test_soft_targets_are_constants():
     objective = ob.bootstrapping(0.95, hard=False)
     told, _ = supervised(objective)
@@ -97,6 +98,7 @@ def test_elr_has_its_memory_value_and_gradient():
     np.testing.assert_allclose(gradient(objective, told), expected, atol=2e-10)
 
 
+@pytest.mark.slow
 def test_elrs_penalty_is_lowest_where_the_authors_is():
     for num_classes, lowest in ((3, -8.11), (10, -6.91), (100, -4.62)):
         sure = 50.0 * jnp.eye(num_classes)[:1]
@@ -147,6 +149,7 @@ def test_plcs_threshold_stops_at_nine_tenths():
     assert objective.revise(memory, jnp.asarray(1)).shared == pytest.approx(0.9)
 
 
+@pytest.mark.slow
 def test_joint_optimization_has_its_terms():
     soft = jnp.asarray(np.eye(3)[Y])
     cost = float(np.mean(VALUES["cross_entropy"][1]))
@@ -235,6 +238,7 @@ def test_dividemix_refines_and_guesses():
 X = np.array([0.02, 0.05, 0.04, 0.10, 0.07, 0.03, 0.60, 0.75, 0.55, 0.90])
 
 
+@pytest.mark.slow
 def test_two_gaussians_are_those_of_a_converged_fit():
     once = ob.two_gaussians(jnp.asarray(X), num_rounds=1)
     np.testing.assert_allclose(once.means, [0.1078171483, 0.5828515170], atol=2e-10)
@@ -246,6 +250,7 @@ def test_two_gaussians_are_those_of_a_converged_fit():
     assert (done.clean[6:] < 1e-9).all()
 
 
+@pytest.mark.slow
 def test_two_gaussians_are_scikit_learns():
     from sklearn.mixture import GaussianMixture
 
@@ -262,6 +267,7 @@ def test_two_gaussians_are_scikit_learns():
     assert not np.allclose(stopped.means, ours.means, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("losses", "is_seen", "clean"),
     [
@@ -294,6 +300,7 @@ def test_a_class_without_probability_and_a_zero_of_the_matrix_are_finite():
         assert np.isfinite(grads).all()
 
 
+@pytest.mark.slow
 def test_mixup_blends_inputs_and_targets_alike():
     objective = ob.mixup(ob.make_objective(), 4.0)
     inputs = jnp.arange(16.0).reshape(8, 2)

@@ -42,6 +42,7 @@ def test_every_objective_has_a_loop():
     assert ob.OBJECTIVES.keys() <= METHODS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.2], ids=["sgd", "saner"])
 @pytest.mark.parametrize("name", METHODS)
 def test_it_follows_a_plain_loop(name, rho):

@@ -54,6 +54,7 @@ def trained(objective, **more):
     return train(MLP(2, (8,)), (IMAGES, LABELS), TX, **(options | more))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_goes_on_bit_for_bit(kind):
     whole = trained(KINDS[kind])
@@ -159,6 +160,7 @@ def photos():
         Image.fromarray(image[..., 0]).save(folder / f"{row:03}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "two networks with memory and mixup"])
 def test_streamed_images_have_the_same_memory(kind):
     photos()
@@ -220,6 +222,7 @@ def test_a_comparison_is_that_of_its_trainings():
         )
 
 
+@pytest.mark.slow
 def test_suspects_are_found_with_an_objective():
     given = ["--objective", "elr", "--noise", "symmetric", "--rate", "0.3"]
     assert main(["suspects", *TINY, *given, "--output-folder", "s"]) == 0
@@ -266,6 +269,7 @@ def test_every_strength_can_be_given(name):
             build_named_objective(name, (f"{strength}={value}",), KNOWN)
 
 
+@pytest.mark.slow
 def test_strengths_follow_the_number_of_classes_and_the_length():
     slope = lambda objective: float(
         jax.grad(lambda z: objective.loss(z, told(objective, z)))(np.array([[1.0, 0.0]]))[0, 0]
@@ -282,6 +286,7 @@ def test_strengths_follow_the_number_of_classes_and_the_length():
     assert slope(given) == pytest.approx(slope(ob.elr(7.0, 0.5)))
 
 
+@pytest.mark.slow
 def test_a_matrix_of_label_noise_comes_from_a_file_or_a_run():
     np.save("t.npy", 0.8 * np.eye(10) + 0.02)
     option = ["--objective", "forward_correction", "--objective-option"]

@@ -203,6 +203,7 @@ def test_an_ascent_that_looks_further_needs_the_gradient():
         first(OTHERS["climb"])
 
 
+@pytest.mark.slow
 def test_it_may_be_mapped_scanned_and_differentiated():
     tx = sam(1.0)
     at = lambda w: perturbed_params(tx, w, tx.init(w), w)

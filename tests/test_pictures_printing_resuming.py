@@ -82,6 +82,7 @@ def test_a_class_that_is_no_utf8_is_refused_before_training(capsys):
     assert not Path("s").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("a$b$", "$\\frac{"), ("_", "\n%s{0}"), ("猫", "🐶")])
 def test_names_of_classes_cost_no_suspects(names):
     assert main(["suspects", *photos(*names), "--output-folder", "s"]) == 0
@@ -90,6 +91,7 @@ def test_names_of_classes_cost_no_suspects(names):
     assert Path("s/suspects.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 60, 1), (40, 1, 2), (2, 2, 4), (9, 9, 7)])
 def test_images_of_any_shape_are_pictured(shape):
     rng = np.random.default_rng(0)
@@ -100,6 +102,7 @@ def test_images_of_any_shape_are_pictured(shape):
     assert Path("s/suspects.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file_format", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_pictures_are_written_in_other_formats_too(file_format, start):
     for folder in ("a", "b"):
@@ -111,6 +114,7 @@ def test_pictures_are_written_in_other_formats_too(file_format, start):
     assert Path("a/curves.png").exists()
 
 
+@pytest.mark.slow
 def test_a_picture_in_place_of_which_a_folder_stands_is_told(capsys):
     assert main(["train", *TINY, "--output-folder", "r"]) == 0
     Path("r/curves.png").unlink()
@@ -176,6 +180,7 @@ def test_every_console_gets_every_name(variables):
     assert sum(line.startswith(("猫", "\\u732b", "Gr", "caf")) for line in lines) == 3
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_name_is_said():
     folder = "r\n\x1b[31m"
     done = saner("train", *TINY, "--output-folder", folder)
@@ -239,6 +244,7 @@ def test_other_random_numbers_are_refused_or_make_no_difference(stopped, variabl
         assert losses("part") == losses("whole")
 
 
+@pytest.mark.slow
 def test_a_log_cut_in_the_middle_of_a_line_goes_on(stopped):
     path = Path("part/metrics.jsonl")
     path.write_bytes(path.read_bytes()[:-20])
@@ -246,6 +252,7 @@ def test_a_log_cut_in_the_middle_of_a_line_goes_on(stopped):
     assert losses("part") == losses("whole")
 
 
+@pytest.mark.slow
 def test_rows_of_a_lost_checkpoint_are_not_there_twice(stopped):
     assert len(losses("part")) == 3
     assert main(["train", "--resume", stopped]) == 0
@@ -267,6 +274,7 @@ def test_another_place_time_and_language_make_no_difference(stopped, tmp_path):
     assert losses("elsewhere/moved") == losses("whole")
 
 
+@pytest.mark.slow
 def test_photos_named_relatively_are_found_from_elsewhere_or_a_sentence_says_not(capsys, tmp_path):
     assert main(["train", *photos("a", "b"), "--output-folder", "r"]) == 0
     back_to_its_first_checkpoint("r")
@@ -277,6 +285,7 @@ def test_photos_named_relatively_are_found_from_elsewhere_or_a_sentence_says_not
     assert main(["evaluate", "../r", "--dataset", "../photos"]) == 0
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_every_step_once_after_a_kill():
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     assert main(["train", *LONGER, "--tensorboard", "--output-folder", "r"]) == 0

@@ -103,6 +103,7 @@ np.save("by_hand.npy", x @ p["params.Dense_1.kernel"] + p["params.Dense_1.bias"]
 """
 
 
+@pytest.mark.slow
 def test_the_exported_program_gives_the_same_logits_without_flax():
     assert run("train", "--num-train", 200, *QUICK, "--output-folder", "run") == 0
     assert run("export", "run", "--output-folder", "out") == 0
@@ -118,6 +119,7 @@ def test_the_exported_program_gives_the_same_logits_without_flax():
     assert json.loads(Path("out/classes.json").read_text())["class_names"] == list("0123456789")
 
 
+@pytest.mark.slow
 def test_the_columns_of_a_table_are_found_by_name_and_gaps_hold_the_mean(capsys):
     wine = load_wine()
     names = [name.replace("/", "_") for name in wine.feature_names]
@@ -190,6 +192,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_predicted_is_refused_in_a_sentence(name, digits_run, capsys):
     arguments, damage, words = REFUSED[name]
@@ -210,6 +213,7 @@ def test_what_cannot_be_predicted_is_refused_in_a_sentence(name, digits_run, cap
     assert not Path("predictions.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_feature_may_have_a_usual_name_of_labels():
     rng = np.random.default_rng(0)
     with Path("points.csv").open("w", newline="") as file:

@@ -59,6 +59,7 @@ def test_the_weights_fit_the_model(variables):
     assert shapes(dict(wanted)) == shapes(variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [3, 5])
 @pytest.mark.parametrize("length", [6, 7])
@@ -154,6 +155,7 @@ def test_streamed_images_have_the_features_of_those_in_memory(variables, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_with_the_weights_but_for_the_last_layer(variables):
     model = build("efficientnet_lite0", 5)
     blank = jnp.zeros((1, 64, 64, 3))

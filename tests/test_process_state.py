@@ -87,6 +87,7 @@ def test_a_save_that_fails_leaves_loggers_and_hooks(tmp_path):
         checkpoints.save(1, {"w": np.arange(3)}, {})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_a_command_leaves_the_process_of_its_caller(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -50,6 +50,7 @@ def test_the_bound_is_a_coordinate_whatever_is_allowed(dtype):
     assert bounds == expected.astype(np.float64).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zsharp", "sparse_sam"])
 def test_a_quantile_per_device_is_a_quantile_per_group(name):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
@@ -67,6 +68,7 @@ def test_a_quantile_per_device_is_a_quantile_per_group(name):
     assert_close(jax.jit(parallel)(PARAMS, BATCH), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("name", ["zsharp", "sparse_sam"])
 def test_sharded_leaves_stay_sharded(name, axis_type):

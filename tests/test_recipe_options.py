@@ -49,6 +49,7 @@ def descending(recipe):
     return optax.chain(recipe, optax.scale(-1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "given", "arguments"),
     [

@@ -207,6 +207,7 @@ def rewrite(path, rows):
         writer.writerows(rows)
 
 
+@pytest.mark.slow
 def test_a_review_becomes_a_corrected_tree_and_a_second_round_goes_on(capsys):
     before = photos()
     given = "--dataset photos --features pixels --output-folder first"

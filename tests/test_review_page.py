@@ -182,6 +182,7 @@ def test_the_page_holds_what_it_shows(photos):
         assert all(str(one) in data["images"] for one in suspect["alike"])
 
 
+@pytest.mark.slow
 def test_rows_of_a_table_are_shown_by_their_values(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ import saner_jax
 from saner_jax import climb, every_steps, look_if, per_group, sam, scale_to_radius, where_steep
 
 
+@pytest.mark.slow
 @each_recipe
 def test_every_recipe_steps_in_float32_under_x64(name):
     with jax.enable_x64(True):

@@ -226,6 +226,7 @@ def test_everything_that_is_given_is_used(capsys):
     assert not list(Path().iterdir()), "nothing is written without a folder"
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_as_if_it_had_not_been():
     images, labels = own_data()
     options = {"epochs": 4, "batch_size": 32, "steps_per_dispatch": 1, "seed": 1}
@@ -306,6 +307,7 @@ def test_a_wrong_argument_is_refused_in_a_sentence(name):
         call()
 
 
+@pytest.mark.slow
 def test_a_training_does_not_go_on_with_other_random_numbers():
     images, labels = own_data()
     options = {"epochs": 2, "batch_size": 32, "folder": "run"}

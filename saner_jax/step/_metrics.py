@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from saner_jax._core._exporting import exportable
 from saner_jax._core._one_pass import compare, count_true, norm_of
@@ -90,7 +91,7 @@ def initial_metrics(params: Any) -> StepMetrics:
         :class:`StepMetrics`, all 0.
     """
     leaves = jax.tree.leaves(params)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
         # Inside ``jax.shard_map`` the norm varies over the devices that the parameters vary over.
         norm = global_norm(jax.tree.map(jnp.zeros_like, params))
     else:
