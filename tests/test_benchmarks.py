@@ -183,3 +183,28 @@ def test_all_of_cifar_at_a_small_size_chooses_radii_by_noisy_labels(tmp_path, mo
             for rho in claim.SWEEP_RADII
         }
         assert held_out[radius] == max(held_out.values())
+
+
+@pytest.mark.long
+def test_on_gpu_runs_whole_on_a_cpu_at_a_small_size_and_skips_what_is_there(tmp_path):
+    speed = SMALL["saner_trains_at_half_sgds_speed"]
+    at = speed.index("--work-folder")
+    environment = {
+        **os.environ,
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "JAX_PLATFORMS": "cpu",
+        "MINUTES": "4",
+        "SPEED": " ".join(speed[:at] + speed[at + 2 :]),
+        "PYTORCH": "--rounds 2 --batch-size 2",
+    }
+    script = [ROOT / "benchmarks" / "on_gpu.sh", tmp_path / "out"]
+    for _ in range(2):
+        done = subprocess.run(script, env=environment, capture_output=True, text=True, check=True)
+        assert "saner_trains_at_half_sgds_speed: complete" in done.stdout
+        assert "saner_forgets_noise_on_cifar: needs the folders" in done.stdout
+    measured = list((tmp_path / "out" / "work" / "speed").iterdir())
+    log = (tmp_path / "out" / "saner_trains_at_half_sgds_speed.log").read_text()
+    # Each was measured once, in the first of the two calls.
+    assert len(measured) == 4 == log.count(" images/s\n")
+    result = tmp_path / "out" / "results" / "saner_trains_at_half_sgds_speed.json"
+    assert json.loads(result.read_text())["images_per_second"]["resnet8"]
