@@ -69,6 +69,7 @@ FULL = TrainConfig.of(
 )
 PRESETS = {"cpu": CPU, "full": FULL, "gpu": GPU}
 NOISE = {"human:worse": 0.0, "symmetric": 0.5}
+RATES = {"none": 0.0, **NOISE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Config:
     """Folder of TensorFlow Datasets with cifar10."""
     noise_dir: Path | None = None
     """Folder with the files of CIFAR-N, where the claim is about them."""
-    preset: Literal["cpu", "full", "gpu"] = "cpu"
+    preset: Literal["cpu", "gpu"] = "cpu"
     """Size of net, data and training."""
     seeds: int = 3
     """Paired seeds, from 0 on."""
@@ -120,7 +121,7 @@ def make_run(
 ) -> Run:
     """List a run, in a folder that tells it from all others of the preset."""
     where = "" if perturb == "all" else f"-{perturb}"
-    where += f"-of-{config.num_train}" if config.preset == "full" and config.num_train else ""
+    where += f"-of-{config.num_train}" if config.num_train else ""
     name = f"{config.preset}-{noise.replace(':', '-')}-{method}{where}-{rho:g}-{seed}"
     given: dict[str, Any] = {
         key: value
@@ -131,7 +132,7 @@ def make_run(
         PRESETS[config.preset],
         data_dir=config.data_dir,
         noise=noise,
-        rate=NOISE.get(noise, 0.0),
+        rate=RATES[noise],
         method=method,
         rho=rho,
         perturb_mask=perturb,

@@ -6,13 +6,15 @@ seed of its own; the choice is by held-out labels, noisy as they are. One tenth 
 held out, and chooses the epoch in the same way. Run it again to go on; `--minutes` ends a piece.
 
     python benchmarks/saner_beside_sam_on_all_of_cifar10.py --data-dir DIR --noise-dir DIR \
-        --preset full --seeds 1 --minutes 9
+        --minutes 9
 """
 
 import dataclasses
+from typing import Literal
 
+import _cifar
 import tyro
-from _cifar import Config, Run, accuracies, common_options, gather, make_run, results_of, train_all
+from _cifar import Run, accuracies, common_options, gather, make_run, results_of, train_all
 from _record import write_result
 
 from saner_jax.runs import read_results
@@ -21,15 +23,21 @@ NOISE = ("human:worse", "symmetric")
 SWEEP_SEED = 100
 SWEEP_RADII = (0.1, 0.2, 0.4)
 SWEEP_IMAGES = 10_000
-# The paper's for CIFAR-10 on a GPU, where no sweep is run.
-PAPERS_RADIUS = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(_cifar.Config):
+    """Train, go on with, or gather the runs."""
+
+    preset: Literal["full"] = "full"  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Size of net, data and training."""
+    seeds: int = 1
+    """Paired seeds, from 0 on."""
 
 
 def sweep_runs(config: Config, noise: str) -> dict[str, list[Run]]:
     """List the runs that choose the radii, by method."""
     small = dataclasses.replace(config, num_train=min(SWEEP_IMAGES, config.num_train or 50_000))
-    if config.preset == "gpu":
-        return {}
     return {
         method: [
             make_run(small, noise, method, rho, SWEEP_SEED, row=f"{method}, rho {rho:g}")
@@ -59,10 +67,7 @@ def main(config: Config) -> None:
         sweep = [run for runs in by_method.values() for run in runs]
         train_all(config, sweep)
         swept += sweep
-        radii = {"sgd": 0.0} | {
-            method: chosen_radius(by_method[method]) if by_method else PAPERS_RADIUS
-            for method in ("sam", "saner")
-        }
+        radii = {"sgd": 0.0} | {method: chosen_radius(runs) for method, runs in by_method.items()}
         runs = [
             make_run(config, noise, method, rho, seed)
             for seed in range(config.seeds)

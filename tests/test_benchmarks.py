@@ -162,8 +162,6 @@ def test_all_of_cifar_at_a_small_size_chooses_radii_by_noisy_labels(tmp_path, mo
     monkeypatch.setattr(claim, "SWEEP_RADII", (0.1, 50.0))
     small = claim.Config(
         data_dir=TFDS,
-        preset="full",
-        seeds=1,
         epochs=2,
         num_train=256,
         work_folder=tmp_path / "runs",

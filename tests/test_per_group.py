@@ -366,8 +366,8 @@ def test_chunks_of_a_sharded_axis_stay_on_their_devices():
 )
 def test_what_is_wrong_is_refused_with_a_sentence(change, error, message):
     tx = per_group(sam(RHO))
-    # A copy: after an error in a trace, JAX keeps the dtype that a NumPy constant had there, and
-    # the tests under x64 would find W in float32.
+    # A copy: JAX may keep the dtype that a NumPy constant had in a trace, here one of a gradient
+    # under vmap, and the tests under x64 would find W in float32.
     w = W.copy()
     given = {"updates": w, "params": w, "grad_fn": gradient, "groups": grouped(2)} | change
     with pytest.raises(error, match=message):

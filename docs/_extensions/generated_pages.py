@@ -5,7 +5,6 @@ the contributing guide and the tutorials. After the build every public name is l
 index, and one that is missing is a warning.
 """
 
-import functools
 import importlib
 import inspect
 import io
@@ -114,21 +113,17 @@ def _directive(thing: Any, path: str) -> list[str]:
         return [f".. autofunction:: {path}"]
     # A constant's docstring stands in the module that defines it, where autodata does not look.
     module, _, name = path.rpartition(".")
-    told = (f"   {line}" for line in _documented_constants()[name])
+    told = (f"   {line}" for line in _docstring_of_constant(name, thing))
     return [f".. py:data:: {name}", f"   :module: {module}", "", *told]
 
 
-@functools.cache
-def _documented_constants() -> dict[str, list[str]]:
-    """Return the docstrings of constants and aliases, by name."""
-    found: dict[str, list[str]] = {}
+def _docstring_of_constant(name: str, thing: Any) -> list[str]:
+    """Return the lines below a constant or an alias, in the module that defines this very one."""
     for module in sorted(name for name in sys.modules if name.startswith("saner_jax.")):
-        found |= {
-            name: lines
-            for (owner, name), lines in ModuleAnalyzer.for_module(module).find_attr_docs().items()
-            if not owner
-        }
-    return found
+        documented = ModuleAnalyzer.for_module(module).find_attr_docs()
+        if ("", name) in documented and getattr(sys.modules[module], name, None) is thing:
+            return documented["", name]
+    raise ValueError(f"{name} is public and has no docstring: write one below it")
 
 
 def options_page() -> str:

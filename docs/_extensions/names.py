@@ -1,5 +1,6 @@
 """Link names of the library that stand as code in a page to their entry in the API."""
 
+import functools
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from sphinx.transforms import SphinxTransform
 _NAME = re.compile(r"(?:saner_jax\.)?([\w.]+?)(?:\(.*\))?", re.DOTALL)
 
 
+@functools.cache
 def linked_names() -> dict[str, str]:
     """Return the path by name, of names that stand for nothing else on a page.
 

@@ -97,7 +97,7 @@ def ratio() -> Figure:
             color=color,
             label=f"$A_c$ = {clean:g}",
         )
-    axes.axhspan(0, 1, color="#009e73", alpha=0.12, label="shrunk: SANER damps")
+    axes.axhspan(0, 1, color=COLORS[2], alpha=0.12, label="shrunk: SANER damps")
     axes.axhline(0, color="#555555", linewidth=0.8)
     axes.set(
         ylim=(-3, 2),
