@@ -11,86 +11,90 @@ An *ascent* says where to look, a *combine* what to keep, any Optax optimizer wh
     updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
 """
 
-from saner_jax import parts
-from saner_jax.ascent import (
-    AverageState,
-    add_direction,
-    average_directions,
-    climb,
-    keep_outliers,
-    project_to_radius,
-    scale_to_adaptive_linf_radius,
-    scale_to_adaptive_radius,
-    scale_to_layerwise_radius,
-    scale_to_linf_radius,
-    scale_to_radius,
-    sparsify,
-    subtract_trend,
-)
-from saner_jax.combine import (
-    damp_shrunk,
-    extrapolate,
-    is_grown,
-    is_reversed,
-    is_shrunk,
-    keep_origin_length,
-    remove_orthogonal,
-    restore_origin,
-    reuse_orthogonal,
-)
-from saner_jax.objectives import penalized_loss, split_gradient
-from saner_jax.recipes import (
-    RECIPES,
-    ae_sam,
-    asam,
-    asaner,
-    friendly_sam,
-    friendly_saner,
-    gsam,
-    gsaner,
-    look_sam,
-    ncsam,
-    sam,
-    sam_only,
-    sam_without,
-    saner,
-    simulate_flips,
-    sparse_sam,
-    stable_sam,
-    vasso,
-    vasso_saner,
-    wsam,
-    zsharp,
-)
-from saner_jax.step import (
-    MaskDescription,
-    PassOutput,
-    PerGroupState,
-    Policy,
-    SharpnessAwareState,
-    StepMetrics,
-    StepOutput,
-    all_but_normalization,
-    alpha_warmup,
-    at_random,
-    describe_mask,
-    every_steps,
-    is_normalization,
-    last_layer,
-    look_if,
-    metrics_in,
-    normalization_only,
-    per_device,
-    per_group,
-    perturbed_params,
-    rho_tied_to_learning_rate,
-    sharpness_aware,
-    smooth_ramp,
-    step_metrics,
-    synchronized,
-    value_and_update,
-    where_steep,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saner_jax import parts
+    from saner_jax.ascent import (
+        AverageState,
+        add_direction,
+        average_directions,
+        climb,
+        keep_outliers,
+        project_to_radius,
+        scale_to_adaptive_linf_radius,
+        scale_to_adaptive_radius,
+        scale_to_layerwise_radius,
+        scale_to_linf_radius,
+        scale_to_radius,
+        sparsify,
+        subtract_trend,
+    )
+    from saner_jax.combine import (
+        damp_shrunk,
+        extrapolate,
+        is_grown,
+        is_reversed,
+        is_shrunk,
+        keep_origin_length,
+        remove_orthogonal,
+        restore_origin,
+        reuse_orthogonal,
+    )
+    from saner_jax.objectives import penalized_loss, split_gradient
+    from saner_jax.recipes import (
+        RECIPES,
+        ae_sam,
+        asam,
+        asaner,
+        friendly_sam,
+        friendly_saner,
+        gsam,
+        gsaner,
+        look_sam,
+        ncsam,
+        sam,
+        sam_only,
+        sam_without,
+        saner,
+        simulate_flips,
+        sparse_sam,
+        stable_sam,
+        vasso,
+        vasso_saner,
+        wsam,
+        zsharp,
+    )
+    from saner_jax.step import (
+        MaskDescription,
+        PassOutput,
+        PerGroupState,
+        Policy,
+        SharpnessAwareState,
+        StepMetrics,
+        StepOutput,
+        all_but_normalization,
+        alpha_warmup,
+        at_random,
+        describe_mask,
+        every_steps,
+        is_normalization,
+        last_layer,
+        look_if,
+        metrics_in,
+        normalization_only,
+        per_device,
+        per_group,
+        perturbed_params,
+        rho_tied_to_learning_rate,
+        sharpness_aware,
+        smooth_ramp,
+        step_metrics,
+        synchronized,
+        value_and_update,
+        where_steep,
+    )
 
 __version__ = "0.1.0"
 
@@ -169,3 +173,23 @@ __all__ = [
     "wsam",
     "zsharp",
 ]
+
+# Packages whose names are names of this one.
+_PACKAGES = ("ascent", "combine", "objectives", "recipes", "step")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a package when one of its names is first used: a command's help waits for no JAX."""
+    if name in ("parts", *_PACKAGES):
+        return importlib.import_module(f"saner_jax.{name}")
+    if name in __all__:
+        for package in _PACKAGES:
+            module = importlib.import_module(f"saner_jax.{package}")
+            if name in module.__all__:
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    raise AttributeError(f"module 'saner_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import saner_jax
+from saner_jax.cli import COMMANDS
 
 PACKAGE = pathlib.Path(saner_jax.__file__).parent
 
@@ -20,6 +21,7 @@ METHODS = {*STEPS, "step", "recipes"}
 ENGINE = {*METHODS, "objectives", "data", "models", "runs", "training"}
 MAY_IMPORT = {
     "_core": set(),
+    "_options": set(),
     "ascent": set(),
     "combine": set(),
     "objectives": set(),
@@ -31,10 +33,10 @@ MAY_IMPORT = {
     "recipes": {*STEPS, "step"},
     "analysis": {*METHODS, "objectives"},
     "training": ENGINE - {"training"},
-    "experiments": ENGINE | {"analysis"},
-    "label_errors": {*ENGINE, "experiments"},
+    "experiments": ENGINE | {"_options", "analysis"},
+    "label_errors": {*ENGINE, "_options", "experiments"},
     "reports": {*ENGINE, "analysis", "experiments", "label_errors"},
-    "cli": {*ENGINE, "analysis", "reports", "experiments", "label_errors"},
+    "cli": {*ENGINE, "_options", "analysis", "reports", "experiments", "label_errors"},
 }
 LIGHT = ("_core", "ascent", "combine", "objectives", "parts", "step", "recipes")
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
@@ -77,7 +79,7 @@ def packages():
     """Every package that has a list of public names."""
     folders = [path.parent for path in FILES if path.name == "__init__.py"]
     dotted = [".".join(folder.relative_to(PACKAGE.parent).parts) for folder in folders]
-    return ["saner_jax", *(name for name in dotted if name != "saner_jax._core")]
+    return ["saner_jax", *(name for name in dotted if "._" not in name)]
 
 
 @pytest.mark.parametrize("name", packages())
@@ -93,17 +95,51 @@ def test_a_packages_names_can_be_imported_and_are_documented(name):
             assert thing.__doc__, public
 
 
-def test_a_bare_import_loads_the_core_and_nothing_else():
-    script = (
-        "import sys, jax, optax; before = set(sys.modules); import saner_jax; "
-        "print(*sorted(set(sys.modules) - before))"
-    )
-    loaded = subprocess.run(
+def loaded_by(script):
+    """Modules that a script loads in a process of its own."""
+    script = f"import sys; {script}; print('\\n', *sorted(sys.modules))"
+    printed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert {name.partition(".")[0] for name in loaded} <= {"saner_jax", "numpy"}
-    own = {name.split(".")[1] for name in loaded if name.startswith("saner_jax.")}
+    ).stdout
+    return set(printed.splitlines()[-1].split())
+
+
+def test_a_bare_import_loads_no_package_and_no_dependency():
+    assert {name for name in loaded_by("import saner_jax") if "saner_jax" in name} == {
+        "saner_jax",
+        *(name for name in loaded_by("pass") if "saner_jax" in name),
+    }
+    assert not {"jax", "numpy", "optax"} & loaded_by("import saner_jax")
+
+
+def test_a_first_use_loads_the_core_and_nothing_else():
+    loaded = loaded_by("import jax, optax, saner_jax; saner_jax.sam, saner_jax.parts")
+    new = loaded - loaded_by("import jax, optax")
+    assert {name.partition(".")[0] for name in new} <= {"saner_jax", "numpy"}
+    own = {name.split(".")[1] for name in new if name.startswith("saner_jax.")}
     assert own == set(LIGHT)
+
+
+def test_a_package_is_an_attribute_without_an_import_of_its_own():
+    script = "import saner_jax; saner_jax.objectives.elr, saner_jax.parts, saner_jax.step"
+    assert "saner_jax.objectives" in loaded_by(script)
+    with pytest.raises(AttributeError, match="module 'saner_jax' has no attribute 'samm'"):
+        saner_jax.samm  # noqa: B018
+    assert set(saner_jax.__all__) <= set(dir(saner_jax))
+
+
+HELPS = [
+    *([], *([name] for name in COMMANDS)),
+    *(["data", action] for action in ("check", "prepare", "show")),
+    ["train", "--preset", "saner-cifar10"],
+]
+
+
+@pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
+def test_a_help_does_not_wait_for_jax(arguments):
+    # Half a second of a processor is what JAX, Flax and Orbax would take twice.
+    loaded = loaded_by(f"from saner_jax.cli import main; main({[*arguments, '--help']})")
+    assert not {"jax", "numpy", "flax", "orbax.checkpoint", "saner_jax.training"} & loaded
 
 
 def test_every_recipe_is_a_public_name():

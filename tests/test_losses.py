@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from saner_jax._options import _choices as choices
 from saner_jax.cli import main
 from saner_jax.data import from_arrays
 from saner_jax.experiments import LossOptions, build_loss
-from saner_jax.experiments import _choices as choices
 from saner_jax.objectives import (
     LOSSES,
     balanced_weights,

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from saner_jax._core._numbers import check_whole
+from saner_jax._core._arguments import check_whole
 
 ExampleLosses = Callable[[Any, Any], jax.Array]
 """A function (params, batch) -> losses `(n,)`; the batch is a pytree of arrays `(n, ...)`."""

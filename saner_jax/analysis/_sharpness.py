@@ -18,8 +18,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
+from saner_jax._core._arguments import check_whole
 from saner_jax._core._microbatches import ExampleLosses, losses_of, microbatches, num_examples
-from saner_jax._core._numbers import check_whole, is_number
+from saner_jax._core._numbers import is_number
 from saner_jax._core._precision import length_of, scale_to_length, wide_dtype
 
 _KINDS = {"algebraic": "LA", "magnitude": "LM"}

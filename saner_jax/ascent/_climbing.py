@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from saner_jax._core._numbers import check_whole
+from saner_jax._core._arguments import check_whole
 from saner_jax._core._transformations import check_transformation
 
 

@@ -1,7 +1,8 @@
 """The commands of `saner-jax`: arguments to options, errors to sentences.
 
-What each does is told by the module it runs; only the standard library is imported here, so that a
-missing extra is told in a sentence.
+What each does is told by the module it runs. Only the standard library is imported at first, so
+that a missing extra is told in a sentence. What does the work is imported after the options are
+read, so that the help and a wrong option are answered without waiting for JAX.
 """
 
 import shlex
@@ -32,16 +33,21 @@ class Command(NamedTuple):
 
 def _train(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.experiments import (
+    from saner_jax._options import (
         PRESETS,
         TrainConfig,
         TrainOutputOptions,
         places_of,
-        prepare_training,
-        reopen_training,
-        run_training,
         with_places,
     )
+
+    preset, rest = _take_option("--preset", arguments)
+    if preset is not None and preset not in PRESETS:
+        guess = nearest(preset, PRESETS)
+        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}{guess}")
+    default = TrainConfig() if preset is None else PRESETS[preset]
+    config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
+    from saner_jax.experiments import prepare_training, reopen_training, run_training
     from saner_jax.reports import (
         busy,
         describe_job,
@@ -51,12 +57,6 @@ def _train(arguments: Sequence[str]) -> int:
         write_picture,
     )
 
-    preset, rest = _take_option("--preset", arguments)
-    if preset is not None and preset not in PRESETS:
-        guess = nearest(preset, PRESETS)
-        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}{guess}")
-    default = TrainConfig() if preset is None else PRESETS[preset]
-    config = parse(TrainConfig, rest, prog="saner-jax train", default=default)
     with _refusals():
         folder = config.output.resume
         if folder is None:
@@ -90,10 +90,11 @@ def _train(arguments: Sequence[str]) -> int:
 def _evaluate(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.cli._options import EvaluateConfig, check_evaluate
-    from saner_jax.experiments import evaluate_run
-    from saner_jax.reports import show_evaluation
 
     def act(config: EvaluateConfig) -> None:
+        from saner_jax.experiments import evaluate_run
+        from saner_jax.reports import show_evaluation
+
         show_evaluation(evaluate_run(check_evaluate(config), config.checkpoint, config.places))
 
     return _act("evaluate", EvaluateConfig, act, arguments)
@@ -101,21 +102,34 @@ def _evaluate(arguments: Sequence[str]) -> int:
 
 def _predict(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.cli._predict import PredictConfig, predict
+    from saner_jax.cli._options import PredictConfig
 
-    return _act("predict", PredictConfig, predict, arguments)
+    def act(config: PredictConfig) -> None:
+        from saner_jax.cli._predict import predict
+
+        predict(config)
+
+    return _act("predict", PredictConfig, act, arguments)
 
 
 def _export(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.cli._predict import ExportConfig, export
+    from saner_jax.cli._options import ExportConfig
 
-    return _act("export", ExportConfig, export, arguments)
+    def act(config: ExportConfig) -> None:
+        from saner_jax.cli._predict import export
+
+        export(config)
+
+    return _act("export", ExportConfig, act, arguments)
 
 
 def _compare(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.experiments import CompareConfig, prepare_comparison, run_comparison
+    from saner_jax._options import CompareConfig
+
+    config = parse(CompareConfig, arguments, prog="saner-jax compare")
+    from saner_jax.experiments import prepare_comparison, run_comparison
     from saner_jax.reports import (
         busy,
         describe_job,
@@ -125,7 +139,6 @@ def _compare(arguments: Sequence[str]) -> int:
         write_picture,
     )
 
-    config = parse(CompareConfig, arguments, prog="saner-jax compare")
     with _refusals(), busy(f"reading {config.data.dataset}"):
         job = prepare_comparison(config)
     with progress(config.budget.epochs) as reporter:
@@ -143,21 +156,23 @@ def _compare(arguments: Sequence[str]) -> int:
 
 def _suspects(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.label_errors import SuspectsConfig, find_suspects, prepare_suspects
-    from saner_jax.reports import (
-        busy,
-        describe_data,
-        draw_review,
-        draw_suspects,
-        progress,
-        show_suspects,
-        write_picture,
-    )
-    from saner_jax.training import SILENT
+    from saner_jax._options import SuspectsConfig
 
     line = _line("suspects", arguments)
 
     def act(config: SuspectsConfig) -> None:
+        from saner_jax.label_errors import find_suspects, prepare_suspects
+        from saner_jax.reports import (
+            busy,
+            describe_data,
+            draw_review,
+            draw_suspects,
+            progress,
+            show_suspects,
+            write_picture,
+        )
+        from saner_jax.training import SILENT
+
         with busy("reading the data"):
             job = prepare_suspects(config)
         is_long = job.to_train or job.noisy is not None
@@ -179,10 +194,12 @@ def _suspects(arguments: Sequence[str]) -> int:
 
 def _relabel(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.label_errors import RelabelConfig, relabel
-    from saner_jax.reports import say
+    from saner_jax._options import RelabelConfig
 
     def act(config: RelabelConfig) -> None:
+        from saner_jax.label_errors import relabel
+        from saner_jax.reports import say
+
         done = relabel(config)
         earlier = f", {done.num_earlier:,} of them from the review before"
         say(
@@ -198,9 +215,10 @@ def _relabel(arguments: Sequence[str]) -> int:
 def _report(arguments: Sequence[str]) -> int:
     require_extra()
     from saner_jax.cli._options import ReportConfig
-    from saner_jax.reports import say, write_report
 
     def act(config: ReportConfig) -> None:
+        from saner_jax.reports import say, write_report
+
         page = write_report(config.runs, config.output_file)
         say(f"{page}: {page.stat().st_size:,} bytes, with all pictures inside")
 
@@ -209,13 +227,14 @@ def _report(arguments: Sequence[str]) -> int:
 
 def _explain(arguments: Sequence[str]) -> int:
     require_extra()
+    from saner_jax._options import check_options
     from saner_jax.cli._options import ExplainConfig
-    from saner_jax.experiments import check_options
-    from saner_jax.reports import explain
 
     line = _line("explain", arguments)
 
     def act(config: ExplainConfig) -> None:
+        from saner_jax.reports import explain
+
         check_options(config)
         explain(
             seeds=config.seeds,
@@ -230,33 +249,27 @@ def _explain(arguments: Sequence[str]) -> int:
 
 def _data(arguments: Sequence[str]) -> int:
     require_extra()
-    from saner_jax.cli._data import (
-        CheckConfig,
-        PrepareConfig,
-        ShowConfig,
-        check_data,
-        prepare_data,
-        show_data,
-    )
+    from saner_jax.cli._options import CheckConfig, PrepareConfig, ShowConfig
 
-    actions: dict[str, Any] = {
-        "check": (CheckConfig, check_data),
-        "prepare": (PrepareConfig, prepare_data),
-        "show": (ShowConfig, show_data),
-    }
+    actions: dict[str, Any] = {"check": CheckConfig, "prepare": PrepareConfig, "show": ShowConfig}
     if arguments and arguments[0] in ("-h", "--help"):
-        rows = (f"  {name:<10}{config.__doc__}\n" for name, (config, _) in actions.items())
+        rows = (f"  {name:<10}{config.__doc__}\n" for name, config in actions.items())
         usage = "usage: saner-jax data ACTION [DATASET] [options]"
         sys.stdout.write(f"{usage}\n\nactions:\n{''.join(rows)}")
         return 0
     if not arguments or arguments[0] not in actions:
         what = repr(arguments[0]) if arguments else "none"
         raise UsageError(f"the action must be one of {', '.join(actions)}, got {what}")
-    config_type, act = actions[arguments[0]]
-    rest = list(arguments[1:])
+    action, *rest = arguments
     if rest and not rest[0].startswith("-"):
         rest.insert(0, "--dataset")
-    return _act(f"data {arguments[0]}", config_type, act, rest)
+
+    def act(config: Any) -> None:
+        from saner_jax.cli._data import check_data, prepare_data, show_data
+
+        {"check": check_data, "prepare": prepare_data, "show": show_data}[action](config)
+
+    return _act(f"data {action}", actions[action], act, rest)
 
 
 COMMANDS = {

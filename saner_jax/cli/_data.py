@@ -1,24 +1,12 @@
 """Look at a dataset, prepare one, or show its noise: the command `saner-jax data`."""
 
-import dataclasses
-from pathlib import Path
-
 import numpy as np
-from tyro.conf import OmitArgPrefixes
 
+from saner_jax._options import check_options
+from saner_jax.cli._options import CheckConfig, PrepareConfig, ShowConfig
 from saner_jax.data import Dataset, prepare_cifar, tfds_folder
 from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments import (
-    Count,
-    DataOptions,
-    NoiseOptions,
-    WholeNumber,
-    check_options,
-    draw_noise,
-    inspect_data,
-    load_data,
-    resolve_noise,
-)
+from saner_jax.experiments import draw_noise, inspect_data, load_data, resolve_noise
 from saner_jax.reports import (
     describe_data,
     describe_inspection,
@@ -29,44 +17,6 @@ from saner_jax.reports import (
     say,
 )
 from saner_jax.runs import write_bytes, write_json
-
-
-@dataclasses.dataclass(frozen=True)
-class PrepareConfig:
-    """Download a dataset, or read its archive, and prepare it for TensorFlow Datasets."""
-
-    dataset: str = "cifar10"
-    """cifar10 or cifar100."""
-    data_dir: Path | None = None
-    """Folder of TensorFlow Datasets; $TFDS_DATA_DIR or ~/tensorflow_datasets if not given."""
-    archive: Path | None = None
-    """The official binary archive, where it is at hand; downloaded if not given."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckConfig:
-    """Count a dataset's examples, and list what is left out, few, unbalanced or there twice."""
-
-    data: OmitArgPrefixes[DataOptions] = DataOptions()
-    """The examples."""
-    output_file: Path | None = None
-    """JSON file for the whole of what was found, such as every repeated file."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ShowConfig:
-    """Show a dataset, its label noise, and a picture of flipped examples if asked for."""
-
-    data: OmitArgPrefixes[DataOptions] = DataOptions()
-    """The examples."""
-    noise: OmitArgPrefixes[NoiseOptions] = NoiseOptions()
-    """The wrong labels among the training labels."""
-    seed: WholeNumber = 0
-    """Seed of the noise."""
-    picture: Path | None = None
-    """PNG file for a grid of flipped examples with their true and given labels."""
-    picture_rows: Count = 5
-    """Rows of the grid, of eight examples each."""
 
 
 def check_data(config: CheckConfig) -> None:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import docstring_parser
 import tyro
 
+from saner_jax._options import PRESETS
 from saner_jax.cli._examples import COMMON, EXAMPLES, PRESET_HELP
-from saner_jax.experiments import PRESETS
 
 _LEFT = 30
 _SCREEN_LINES = 40

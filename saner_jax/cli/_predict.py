@@ -1,47 +1,15 @@
 """Predict new examples with a run, or export its model: `saner-jax predict` and `export`."""
 
 import csv
-import dataclasses
 import io
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from tyro.conf import Positional
 
-from saner_jax.cli._options import named_run
-from saner_jax.experiments import check_options, export_run, load_run
+from saner_jax._options import check_options
+from saner_jax.cli._options import ExportConfig, PredictConfig, named_run
+from saner_jax.experiments import export_run, load_run
 from saner_jax.reports import plural, say
 from saner_jax.runs import write_bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class PredictConfig:
-    """Predict the classes of new examples; the data of the run are not needed."""
-
-    run: Positional[Path | None] = None
-    """Run folder of saner-jax train."""
-    inputs: Positional[tuple[Path, ...]] = ()
-    """Image files and folders of them, or one .npz, .npy, .csv, .tsv or .parquet file."""
-    output_file: Path = Path("predictions.csv")
-    """New CSV file with the columns key, class and probability."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Which checkpoint: last, or best (by held-out noisy labels)."""
-    skip_unreadable: bool = False
-    """Go on without image files that cannot be read."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportConfig:
-    """Write a run's model as a StableHLO program and as plain arrays."""
-
-    run: Positional[Path | None] = None
-    """Run folder of saner-jax train."""
-    output_folder: Path | None = None
-    """Folder for model.stablehlo, parameters.npz and classes.json; export in the run folder if not
-    given."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Which checkpoint: last, or best (by held-out noisy labels)."""
 
 
 def predict(config: PredictConfig) -> None:

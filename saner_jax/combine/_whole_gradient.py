@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
+from saner_jax._core._arguments import truth_of
 from saner_jax._core._exporting import exportable
-from saner_jax._core._numbers import truth_of
 from saner_jax._core._precision import (
     global_norm,
     length_of,

@@ -8,7 +8,7 @@ SAM step then use the same pixels.
 import jax
 import jax.numpy as jnp
 
-from saner_jax._core._numbers import check_whole
+from saner_jax._core._arguments import check_whole
 
 
 def augment(

@@ -1,5 +1,41 @@
 """From options to runs: data, noise, model and optimizer by name, trained or compared."""
 
+from saner_jax._options import (
+    PRESETS,
+    BudgetOptions,
+    CompareConfig,
+    Count,
+    DataOptions,
+    DeviceOptions,
+    FigureFormat,
+    HeldOutOptions,
+    IntervalOptions,
+    LossOptions,
+    Method,
+    Model,
+    ModelOptions,
+    Noise,
+    NoiseOptions,
+    OptimizerOptions,
+    OutputOptions,
+    PerturbationOptions,
+    PerturbMask,
+    PixelOptions,
+    Pixels,
+    PlaceOptions,
+    Range,
+    RunConfig,
+    TrainConfig,
+    TrainOutputOptions,
+    WholeNumber,
+    check_option,
+    check_options,
+    option_types,
+    option_values,
+    places_of,
+    with_options,
+    with_places,
+)
 from saner_jax.experiments._build import (
     build_loss,
     build_model,
@@ -8,18 +44,8 @@ from saner_jax.experiments._build import (
     input_functions,
     perturbed_parameters,
 )
-from saner_jax.experiments._choices import FigureFormat, Method, Model, Noise, PerturbMask, Pixels
+from saner_jax.experiments._checks import check_compare, check_train
 from saner_jax.experiments._compare import prepare_comparison, run_comparison
-from saner_jax.experiments._config import (
-    CompareConfig,
-    RunConfig,
-    TrainConfig,
-    check_compare,
-    check_options,
-    check_train,
-    places_of,
-    with_places,
-)
 from saner_jax.experiments._evaluate import Evaluation, evaluate_run
 from saner_jax.experiments._examples import (
     inspect_data,
@@ -27,7 +53,6 @@ from saner_jax.experiments._examples import (
     split_rows,
     write_left_out,
 )
-from saner_jax.experiments._flat import option_types, option_values, with_options
 from saner_jax.experiments._many_seeds import (
     ComparisonJob,
     EpochRecord,
@@ -36,30 +61,12 @@ from saner_jax.experiments._many_seeds import (
     train_all_seeds,
 )
 from saner_jax.experiments._noise import draw_noise, resolve_noise, with_noise
-from saner_jax.experiments._parts import (
-    BudgetOptions,
-    DataOptions,
-    DeviceOptions,
-    HeldOutOptions,
-    IntervalOptions,
-    LossOptions,
-    ModelOptions,
-    NoiseOptions,
-    OptimizerOptions,
-    OutputOptions,
-    PerturbationOptions,
-    PixelOptions,
-    PlaceOptions,
-    TrainOutputOptions,
-)
 from saner_jax.experiments._prepare import (
     TrainingJob,
     prepare_training,
     read_options,
     reopen_training,
 )
-from saner_jax.experiments._presets import PRESETS
-from saner_jax.experiments._ranges import Count, Range, WholeNumber, check_option
 from saner_jax.experiments._run import checkpoints_of, run_training, train_to_end
 from saner_jax.experiments._trained_run import TrainedRun, export_run, load_run
 

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from saner_jax.data import Dataset, augment
-from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments._objective_options import PLAIN, Known, build_named_objective
-from saner_jax.experiments._parts import (
+from saner_jax._options import (
     LossOptions,
     ModelOptions,
     OptimizerOptions,
     PerturbationOptions,
     PixelOptions,
 )
+from saner_jax.data import Dataset, augment
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.experiments._objective_options import PLAIN, Known, build_named_objective
 from saner_jax.experiments._recipe_options import read_recipe_options
 from saner_jax.models import FINE_TUNED, PRETRAINED_SCALE, PRETRAINED_SHIFT, build
 from saner_jax.objectives import (

@@ -15,6 +15,14 @@ from functools import partial
 import numpy as np
 
 from saner_jax import runs
+from saner_jax._options import (
+    CompareConfig,
+    IntervalOptions,
+    Method,
+    RunConfig,
+    TrainConfig,
+    TrainOutputOptions,
+)
 from saner_jax.experiments._build import (
     build_loss,
     build_model,
@@ -22,8 +30,7 @@ from saner_jax.experiments._build import (
     check_pixels,
     perturbed_parameters,
 )
-from saner_jax.experiments._choices import Method
-from saner_jax.experiments._config import CompareConfig, RunConfig, TrainConfig, check_compare
+from saner_jax.experiments._checks import check_compare
 from saner_jax.experiments._examples import (
     load_data,
     write_left_out,
@@ -35,7 +42,6 @@ from saner_jax.experiments._many_seeds import (
     train_all_seeds,
 )
 from saner_jax.experiments._noise import draw_noise, label_draw, with_noise
-from saner_jax.experiments._parts import IntervalOptions, TrainOutputOptions
 from saner_jax.experiments._prepare import prepare_training
 from saner_jax.experiments._run import train_to_end
 from saner_jax.experiments._saved_options import options_to_json

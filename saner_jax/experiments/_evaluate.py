@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from saner_jax.experiments._parts import DeviceOptions, PlaceOptions
+from saner_jax._options import DeviceOptions, PlaceOptions
 from saner_jax.experiments._prepare import reopen_training as reopen
 from saner_jax.experiments._run import checkpoints_of
 from saner_jax.runs import Confusion

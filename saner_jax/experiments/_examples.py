@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax._options import DataOptions, HeldOutOptions
 from saner_jax.data import (
     Dataset,
     Inspection,
@@ -17,7 +18,6 @@ from saner_jax.data import (
     set_aside_test,
     stratified_sample,
 )
-from saner_jax.experiments._parts import DataOptions, HeldOutOptions
 from saner_jax.runs import write_bytes
 from saner_jax.training import held_out, held_out_fold
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saner_jax._options import CompareConfig
 from saner_jax.data import Dataset
 from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
@@ -23,7 +24,6 @@ from saner_jax.experiments._build import (
     build_optimizer,
     input_functions,
 )
-from saner_jax.experiments._config import CompareConfig
 from saner_jax.models import forward_of
 from saner_jax.runs import MethodResult, rows_of, values_of
 from saner_jax.step import MaskDescription

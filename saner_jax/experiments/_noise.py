@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from saner_jax._options import Config, DataOptions, NoiseOptions
 from saner_jax.data import Dataset, input_statistics
 from saner_jax.data.noise import NOISE_TYPES, NoisyLabels, human, instance, record
-from saner_jax.experiments._config import Config
-from saner_jax.experiments._parts import DataOptions, NoiseOptions
 from saner_jax.runs import LabelDraw
 
 _BENCHMARKS = ("digits", "cifar10", "cifar100")

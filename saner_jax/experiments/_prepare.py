@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax import runs
+from saner_jax._options import DeviceOptions, PlaceOptions, TrainConfig, option_values, with_places
 from saner_jax.data import Dataset, check_fits
 from saner_jax.data.noise import NoisyLabels
 from saner_jax.experiments._build import (
@@ -28,15 +29,13 @@ from saner_jax.experiments._build import (
     input_functions,
     perturbed_parameters,
 )
-from saner_jax.experiments._config import TrainConfig, check_train, with_places
+from saner_jax.experiments._checks import check_train
 from saner_jax.experiments._examples import (
     load_data,
     split_rows,
     write_left_out,
 )
-from saner_jax.experiments._flat import option_values
 from saner_jax.experiments._noise import draw_noise, with_noise
-from saner_jax.experiments._parts import DeviceOptions, PlaceOptions
 from saner_jax.experiments._saved_options import options_from_json, options_to_json
 from saner_jax.models import forward_of, is_dense
 from saner_jax.step import MaskDescription

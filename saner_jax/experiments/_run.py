@@ -7,10 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 from saner_jax import runs
+from saner_jax._options import (
+    DeviceOptions,
+    PlaceOptions,
+    TrainOutputOptions,
+    option_types,
+    option_values,
+)
 from saner_jax.data import input_digest
-from saner_jax.experiments._flat import option_types, option_values
 from saner_jax.experiments._noise import label_draw
-from saner_jax.experiments._parts import DeviceOptions, PlaceOptions, TrainOutputOptions
 from saner_jax.experiments._prepare import TrainingJob
 from saner_jax.experiments._saved_options import options_to_json
 from saner_jax.runs import Results, only_writer, summarize_log, write_results

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from saner_jax.experiments._flat import option_types, option_values, with_options
+from saner_jax._options import option_types, option_values, with_options
 from saner_jax.runs import from_plain, plain
 
 Options = TypeVar("Options")

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saner_jax._options import TrainConfig
 from saner_jax.data import ImageOptions, Inputs, Unlabeled, read_unlabeled
 from saner_jax.experiments._build import model_of
-from saner_jax.experiments._config import TrainConfig
 from saner_jax.experiments._prepare import read_options
 from saner_jax.models import forward_of
 from saner_jax.runs import write_bytes

@@ -1,8 +1,8 @@
 """Find the wrong labels of a training set, and turn a review of them into labels."""
 
+from saner_jax._options import OtherTool, RelabelConfig, SuspectsConfig
 from saner_jax.label_errors._by_features import check_features, features_of
 from saner_jax.label_errors._find import (
-    SuspectsConfig,
     SuspectsJob,
     check_suspects,
     find_suspects,
@@ -11,7 +11,6 @@ from saner_jax.label_errors._find import (
 )
 from saner_jax.label_errors._found import Found, beside_cleanlab, evidence_of, write_found
 from saner_jax.label_errors._interop import (
-    OtherTool,
     coco_rows,
     columns_of,
     from_datalab,
@@ -20,7 +19,7 @@ from saner_jax.label_errors._interop import (
 from saner_jax.label_errors._judge import LabelErrors, by_history, find_label_errors
 from saner_jax.label_errors._neighbors import Oddities, alike, find_oddities
 from saner_jax.label_errors._rank import Ranking, by_score, measure_ranking, pooled, rank
-from saner_jax.label_errors._relabel import RelabelConfig, Relabeled, relabel
+from saner_jax.label_errors._relabel import Relabeled, relabel
 from saner_jax.label_errors._review import Listed, decisions_of, read_review
 
 __all__ = [

@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax._options import AUTO
 from saner_jax.data import Dataset, content_hash, read_parts
 from saner_jax.label_errors._out_of_sample import predictability
 from saner_jax.models import NUM_FEATURES, pretrained_file
 from saner_jax.models import features as pretrained_features
 from saner_jax.runs import write_bytes
-
-NONE, AUTO = "none", "auto"
-"""Values of the option `features`: with the first, a model is trained; by the second, features are
-chosen."""
 
 _PIXELS_OF_A_SIDE, _BATCH = 16, 256
 _COMPARED = 1000

@@ -4,13 +4,10 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
+from saner_jax._options import ApplyAs
 from saner_jax.data import LabelRow, content_hash
 from saner_jax.label_errors._review import Listed
-
-ApplyAs = Literal["copy", "link"]
-"""How the files of a corrected tree are made."""
 
 
 def write_tree(

@@ -5,39 +5,40 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
-
-from tyro.conf import OmitArgPrefixes, Positional
+from typing import NamedTuple
 
 from saner_jax import runs
-from saner_jax.data import Dataset, check_same_examples
-from saner_jax.data.noise import NoisyLabels
-from saner_jax.experiments import (
+from saner_jax._options import (
+    AUTO,
+    NONE,
     Count,
     DataOptions,
     NoiseOptions,
-    PerturbationOptions,
-    PixelOptions,
     PlaceOptions,
+    SuspectsConfig,
     TrainConfig,
-    TrainingJob,
     check_option,
-    check_train,
-    draw_noise,
-    load_data,
     option_types,
     option_values,
     places_of,
+    with_options,
+)
+from saner_jax.data import Dataset, check_same_examples
+from saner_jax.data.noise import NoisyLabels
+from saner_jax.experiments import (
+    TrainingJob,
+    check_train,
+    draw_noise,
+    load_data,
     prepare_training,
     read_options,
     train_to_end,
     with_noise,
-    with_options,
     write_left_out,
 )
-from saner_jax.label_errors._by_features import AUTO, NONE, check_features, features_of
+from saner_jax.label_errors._by_features import check_features, features_of
 from saner_jax.label_errors._found import Found, evidence_of, write_found
-from saner_jax.label_errors._interop import FILES, OtherTool
+from saner_jax.label_errors._interop import FILES
 from saner_jax.label_errors._judge import by_history, find_label_errors
 from saner_jax.label_errors._rank import pooled, rank
 from saner_jax.training import SILENT, Evidence, Reporter, Stopped, read_evidence
@@ -47,40 +48,6 @@ _OUTPUTS = (
     *("suspects.csv", "suspects.json", "suspects.npz", "suspects.png"),
     *("review.html", "duplicates_and_outliers.csv", "label_studio.json", "coco.csv"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class SuspectsConfig(TrainConfig):
-    """Rank training examples by how likely their label is wrong, from runs or from new ones."""
-
-    runs: Positional[tuple[Path, ...]] = ()
-    """Finished run folders of saner-jax train, on the same labels. If none is given, a model is
-    trained with the options below, or as many as num_folds, each judging the part held out."""
-    data: OmitArgPrefixes[DataOptions] = DataOptions(test_fraction=0.0)
-    """The examples. No test examples are set aside, so that every training example is ranked."""
-    perturbation: OmitArgPrefixes[PerturbationOptions] = PerturbationOptions(rho=0.3)
-    """The perturbation of SAM and the damping of SANER. The radius is larger than for the best
-    accuracy, because larger radii found more of the wrong labels of digits."""
-    inputs: OmitArgPrefixes[PixelOptions] = PixelOptions(pixels="standardized")
-    """The model's inputs. They are standardized, as in the measurements of the README."""
-    features: str = AUTO
-    """Judge by features, in minutes and without training. pretrained: those of EfficientNet-Lite0
-    with the weights of ImageNet, for images. pixels: of images of at most 16 x 16 pixels. data: the
-    features that the examples are. FILE.npy: a row for each training example in their order. auto:
-    data, or pixels or pretrained, whichever predict the labels better; but a model is trained if
-    an option of its training is given. none: by the training of a model."""
-    pictured: Count = 40
-    """Suspects to show on the sheet."""
-    reviewed: Count = 1000
-    """Suspects to show on the page review.html, at most. They are those that are more likely wrong
-    than right, and as many as on the sheet at least."""
-    also_for: tuple[OtherTool, ...] = ()
-    """Write a file for other tools too. label_studio: the suggestions as predictions, to import.
-    coco: a CSV file with COCO's column names."""
-    not_offered: ClassVar[tuple[str, ...]] = (
-        *("fold", "resume", "process_id", "num_processes", "coordinator"),
-    )
-    """Options of `TrainConfig` that this command refuses and its help leaves out."""
 
 
 class SuspectsJob(NamedTuple):

@@ -4,15 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from saner_jax._options import OtherTool
 from saner_jax.label_errors._judge import LabelErrors, find_label_errors
-
-OtherTool = Literal["label_studio", "coco"]
-"""Tools for which `saner-jax suspects` writes a file."""
 
 
 def columns_of(

@@ -1,42 +1,16 @@
 """Turn a reviewed list of suspects into a label file: the command `saner-jax relabel`."""
 
-import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import tyro
-
 from saner_jax import runs
 from saner_jax._core._numbers import check_count
+from saner_jax._options import RelabelConfig
 from saner_jax.data import LabelRow, format_labels, read_labels
-from saner_jax.label_errors._corrected_tree import ApplyAs, write_tree
+from saner_jax.label_errors._corrected_tree import write_tree
 from saner_jax.label_errors._review import decide, read_review
-
-
-@dataclasses.dataclass(frozen=True)
-class RelabelConfig:
-    """Write a file of labels from a reviewed suspects.csv; the originals are never touched."""
-
-    suspects: tyro.conf.Positional[Path | None] = None
-    """The reviewed file. In its column decision stands: nothing (the label stays as it is),
-    suggested, keep, exclude, or the name of a class."""
-    output_file: Path | None = None
-    """New CSV file, for saner-jax train --labels-file; labels.csv beside the reviewed one if not
-    given."""
-    accept_top: int = 0
-    """Take the suggestion for the first so many suspects without a decision."""
-    labels_file: Path | None = None
-    """Labels of an earlier review, to go on from. If not given: those with which the suspects
-    beside were ranked. A decision of this review goes before one of that."""
-    apply_to: Path | None = None
-    """New folder for the ranked images with their labels, a folder for each class, without the
-    excluded ones."""
-    images: Path | None = None
-    """The folder of the ranked images, for apply_to. Where suspects.json is beside, it is that."""
-    apply_as: ApplyAs = "copy"
-    """Whether the new folder holds copies of the files, or symbolic links to them."""
 
 
 class Relabeled(NamedTuple):

@@ -14,7 +14,7 @@ zero gradient, and sums in float32 where the leaves are half precision::
         return counted(scale, rho, when_off=optax.tree.zeros_like)
 """
 
-from saner_jax._core._numbers import check_whole
+from saner_jax._core._arguments import check_whole
 from saner_jax._core._precision import (
     global_dot,
     global_norm,

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from saner_jax._core._arguments import check_whole
 from saner_jax._core._averaging import change_of, is_averaged, moved, start_of
 from saner_jax._core._exporting import exportable
-from saner_jax._core._numbers import check_whole
 from saner_jax._core._transformations import check_transformation, holds
 from saner_jax._core._trees import check_like
 from saner_jax.step._second_pass import SECOND_PASS, SecondPass

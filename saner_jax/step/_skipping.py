@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
+from saner_jax._core._arguments import check_whole, truth_of
 from saner_jax._core._averaging import averaged
 from saner_jax._core._exporting import exportable
-from saner_jax._core._numbers import check_whole, truth_of
 from saner_jax._core._precision import global_dot
 from saner_jax._core._strengths import CountState, Strength, check_strength, value_at
 from saner_jax._core._transformations import check_transformation, holds

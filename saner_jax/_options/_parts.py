@@ -7,11 +7,11 @@ parts share one.
 from dataclasses import dataclass
 from pathlib import Path
 
-from saner_jax.data import ImageFit, Stream
-from saner_jax.experiments._choices import (
+from saner_jax._options._choices import (
     Base,
     ClassWeights,
     FigureFormat,
+    ImageFit,
     Loss,
     Model,
     Noise,
@@ -23,8 +23,9 @@ from saner_jax.experiments._choices import (
     RhoSchedule,
     Schedule,
     StatisticsFrom,
+    Stream,
 )
-from saner_jax.experiments._ranges import (
+from saner_jax._options._ranges import (
     Count,
     NonNegative,
     Positive,

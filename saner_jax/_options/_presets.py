@@ -5,8 +5,8 @@ the name ends in; an option beside a preset overrides it. An option that a paper
 value noted there. All train on every example (no validation split), as the papers did.
 """
 
-from saner_jax.experiments._config import TrainConfig
-from saner_jax.experiments._flat import with_options
+from saner_jax._options._config import TrainConfig
+from saner_jax._options._flat import with_options
 
 # Random crops of images padded by 4 and random mirrors: what all the papers here use.
 _CIFAR = TrainConfig.of(

@@ -1,6 +1,7 @@
 """The choices of options, which the help, a type checker and the checks read.
 
-A test compares them with the catalogues of noise, models, masks and recipes.
+A test compares them with the catalogues of noise, models, masks and recipes, and with the types of
+the packages that take them.
 """
 
 from typing import Literal
@@ -95,3 +96,9 @@ PerturbMask = Literal["all", "normalization_only", "all_but_normalization", "las
 FigureFormat = Literal["png", "pdf", "svg"]
 """Formats of pictures."""
 StatisticsFrom = Literal["origin", "perturbed"]
+ImageFit = Literal["crop", "pad", "stretch"]
+Stream = Literal["auto", "always", "never"]
+OtherTool = Literal["label_studio", "coco"]
+"""Tools for which `saner-jax suspects` writes a file."""
+ApplyAs = Literal["copy", "link"]
+"""How the files of a corrected tree are made."""
