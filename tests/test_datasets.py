@@ -1,7 +1,13 @@
 """Datasets load from their name, an .npz file or a folder, or are refused in one sentence."""
 
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from saner_jax.data import load
 
@@ -33,6 +39,27 @@ def test_digits_are_a_fixed_stratified_split_of_real_images():
     assert digits.class_names == tuple("0123456789")
     assert np.ptp(np.bincount(digits.test_labels)) <= 2
     np.testing.assert_array_equal(digits.train_images, again.train_images)
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_digits_are_split_as_scikit_learn_splits_them(has_file, monkeypatch):
+    if not has_file:
+        monkeypatch.setattr(pathlib.Path, "is_file", lambda path: False)
+    found, digits = load("digits"), load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    split = train_test_split(
+        images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
+    )
+    ours = found.train_images, found.test_images, found.train_labels, found.test_labels
+    for one, expected in zip(ours, split, strict=True):
+        np.testing.assert_array_equal(one, expected)
+
+
+def test_digits_do_not_wait_for_scikit_learn_or_scipy():
+    script = "import sys; from saner_jax.data import load; load('digits'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert loaded.stdout
+    assert not {"sklearn", "scipy", "pandas"} & set(loaded.stdout.split())
 
 
 def test_an_npz_file_gives_back_its_arrays(tmp_path):

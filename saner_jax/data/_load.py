@@ -2,16 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from saner_jax._core._paths import from_home
 from saner_jax.data._cifar import CIFAR, read_cifar
 from saner_jax.data._dataset import Dataset
+from saner_jax.data._digits import digits
 from saner_jax.data._encoded import ImageOptions
 from saner_jax.data._file_list import read_file_list
-from saner_jax.data._identity import content_hashes, row_keys
 from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._numpy_files import read_npy, read_npz
@@ -81,7 +78,7 @@ def load(
     if labels_from is not None and not has_columns:
         raise ValueError(f"labels_from is for tables and .npy files, but dataset is {str(name)!r}")
     if name == "digits":
-        dataset = _digits()
+        dataset = digits()
     elif str(name).startswith(PREFIX):
         source = str(name).removeprefix(PREFIX)
         return _named(name, read_tfds(source, data_dir, options, num_train=num_train))
@@ -117,23 +114,3 @@ def load(
 
 def _named(name: str | os.PathLike[str], dataset: Dataset) -> Dataset:
     return dataset._replace(name=str(name))
-
-
-def _digits() -> Dataset:
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits: Any = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    labels = digits.target.astype(np.int32)
-    split: Any = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
-    train_images, test_images, train_labels, test_labels = split
-    return Dataset(
-        train_images,
-        train_labels,
-        test_images,
-        test_labels,
-        tuple(str(name) for name in digits.target_names),
-        row_keys(len(train_labels)),
-        content_hashes(train_images),
-    )

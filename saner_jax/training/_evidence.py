@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from saner_jax.runs import write_bytes
 
@@ -124,7 +123,8 @@ def _evaluation_of(logits: NDArray[np.float64], labels: NDArray[np.integer]) -> 
     """Return what one evaluation adds to each sum of the history."""
     rows, others = np.arange(len(logits)), logits.copy()
     others[rows, labels] = -np.inf
-    log_probabilities = log_softmax(logits, axis=1)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return (
         np.exp(log_probabilities),
         logits[rows, labels] - others.max(axis=1),

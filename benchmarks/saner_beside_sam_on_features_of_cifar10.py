@@ -1,0 +1,322 @@
+"""SANER beside SAM and SGD on features of all of CIFAR-10, for five kinds of wrong labels.
+
+50,000 images' features from EfficientNet-Lite0, a head of one hidden layer, and beside it a linear
+one and one of three layers of 1,024; plain cross-entropy, and beside it GCE and ELR. Radius,
+learning rate and length of every row are chosen on a seed of its own by the accuracy on held-out
+labels, noisy as they are. Run it again to go on; `--minutes` ends a piece.
+
+    python benchmarks/saner_beside_sam_on_features_of_cifar10.py --data-dir DIR --noise-dir DIR \
+        --minutes 9
+"""
+
+import dataclasses
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import tyro
+from _cifar import Run, common_options, results_of
+from _record import ROOT, mean_and_spread, write_result
+
+import saner_jax
+from saner_jax.analysis import noise_diagnostics, separate_noisy_gradient
+from saner_jax.data import Dataset, from_arrays, input_statistics, load
+from saner_jax.experiments import (
+    TrainConfig,
+    draw_noise,
+    prepare_training,
+    train_to_end,
+    with_options,
+)
+from saner_jax.models import MLP, features
+from saner_jax.objectives import cross_entropy
+from saner_jax.runs import read_results
+from saner_jax.training import Stopped
+
+NOISES = {
+    "aggre": {"noise": "human:aggre"},
+    "random1": {"noise": "human:random1"},
+    "worse": {"noise": "human:worse"},
+    "symmetric 25 %": {"noise": "symmetric", "rate": 0.25},
+    "symmetric 50 %": {"noise": "symmetric", "rate": 0.5},
+}
+HEADS = {"linear": (), "256": (256,), "3 x 1024": (1024, 1024, 1024)}
+OBJECTIVES = ("elr", "gce")
+SWEEP_SEED = 100
+RADII = (0.3, 1.0, 3.0)
+# Beside the radius: what is tried at the best one.
+SHORT, SLOW = 0.25, 0.2
+BASE = TrainConfig.of(
+    dataset="cifar10",
+    model="mlp",
+    epochs=20,
+    batch_size=128,
+    learning_rate=0.05,
+    validation_fraction=0.1,
+    evaluate_every_epochs=1,
+    checkpoint_every_epochs=1000,
+)
+
+
+class Study(NamedTuple):
+    """A comparison of the three methods: labels, head, objective, and the number of seeds."""
+
+    noise: str
+    head: str = "256"
+    objective: str = "plain"
+    seeds: int = 5
+
+    @property
+    def name(self) -> str:
+        """The comparison in words."""
+        return f"{self.noise}, head {self.head}, {self.objective}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train, go on with, or gather the runs."""
+
+    data_dir: Path
+    """Folder of TensorFlow Datasets with cifar10."""
+    noise_dir: Path
+    """Folder with the files of CIFAR-N."""
+    seeds: int = 5
+    """Paired seeds, from 0 on; the larger and the smaller head have two."""
+    epochs: int = 20
+    """Passes over the training set, unless a shorter training is chosen."""
+    images: int = 50_000
+    """Training images, the first ones."""
+    image_size: int = 128
+    """Side to which they are brought for the features."""
+    noises: tuple[str, ...] = tuple(NOISES)
+    """Kinds of wrong labels."""
+    others: tuple[str, ...] = ("worse", "symmetric 50 %")
+    """Those on which the other heads and objectives are compared too."""
+    minutes: float = 0.0
+    """End after so many minutes; 0 is to the end."""
+    work_folder: Path = ROOT / "runs" / "features"
+    """Where features and runs are kept."""
+    output_folder: Path = ROOT / "benchmarks" / "results"
+    """Where the result goes."""
+
+    @property
+    def studies(self) -> list[Study]:
+        """What is compared, the most important first."""
+        others = [noise for noise in self.noises if noise in self.others]
+        few = min(self.seeds, 2)
+        return [
+            *(Study(noise, seeds=self.seeds) for noise in self.noises),
+            *(
+                Study(noise, objective=one, seeds=self.seeds)
+                for noise in others
+                for one in OBJECTIVES
+            ),
+            *(Study(noise, head, seeds=few) for noise in others for head in HEADS if head != "256"),
+        ]
+
+
+def say(line: str) -> None:
+    """Tell the progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def load_features(config: Config) -> Dataset:
+    """Load CIFAR-10 with features in the place of its images; computed once, and kept."""
+    dataset = load("cifar10", data_dir=config.data_dir)
+    numbers = np.argsort(dataset.train_keys.astype(np.int64))[: config.images]
+    parts = {"train": dataset.train_images[numbers], "test": dataset.test_images}
+    if config.images < 5000:
+        parts["test"] = parts["test"][: config.images]
+    found = {}
+    for name, images in parts.items():
+        file = config.work_folder / f"{name}-{len(images)}-{config.image_size}.npy"
+        if not file.exists():
+            say(f"features of {len(images):,} images")
+            computed = features(images, image_size=config.image_size)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file.with_suffix(".part.npy"), computed)
+            os.replace(file.with_suffix(".part.npy"), file)
+        found[name] = np.load(file)
+    return from_arrays(
+        found["train"],
+        dataset.train_labels[numbers],
+        test_inputs=found["test"],
+        test_labels=dataset.test_labels[: len(found["test"])],
+        class_names=dataset.class_names,
+        train_ids=dataset.train_keys[numbers],
+        name="cifar10",
+    )
+
+
+def make_run(config: Config, study: Study, method: str, seed: int, **setting: float) -> Run:
+    """List a run, in a folder that tells it from all others."""
+    values = {"rho": 0.0, "learning_rate": 0.05, "epochs": config.epochs, **setting}
+    told = "-".join(f"{value:g}" for value in values.values())
+    name = f"{study.name}-{method}-{told}-{config.images}-{seed}"
+    for mark in (", ", " "):
+        name = name.replace(mark, "-")
+    options = with_options(
+        BASE,
+        data_dir=config.data_dir,
+        noise_dir=config.noise_dir,
+        hidden_widths=HEADS[study.head],
+        objective=study.objective,
+        method=method,
+        seed=seed,
+        output_folder=config.work_folder / name.replace("%", "percent"),
+        **NOISES[study.noise],
+        **{**values, "epochs": int(values["epochs"])},
+    )
+    return Run(method, options)
+
+
+def train(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """Train a run unless it is complete, and return its final values and last held-out accuracy."""
+    folder = results_of(run).parent
+    if not results_of(run).exists():
+        # It takes a minute, so what was cut short begins again.
+        shutil.rmtree(folder, ignore_errors=True)
+        train_to_end(prepare_training(run.options, dataset), lambda _: None, lambda *_: None)
+    result = read_results(results_of(run)).methods[run.options.method]
+    final = {name: values[0] for name, values in result.final.items()}
+    final["held_out"] = result.curves["validation_accuracy"][0][-1]
+    say(f"{folder.name}: test {final['test_accuracy_last']:.3f}, held out {final['held_out']:.3f}")
+    return final
+
+
+def choose(config: Config, study: Study, method: str, dataset: Dataset) -> tuple[dict, dict]:
+    """Choose radius, then learning rate, then length by held-out noisy labels; return all tried."""
+    tried: dict[str, float] = {}
+
+    def held_out(setting: dict[str, float]) -> float:
+        run = make_run(config, study, method, SWEEP_SEED, **setting)
+        told = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "as it is"
+        tried[told] = train(run, dataset)["held_out"]
+        return tried[told]
+
+    best: dict[str, float] = {}
+    if method != "sgd":
+        best = max(({"rho": rho} for rho in RADII), key=held_out)
+    for other in ({"learning_rate": 0.05 * SLOW}, {"epochs": max(round(config.epochs * SHORT), 1)}):
+        best = max((best, best | other), key=held_out)
+    return best, tried
+
+
+def compare(config: Config, study: Study, dataset: Dataset) -> dict[str, Any]:
+    """Compare the three methods, and SANER at SAM's setting where its own is another one."""
+    settings, sweep = {}, {}
+    for method in ("sgd", "sam", "saner"):
+        settings[method], sweep[method] = choose(config, study, method, dataset)
+    rows = {method: (method, setting) for method, setting in settings.items()}
+    rows["saner at sam's"] = ("saner", settings["sam"])
+    cells: dict[str, Any] = {}
+    for row, (method, setting) in rows.items():
+        finals = [
+            train(make_run(config, study, method, seed, **setting), dataset)
+            for seed in range(study.seeds)
+        ]
+        cells[row] = {
+            "setting": setting,
+            **{name: [round(one[name], 5) for one in finals] for name in finals[0]},
+        }
+    return {"rows": cells, "sweep": sweep}
+
+
+def shrunk_coordinates(config: Config, dataset: Dataset, noise: str, rho: float) -> dict[str, Any]:
+    """Train the head with SAM, and measure in every epoch which coordinates it shrinks.
+
+    Means over 20 minibatches: the share of coordinates that are shrunk, the share where wrong
+    labels dominate, overall and among those shrunk, and the cosine of the noisy examples' gradient
+    with the shrunk part.
+    """
+    options = make_run(config, Study(noise), "sam", 0, rho=rho).options
+    noisy = draw_noise(options.noise, dataset, 0)
+    mean, deviation = input_statistics(dataset.train_inputs)
+    inputs = (np.asarray(dataset.train_inputs) - mean) / np.where(deviation == 0, 1, deviation)
+    labels, flipped = noisy.labels, noisy.is_flipped
+    model = MLP(num_classes=10, hidden_widths=options.model.hidden_widths)
+    params = model.init(jax.random.key(0), inputs[:1])
+    losses = lambda params, batch: cross_entropy(model.apply(params, batch[0]), batch[1])
+    steps = len(labels) // 128
+    base = optax.sgd(optax.cosine_decay_schedule(0.05, config.epochs * steps), momentum=0.9)
+    sam = saner_jax.sam(rho)
+    tx = optax.chain(sam, optax.add_decayed_weights(5e-4), base)
+
+    @jax.jit
+    def step(params: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        grad_fn = jax.grad(lambda params: losses(params, batch).mean())
+        updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
+        return optax.apply_updates(params, updates), state
+
+    @jax.jit
+    def perturbed_gradient(params: Any, batch: Any) -> Any:
+        grad_fn = jax.grad(lambda params: losses(params, batch).mean())
+        return sam.update(grad_fn(params), sam.init(params), params, grad_fn=grad_fn)[0]
+
+    state, generator, curves = tx.init(params), np.random.default_rng(0), {}
+    for _ in range(config.epochs):
+        order = generator.permutation(len(labels))[: steps * 128].reshape(steps, 128)
+        found = []
+        for number, batch_rows in enumerate(order):
+            batch = inputs[batch_rows], labels[batch_rows]
+            if number >= steps - 20:
+                origin, noisy = separate_noisy_gradient(losses, params, batch, flipped[batch_rows])
+                perturbed = perturbed_gradient(params, batch)
+                told = noise_diagnostics(origin, perturbed, noisy)._asdict()
+                found.append(
+                    told | {"shrunk": saner_jax.step_metrics(origin, perturbed, ()).shrunk}
+                )
+            params, state = step(params, state, batch)
+        for name in found[0]:
+            mean = float(np.nanmean([float(one[name]) for one in found]))
+            curves.setdefault(name, []).append(round(mean, 5))
+    return {"rho": rho, "batches": 20, "batch_size": 128, **curves}
+
+
+def main(config: Config) -> None:
+    """Train what is missing; then gather and write."""
+    if config.minutes:
+        timer = threading.Timer(60 * config.minutes, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+    try:
+        dataset = load_features(config)
+        found = {study.name: compare(config, study, dataset) for study in config.studies}
+    except Stopped as stopped:
+        say(f"{stopped}; run the same command again to go on")
+        sys.exit(75)
+    shrunk = {}
+    for noise in config.noises:
+        rho = found[Study(noise).name]["rows"]["sam"]["setting"]["rho"]
+        shrunk[noise] = shrunk_coordinates(config, dataset, noise, rho)
+    plain = {
+        study.noise: found[study.name]["rows"] for study in config.studies[: len(config.noises)]
+    }
+    told = "; ".join(
+        f"{noise}: "
+        + ", ".join(
+            f"{row} {mean_and_spread(rows[row]['test_accuracy_last'])}"
+            for row in ("sgd", "sam", "saner")
+        )
+        for noise, rows in plain.items()
+    )
+    headline = f"last test accuracy, %, {told}; {config.seeds} paired seeds"
+    runs = [make_run(config, study, "sgd", 0) for study in config.studies]
+    result = {
+        "config": common_options(runs),
+        "sweep_seed": SWEEP_SEED,
+        "studies": found,
+        "shrunk": shrunk,
+    }
+    write_result(__file__, config.output_folder, headline, result)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
