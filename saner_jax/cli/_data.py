@@ -90,6 +90,7 @@ def describe(noise: str, dataset: Dataset, noisy: NoisyLabels) -> list[str]:
         The lines.
 
     Example:
+        >>> from saner_jax.experiments import DataOptions, NoiseOptions
         >>> dataset = load_data(DataOptions())
         >>> noisy = draw_noise(NoiseOptions("pair", 0.1), dataset, seed=0)
         >>> print(describe("pair", dataset, noisy)[0])
