@@ -2,6 +2,12 @@
 
 # Tests compile thousands of small programs and run each a few times. CI also runs them with 0.
 export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+# What was compiled is found again by other tests, other processes and later runs.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+# A process that was killed may leave half an entry, which JAX tells and compiles anew.
+export PYTHONWARNINGS ?= ignore:Error reading persistent compilation cache entry
 
 check:  ## what every change must pass, in under 90 seconds
 	ruff check .
@@ -27,6 +33,7 @@ CLAIMS = saner_costs_what_sam_costs sam_is_as_fast_as_optax_contribs many_seeds_
 	robust_objectives_and_saner_add_up_on_digits labels_are_judged_by_features
 
 bench: export JAX_DISABLE_MOST_OPTIMIZATIONS = 0
+bench: export JAX_COMPILATION_CACHE_DIR =
 bench:  ## rewrite benchmarks/results and the README's tables
 	for claim in $(CLAIMS); do python benchmarks/$$claim.py || exit; done
 	python benchmarks/_tables.py
@@ -35,4 +42,4 @@ docs:  ## the site, in docs/_build/html: warnings are errors, and the notebooks 
 	sphinx-build -q -W --keep-going docs docs/_build/html
 
 clean:
-	rm -rf docs/_build docs/made build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/made build dist *.egg-info .jax_cache .pytest_cache .ruff_cache .hypothesis
