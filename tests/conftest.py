@@ -72,8 +72,18 @@ def standard_promotion():
 @pytest.fixture
 def without_xla_optimizations():
     """Compile as written, so that equal sums of two programs round alike."""
+    yield from xla_optimizations(disabled=True)
+
+
+@pytest.fixture
+def with_xla_optimizations():
+    """Optimize for tests that run a large net longer than they compile it."""
+    yield from xla_optimizations(disabled=False)
+
+
+def xla_optimizations(*, disabled):
     name = "jax_disable_most_optimizations"
     was = jax.config.read(name)
-    jax.config.update(name, True)
+    jax.config.update(name, disabled)
     yield
     jax.config.update(name, was)

