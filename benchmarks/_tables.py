@@ -289,7 +289,6 @@ DOCUMENTS = (
     "README.md",
     "benchmarks/README.md",
     "docs/which_method.md",
-    "docs/when_saner_helps.md",
 )
 
 

@@ -108,6 +108,21 @@ def test_a_failed_preparation_leaves_nothing_that_looks_prepared(tmp_path, monke
     assert len(load("cifar10", data_dir=tmp_path / "data").train_labels) == 15
 
 
+def test_the_images_that_are_kept_are_those_of_the_whole(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    layout, _ = small_archive(path, "cifar10")
+    prepare_cifar("cifar10", tmp_path / "data", archive=path, layout=layout)
+    whole = load("cifar10", data_dir=tmp_path / "data")
+    few = load("cifar10", data_dir=tmp_path / "data", num_train=4)
+    kept = np.flatnonzero(np.isin(whole.train_keys, few.train_keys))
+    assert len(kept) == 4
+    for field in ("train_inputs", "train_labels", "train_keys", "train_hashes"):
+        np.testing.assert_array_equal(getattr(few, field), getattr(whole, field)[kept])
+    np.testing.assert_array_equal(few.test_images, whole.test_images)
+    with pytest.raises(ValueError, match="num_train must be at most 15"):
+        load("cifar10", data_dir=tmp_path / "data", num_train=16)
+
+
 def test_without_a_network_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     # A closed port of this machine: the connection is refused at once.
     monkeypatch.setattr("saner_jax.data._cifar._SITE", "http://127.0.0.1:9/")
