@@ -279,9 +279,6 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     ),
     "objectives": (("robust_objectives_and_saner_add_up_on_digits",), objectives),
     "faults": (("it_survives_faults",), faults),
-    "features": (("saner_beside_sam_on_features_of_cifar10",), features),
-    "settings": (("saner_beside_sam_on_features_of_cifar10",), settings),
-    "shrunk": (("saner_beside_sam_on_features_of_cifar10",), shrunk),
 }
 
 
