@@ -30,7 +30,8 @@ CLAIMS = saner_costs_what_sam_costs sam_is_as_fast_as_optax_contribs many_seeds_
 	the_trainer_adds_little_to_a_bare_loop methods_cost_their_gradients \
 	saner_improves_every_ascent jacobian_sam_explains_sam_under_noise saner_finds_the_wrong_labels \
 	ca_sam_finds_the_right_labels streaming_keeps_up_with_decoding \
-	robust_objectives_and_saner_add_up_on_digits labels_are_judged_by_features
+	robust_objectives_and_saner_add_up_on_digits labels_are_judged_by_features \
+	a_help_is_there_at_once
 
 bench: export JAX_DISABLE_MOST_OPTIMIZATIONS = 0
 bench: export JAX_COMPILATION_CACHE_DIR =

@@ -69,6 +69,7 @@ SMALL = {
         *("--seeds", "2", "--epochs", "2", "--objectives", "plain", "elr"),
     ],
     "labels_are_judged_by_features": ["--seeds", "2"],
+    "a_help_is_there_at_once": ["--rounds", "2"],
     "saner_costs_what_sam_costs": ["--models", "resnet8", "--batch-size", "8"],
     "sam_is_as_fast_as_optax_contribs": ["--rounds", "2", "--sizes", "1000", "10000"],
     "many_seeds_at_once_are_faster": ["--rounds", "2", "--epochs", "2", "--seeds", "2"],
