@@ -188,7 +188,7 @@ def features(result: dict[str, Any]) -> list[str]:
         last = {row: cell["test_accuracy_last"] for row, cell in rows.items()}
         chosen = {row: cell["test_accuracy_chosen"] for row, cell in rows.items()}
         cells = [
-            f"{mean_and_spread(last[row])} ({_percent(rows[row]['memorized'])})"
+            mean_and_spread(last[row]) + _in_brackets(rows[row]["memorized"])
             for row in ("sgd", "sam", "saner")
         ]
         gains = [
@@ -244,8 +244,10 @@ def gain(better: list[float], worse: list[float]) -> str:
     return f"{points.mean():+.1f} [{points.mean() - half:+.1f}, {points.mean() + half:+.1f}]"
 
 
-def _percent(fractions: list[float]) -> str:
-    return f"{100 * np.mean(fractions):.1f}"
+def _in_brackets(fractions: list[float | None]) -> str:
+    """Tell the mean in percent; nothing where there is no value, as on right labels."""
+    known = [one for one in fractions if one is not None]
+    return f" ({100 * np.mean(known):.1f})" if known else ""
 
 
 def _record(result: dict[str, Any]) -> str:
