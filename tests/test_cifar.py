@@ -125,7 +125,7 @@ def test_the_images_that_are_kept_are_those_of_the_whole(tmp_path):
 
 def test_without_a_network_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     # A closed port of this machine: the connection is refused at once.
-    monkeypatch.setattr("saner_jax.data._cifar._SITE", "http://127.0.0.1:9/")
+    monkeypatch.setattr("saner_jax.data._prepare_cifar._SITE", "http://127.0.0.1:9/")
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"cannot be downloaded .* pass the file with --archive"):
         prepare_cifar("cifar10", tmp_path)

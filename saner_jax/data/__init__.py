@@ -2,7 +2,7 @@
 
 from saner_jax.data._arrays import from_arrays
 from saner_jax.data._augmentation import augment, cutout, random_crop, random_flip
-from saner_jax.data._cifar import CIFAR, Archive, prepare_cifar, read_cifar
+from saner_jax.data._cifar import read_cifar
 from saner_jax.data._classes import class_names_of, class_numbers, label_texts
 from saner_jax.data._csv import read_csv, whole
 from saner_jax.data._dataset import Dataset, input_statistics
@@ -38,6 +38,7 @@ from saner_jax.data._listing import (
 from saner_jax.data._load import load
 from saner_jax.data._memory import check_fits, memory_bytes
 from saner_jax.data._numpy_files import read_npy, read_npz
+from saner_jax.data._prepare_cifar import CIFAR, Archive, prepare_cifar
 from saner_jax.data._saved_dataset import read_saved_dataset
 from saner_jax.data._streamed import (
     Inputs,

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from saner_jax._core._paths import from_home
-from saner_jax.data._cifar import CIFAR, read_cifar
+from saner_jax.data._cifar import read_cifar
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._digits import digits
 from saner_jax.data._encoded import ImageOptions
@@ -12,6 +12,7 @@ from saner_jax.data._file_list import read_file_list
 from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._numpy_files import read_npy, read_npz
+from saner_jax.data._prepare_cifar import CIFAR
 from saner_jax.data._saved_dataset import is_saved_dataset, read_saved_dataset
 from saner_jax.data._streamed import Stream
 from saner_jax.data._subsets import even_sample, keep_train
