@@ -1,4 +1,4 @@
-.PHONY: check test long nightly bench docs clean
+.PHONY: check quick test long nightly bench docs clean
 
 # Tests compile thousands of small programs and run each a few times. CI also runs them with 0.
 export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
@@ -12,7 +12,10 @@ export PYTHONWARNINGS ?= ignore:Error reading persistent compilation cache entry
 check:  ## what every change must pass, in under 90 seconds
 	ruff check .
 	ruff format --check .
-	pyright & types=$$!; pytest -q -n 2 --dist worksteal && wait $$types
+	pyright & types=$$!; $(MAKE) quick && wait $$types
+
+quick:  ## the tests of `check` alone
+	pytest -q -n 2 --dist worksteal
 
 test:  ## slow tests included
 	pytest -q -n 2 --dist worksteal -m "not long"

@@ -2,8 +2,9 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,27 +48,16 @@ def read_cifar(name: str, data_dir: Path | None = None, *, num_train: int | None
     remedy = f"run saner-jax data prepare --dataset {name} --data-dir {folder}"
     path = newest_version(folder, name, remedy)
 
-    def unreadable(error: Exception) -> ValueError:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return ValueError(f"{path}: not a readable {name} of TFDS: {reason}")
-
-    try:
+    with _refusal(path, name):
         builder = tfds_package().builder_from_directory(path)
         names = tuple(builder.info.features["label"].names)
         train, test = (_read_split(builder, split) for split in ("train", "test"))
-    except ImportError:
-        raise
-    # TFDS, array_record and Pillow each raise errors of their own for a damaged file.
-    except Exception as error:
-        raise unreadable(error) from error
     rows = np.arange(len(train.labels))
     if num_train is not None:
         rows = even_sample(train.labels, num_train, what=name)
-    try:
+    with _refusal(path, name):
         train_images = _decoded(train, rows)
         test_images = _decoded(test, np.arange(len(test.labels)))
-    except Exception as error:
-        raise unreadable(error) from error
     return Dataset(
         train_images,
         train.labels[rows],
@@ -78,6 +68,18 @@ def read_cifar(name: str, data_dir: Path | None = None, *, num_train: int | None
         content_hashes(train_images),
         "id",
     )
+
+
+@contextmanager
+def _refusal(path: Path, name: str) -> Iterator[None]:
+    """Tell what cannot be read: TFDS, array_record and Pillow each raise errors of their own."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path}: not a readable {name} of TFDS: {reason}") from error
 
 
 def _read_split(builder: Any, split: str) -> _Split:
