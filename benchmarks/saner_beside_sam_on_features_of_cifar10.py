@@ -51,7 +51,6 @@ NOISES = {
     "right": {"noise": "none"},
 }
 HEADS = {"linear": (), "256": (256,), "3 x 1024": (1024, 1024, 1024)}
-OBJECTIVES = ("elr", "gce")
 SWEEP_SEED = 100
 RADII = (0.3, 1.0, 3.0)
 # Beside the radius: what is tried at the best one.
@@ -101,7 +100,11 @@ class Config:
     noises: tuple[str, ...] = tuple(NOISES)
     """Kinds of wrong labels."""
     others: tuple[str, ...] = ("worse", "symmetric 50 %")
-    """Those on which the other heads and objectives are compared too."""
+    """Those on which the other objectives and heads are compared too."""
+    objectives: tuple[str, ...] = ("elr", "gce")
+    """Objectives beside plain cross-entropy."""
+    heads: tuple[str, ...] = ("linear", "3 x 1024")
+    """Heads beside the one of one layer; the largest takes ten times as long."""
     minutes: float = 0.0
     """End after so many minutes; 0 is to the end."""
     work_folder: Path = ROOT / "runs" / "features"
