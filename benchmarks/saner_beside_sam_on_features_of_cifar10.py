@@ -119,12 +119,8 @@ class Config:
         few = min(self.seeds, 2)
         return [
             *(Study(noise, seeds=self.seeds) for noise in self.noises),
-            *(
-                Study(noise, objective=one, seeds=self.seeds)
-                for noise in others
-                for one in OBJECTIVES
-            ),
-            *(Study(noise, head, seeds=few) for noise in others for head in HEADS if head != "256"),
+            *(Study(noise, "256", one, self.seeds) for noise in others for one in self.objectives),
+            *(Study(noise, one, seeds=few) for noise in others for one in self.heads),
         ]
 
 
