@@ -17,8 +17,8 @@ def digits() -> Dataset:
     """Load 1,437 training and 360 test images of handwritten digits, 8 x 8 pixels.
 
     The split is that of scikit-learn's `train_test_split(images, labels, test_size=0.2,
-    stratify=labels, random_state=0)`, and its order is kept in a file: a training should not wait
-    for the import of scikit-learn, which takes longer than the training of an epoch.
+    stratify=labels, random_state=0)`. Its order is kept in a file, and the images are read from
+    scikit-learn's file, because the import of scikit-learn takes more than a second.
 
     Returns:
         The dataset, with pixels from 0 to 255.
