@@ -8,6 +8,8 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 # A process that was killed may leave half an entry, which JAX tells and compiles anew.
 export PYTHONWARNINGS ?= ignore:Error reading persistent compilation cache entry
+# Without bytecode, every process would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 check:  ## what every change must pass, in under 90 seconds
 	ruff check .
