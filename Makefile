@@ -11,7 +11,7 @@ export PYTHONWARNINGS ?= ignore:Error reading persistent compilation cache entry
 # Without bytecode, every process would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-check:  ## what every change must pass, in under 90 seconds
+check:  ## what every change must pass
 	ruff check .
 	ruff format --check .
 	pyright & types=$$!; $(MAKE) quick && wait $$types

@@ -148,13 +148,22 @@ def results_of(run: Run) -> Path:
     return Path(run.options.output.output_folder or ".", "results.json")
 
 
-def train_all(config: Config, runs: Iterable[Run]) -> None:
-    """Run what is not complete, going on with what is begun; exit with 75 if cut short."""
-    if config.minutes:
-        timer = threading.Timer(60 * config.minutes, os.kill, (os.getpid(), signal.SIGTERM))
+def say(line: str) -> None:
+    """Tell the progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def end_after(minutes: float) -> None:
+    """Stop this process with SIGTERM after so many minutes; 0 lets it go on."""
+    if minutes:
+        timer = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGTERM))
         timer.daemon = True
         timer.start()
-    say = lambda line: print(line, file=sys.stderr, flush=True)
+
+
+def train_all(config: Config, runs: Iterable[Run]) -> None:
+    """Run what is not complete, going on with what is begun; exit with 75 if cut short."""
+    end_after(config.minutes)
     runs, dataset = list(runs), None
     try:
         for run in runs[config.part :: config.parts]:

@@ -9,9 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from _record import ROOT, mean_and_spread
-from scipy.stats import t
 
 
 def costs(result: dict[str, Any]) -> list[str]:
@@ -175,81 +173,6 @@ def objectives(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def features(result: dict[str, Any]) -> list[str]:
-    """Tell SGD, SAM and SANER on features, and what SANER gains over SAM with its interval."""
-    lines = [
-        "| labels | head | objective | n | SGD | SAM | SANER | SANER over SAM | at SAM's setting"
-        " | at the chosen epochs |",
-        "|---" * 10 + "|",
-    ]
-    for name, study in result["studies"].items():
-        labels, head, objective = name.split(", ")
-        rows = study["rows"]
-        last = {row: cell["test_accuracy_last"] for row, cell in rows.items()}
-        chosen = {row: cell["test_accuracy_chosen"] for row, cell in rows.items()}
-        cells = [
-            mean_and_spread(last[row]) + _in_brackets(rows[row]["memorized"])
-            for row in ("sgd", "sam", "saner")
-        ]
-        gains = [
-            gain(last["saner"], last["sam"]),
-            gain(last["saner at sam's"], last["sam"]),
-            gain(chosen["saner"], chosen["sam"]),
-        ]
-        what = [labels, head.removeprefix("head "), objective, str(len(last["sam"]))]
-        lines.append(f"| {' | '.join([*what, *cells, *gains])} |")
-    return lines
-
-
-def settings(result: dict[str, Any]) -> list[str]:
-    """Tell the setting that held-out noisy labels chose for every row."""
-    lines = ["| labels | head | objective | SGD | SAM | SANER |", "|---" * 6 + "|"]
-    for name, study in result["studies"].items():
-        labels, head, objective = name.split(", ")
-        told = []
-        for row in ("sgd", "sam", "saner"):
-            setting = study["rows"][row]["setting"]
-            radius = f"ρ {setting['rho']:g}, " if "rho" in setting else ""
-            rate, epochs = (
-                {**result["config"], **setting}[key] for key in ("learning_rate", "epochs")
-            )
-            told.append(f"{radius}rate {rate:g}, {epochs} epochs")
-        what = [labels, head.removeprefix("head "), objective]
-        lines.append(f"| {' | '.join([*what, *told])} |")
-    return lines
-
-
-def shrunk(result: dict[str, Any]) -> list[str]:
-    """Tell which coordinates SAM shrinks, in the first, the middle and the last epoch."""
-    names = {
-        "shrunk": "shrunk",
-        "noise_dominated": "dominated by wrong labels",
-        "noise_dominated_given_shrunk": "the same, of those shrunk",
-    }
-    lines = [f"| labels | ρ | {' | '.join(names.values())} | cosine |", "|---" * 6 + "|"]
-    for labels, curves in result["shrunk"].items():
-        last = len(curves["shrunk"]) - 1
-        at = (0, last // 2, last)
-        shares = [", ".join(f"{100 * curves[name][epoch]:.1f}" for epoch in at) for name in names]
-        cosine = ", ".join(f"{curves['cosine'][epoch]:.2f}" for epoch in at)
-        radius = f"{curves['rho']:g}"
-        lines.append(f"| {' | '.join([labels, radius, *shares, cosine])} |")
-    return lines
-
-
-def gain(better: list[float], worse: list[float]) -> str:
-    """Tell the mean of paired differences, in points, and its 95 % interval by Student's t."""
-    points = 100 * (np.asarray(better) - np.asarray(worse))
-    half = t.ppf(0.975, len(points) - 1) * points.std(ddof=1) / np.sqrt(len(points))
-    return f"{points.mean():+.1f} [{points.mean() - half:+.1f}, {points.mean() + half:+.1f}]"
-
-
-def _in_brackets(fractions: list[float | None]) -> str:
-    """Tell the mean in percent; nothing where there is no value, as on right labels."""
-    known = [one for one in fractions if one is not None]
-    return f" ({100 * np.mean(known):.1f})" if known else ""
-
-
 def _record(result: dict[str, Any]) -> str:
     claim = result["claim"].replace(" ", "_")
     device, version = result["device"]["kind"], result["versions"]["jax"]
@@ -284,11 +207,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
 }
 
 
-DOCUMENTS = (
-    "README.md",
-    "benchmarks/README.md",
-    "docs/which_method.md",
-)
+DOCUMENTS = ("README.md", "benchmarks/README.md", "docs/which_method.md")
 
 
 def filled(text: str, document: str) -> str:

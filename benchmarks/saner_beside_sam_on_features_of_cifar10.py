@@ -13,9 +13,7 @@ on a seed of its own by the accuracy on held-out labels, noisy as they are. Run 
 import dataclasses
 import os
 import shutil
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cifar import Run, common_options, results_of
+from _cifar import Run, common_options, end_after, results_of, say
 from _record import ROOT, mean_and_spread, write_result
 
 import saner_jax
@@ -34,7 +32,7 @@ from saner_jax.experiments import (
     TrainConfig,
     draw_noise,
     prepare_training,
-    train_to_end,
+    run_training,
     with_options,
 )
 from saner_jax.models import MLP, features
@@ -53,14 +51,15 @@ NOISES = {
 HEADS = {"linear": (), "256": (256,), "3 x 1024": (1024, 1024, 1024)}
 SWEEP_SEED = 100
 RADII = (0.3, 1.0, 3.0)
-# Beside the radius: what is tried at the best one.
+# Tried after the radius: this share of the epochs, and this share of the learning rate.
 SHORT, SLOW = 0.25, 0.2
+RATE, BATCH = 0.05, 128
 BASE = TrainConfig.of(
     dataset="cifar10",
     model="mlp",
     epochs=20,
-    batch_size=128,
-    learning_rate=0.05,
+    batch_size=BATCH,
+    learning_rate=RATE,
     validation_fraction=0.1,
     evaluate_every_epochs=1,
     checkpoint_every_epochs=1000,
@@ -104,7 +103,7 @@ class Config:
     objectives: tuple[str, ...] = ("elr", "gce")
     """Objectives beside plain cross-entropy."""
     heads: tuple[str, ...] = ("linear", "3 x 1024")
-    """Heads beside the one of one layer; the largest takes ten times as long."""
+    """Heads beside the one of one layer; the largest has ten times the parameters."""
     minutes: float = 0.0
     """End after so many minutes; 0 is to the end."""
     work_folder: Path = ROOT / "runs" / "features"
@@ -124,18 +123,14 @@ class Config:
         ]
 
 
-def say(line: str) -> None:
-    """Tell the progress."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def load_features(config: Config) -> Dataset:
     """Load CIFAR-10 with features in the place of its images; computed once, and kept."""
     dataset = load("cifar10", data_dir=config.data_dir)
     numbers = np.argsort(dataset.train_keys.astype(np.int64))[: config.images]
-    parts = {"train": dataset.train_images[numbers], "test": dataset.test_images}
-    if config.images < 5000:
-        parts["test"] = parts["test"][: config.images]
+    parts = {
+        "train": dataset.train_images[numbers],
+        "test": dataset.test_images[: config.images],
+    }
     found = {}
     for name, images in parts.items():
         file = config.work_folder / f"{name}-{len(images)}-{config.image_size}.npy"
@@ -159,7 +154,7 @@ def load_features(config: Config) -> Dataset:
 
 def make_run(config: Config, study: Study, method: str, seed: int, **setting: float) -> Run:
     """List a run, in a folder that tells it from all others."""
-    values = {"rho": 0.0, "learning_rate": 0.05, "epochs": config.epochs, **setting}
+    values = {"rho": 0.0, "learning_rate": RATE, "epochs": config.epochs, **setting}
     told = "-".join(f"{value:g}" for value in values.values())
     name = f"{study.name}-{method}-{told}-{config.images}-{seed}"
     for mark in (", ", " "):
@@ -185,7 +180,7 @@ def train(run: Run, dataset: Dataset) -> dict[str, Any]:
     if not results_of(run).exists():
         # It takes a minute, so what was cut short begins again.
         shutil.rmtree(folder, ignore_errors=True)
-        train_to_end(prepare_training(run.options, dataset), lambda _: None, lambda *_: None)
+        run_training(prepare_training(run.options, dataset))
     result = read_results(results_of(run)).methods[run.options.method]
     final = {name: values[0] for name, values in result.final.items()}
     final["held_out"] = result.curves["validation_accuracy"][0][-1]
@@ -206,7 +201,7 @@ def choose(config: Config, study: Study, method: str, dataset: Dataset) -> tuple
     best: dict[str, float] = {}
     if method != "sgd":
         best = max(({"rho": rho} for rho in RADII), key=held_out)
-    for other in ({"learning_rate": 0.05 * SLOW}, {"epochs": max(round(config.epochs * SHORT), 1)}):
+    for other in ({"learning_rate": RATE * SLOW}, {"epochs": max(round(config.epochs * SHORT), 1)}):
         best = max((best, best | other), key=held_out)
     return best, tried
 
@@ -246,9 +241,9 @@ def shrunk_coordinates(config: Config, dataset: Dataset, noise: str, rho: float)
     model = MLP(num_classes=10, hidden_widths=options.model.hidden_widths)
     params = model.init(jax.random.key(0), inputs[:1])
     losses = lambda params, batch: cross_entropy(model.apply(params, batch[0]), batch[1])
-    steps = len(labels) // 128
+    steps = len(labels) // BATCH
     part = lambda count: jnp.asarray(count, jnp.float32) / (config.epochs * steps)
-    base = optax.sgd(lambda count: 0.025 * (1 + jnp.cos(jnp.pi * part(count))), momentum=0.9)
+    base = optax.sgd(lambda count: RATE / 2 * (1 + jnp.cos(jnp.pi * part(count))), momentum=0.9)
     sam = saner_jax.sam(rho)
     tx = optax.chain(sam, optax.add_decayed_weights(5e-4), base)
 
@@ -265,43 +260,39 @@ def shrunk_coordinates(config: Config, dataset: Dataset, noise: str, rho: float)
 
     state, generator, curves = tx.init(params), np.random.default_rng(0), {}
     for _ in range(config.epochs):
-        order = generator.permutation(len(labels))[: steps * 128].reshape(steps, 128)
+        order = generator.permutation(len(labels))[: steps * BATCH].reshape(steps, BATCH)
         found = []
         for number, batch_rows in enumerate(order):
             batch = inputs[batch_rows], labels[batch_rows]
             if number >= steps - 20:
-                origin, noisy = separate_noisy_gradient(losses, params, batch, flipped[batch_rows])
-                perturbed = perturbed_gradient(params, batch)
-                told = noise_diagnostics(origin, perturbed, noisy)._asdict()
-                found.append(
-                    told | {"shrunk": saner_jax.step_metrics(origin, perturbed, ()).shrunk}
+                origin, of_noisy = separate_noisy_gradient(
+                    losses, params, batch, flipped[batch_rows]
                 )
+                perturbed = perturbed_gradient(params, batch)
+                told = noise_diagnostics(origin, perturbed, of_noisy)._asdict()
+                told["shrunk"] = saner_jax.step_metrics(origin, perturbed, ()).shrunk
+                found.append(told)
             params, state = step(params, state, batch)
         for name in found[0]:
-            mean = float(np.nanmean([float(one[name]) for one in found]))
-            curves.setdefault(name, []).append(round(mean, 5))
-    return {"rho": rho, "batches": 20, "batch_size": 128, **curves}
+            average = np.nanmean([float(one[name]) for one in found])
+            curves.setdefault(name, []).append(round(float(average), 5))
+    return {"rho": rho, "batches": 20, "batch_size": BATCH, **curves}
 
 
 def main(config: Config) -> None:
     """Train what is missing; then gather and write."""
-    if config.minutes:
-        timer = threading.Timer(60 * config.minutes, os.kill, (os.getpid(), signal.SIGTERM))
-        timer.daemon = True
-        timer.start()
+    end_after(config.minutes)
     try:
         dataset = load_features(config)
         found = {study.name: compare(config, study, dataset) for study in config.studies}
     except Stopped as stopped:
         say(f"{stopped}; run the same command again to go on")
         sys.exit(75)
+    plain = {noise: found[Study(noise).name]["rows"] for noise in config.noises}
     shrunk = {}
     for noise in (one for one in config.noises if one != "right"):
-        rho = found[Study(noise).name]["rows"]["sam"]["setting"]["rho"]
+        rho = plain[noise]["sam"]["setting"]["rho"]
         shrunk[noise] = shrunk_coordinates(config, dataset, noise, rho)
-    plain = {
-        study.noise: found[study.name]["rows"] for study in config.studies[: len(config.noises)]
-    }
     told = "; ".join(
         f"{noise}: "
         + ", ".join(

@@ -175,12 +175,12 @@ __all__ = [
 ]
 
 # Packages whose names are names of this one.
-_PACKAGES = ("ascent", "combine", "objectives", "recipes", "step")
+_PACKAGES = ("ascent", "combine", "objectives", "parts", "recipes", "step")
 
 
 def __getattr__(name: str) -> Any:
     """Import a package when one of its names is first used: a command's help waits for no JAX."""
-    if name in ("parts", *_PACKAGES):
+    if name in _PACKAGES:
         return importlib.import_module(f"saner_jax.{name}")
     if name in __all__:
         for package in _PACKAGES:

@@ -220,7 +220,7 @@ def test_features_of_cifar_at_a_small_size_choose_by_noisy_labels_and_go_on(tmp_
     assert {len(row["test_accuracy_chosen"]) for row in study["rows"].values()} == {2}
     assert len(result["shrunk"]["worse"]["noise_dominated_given_shrunk"]) == 2
     # What is complete is not trained again.
-    monkeypatch.setattr(claim, "train_to_end", None)
+    monkeypatch.setattr(claim, "run_training", None)
     claim.main(small)
 
 

@@ -55,8 +55,11 @@ def test_digits_are_split_as_scikit_learn_splits_them(has_file, monkeypatch):
         np.testing.assert_array_equal(one, expected)
 
 
-def test_digits_do_not_wait_for_scikit_learn_or_scipy():
-    script = "import sys; from saner_jax.data import load; load('digits'); print(*sys.modules)"
+def test_a_training_of_digits_does_not_wait_for_scikit_learn_or_scipy():
+    script = (
+        "import sys, saner_jax.experiments, saner_jax.reports; from saner_jax.data import load;"
+        " load('digits'); print(*sys.modules)"
+    )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert loaded.stdout
     assert not {"sklearn", "scipy", "pandas"} & set(loaded.stdout.split())

@@ -1,5 +1,8 @@
 """Errors are one sentence: function, argument, accepted range, received value, remedy."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -253,3 +256,20 @@ def test_every_state_can_be_written(name):
     same = jax.jit(lambda state: state)
     exported = jax.export.export(same)(tx.init(W))
     assert jax.export.deserialize(exported.serialize()).in_tree == exported.in_tree
+
+
+@pytest.mark.slow
+def test_a_process_that_uses_nothing_else_reads_every_state_after_importing_recipes(tmp_path):
+    for name, recipe in saner_jax.RECIPES.items():
+        tx = recipe(rho=0.1, metrics=True, **REQUIRED.get(name, {}))
+        exported = jax.export.export(jax.jit(lambda state: state))(tx.init(W))
+        (tmp_path / name).write_bytes(exported.serialize())
+    script = (
+        "import jax, pathlib, saner_jax.recipes\n"
+        "for file in sorted(pathlib.Path().iterdir()):\n"
+        "    jax.export.deserialize(file.read_bytes())\n"
+        "    print(file)\n"
+    )
+    command = [sys.executable, "-c", script]
+    read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert read.split() == sorted(saner_jax.RECIPES)

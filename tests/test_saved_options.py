@@ -8,8 +8,6 @@ from typing import get_args
 import pytest
 
 import saner_jax
-from saner_jax import data
-from saner_jax._options import ImageFit, Stream
 from saner_jax.data.noise import NOISE_TYPES
 from saner_jax.experiments import (
     CompareConfig,
@@ -113,7 +111,3 @@ def test_the_choices_are_those_of_the_catalogues():
     assert set(get_args(PerturbMask)) == set(MASKS)
     human = {name for name in get_args(Noise) if name.startswith("human:")}
     assert set(get_args(Noise)) - human == {*NOISE_TYPES, "instance", "file", "none"}
-
-
-def test_the_choices_of_how_data_are_read_are_those_of_data():
-    assert (ImageFit, Stream) == (data.ImageFit, data.Stream)

@@ -7,7 +7,6 @@ those of `saner_jax.experiments` and `saner_jax.label_errors`.
 from saner_jax._options._choices import (
     ApplyAs,
     FigureFormat,
-    ImageFit,
     Method,
     Model,
     Noise,
@@ -15,7 +14,6 @@ from saner_jax._options._choices import (
     OtherTool,
     PerturbMask,
     Pixels,
-    Stream,
 )
 from saner_jax._options._config import (
     CompareConfig,
@@ -60,7 +58,6 @@ __all__ = [
     "DeviceOptions",
     "FigureFormat",
     "HeldOutOptions",
-    "ImageFit",
     "IntervalOptions",
     "LossOptions",
     "Method",
@@ -80,7 +77,6 @@ __all__ = [
     "Range",
     "RelabelConfig",
     "RunConfig",
-    "Stream",
     "SuspectsConfig",
     "TrainConfig",
     "TrainOutputOptions",

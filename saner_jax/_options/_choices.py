@@ -1,7 +1,6 @@
 """The choices of options, which the help, a type checker and the checks read.
 
-A test compares them with the catalogues of noise, models, masks and recipes, and with the types of
-the packages that take them.
+A test compares them with the catalogues of noise, models, masks and recipes.
 """
 
 from typing import Literal
@@ -96,8 +95,6 @@ PerturbMask = Literal["all", "normalization_only", "all_but_normalization", "las
 FigureFormat = Literal["png", "pdf", "svg"]
 """Formats of pictures."""
 StatisticsFrom = Literal["origin", "perturbed"]
-ImageFit = Literal["crop", "pad", "stretch"]
-Stream = Literal["auto", "always", "never"]
 OtherTool = Literal["label_studio", "coco"]
 """Tools for which `saner-jax suspects` writes a file."""
 ApplyAs = Literal["copy", "link"]

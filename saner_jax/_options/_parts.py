@@ -7,11 +7,11 @@ parts share one.
 from dataclasses import dataclass
 from pathlib import Path
 
+from saner_jax._core._image_choices import ImageFit, Stream
 from saner_jax._options._choices import (
     Base,
     ClassWeights,
     FigureFormat,
-    ImageFit,
     Loss,
     Model,
     Noise,
@@ -23,7 +23,6 @@ from saner_jax._options._choices import (
     RhoSchedule,
     Schedule,
     StatisticsFrom,
-    Stream,
 )
 from saner_jax._options._ranges import (
     Count,

@@ -1,5 +1,6 @@
 """Datasets as plain arrays with keys, corrected labels, image augmentation, and label noise."""
 
+from saner_jax._core._image_choices import ImageFit, Stream
 from saner_jax.data._arrays import from_arrays
 from saner_jax.data._augmentation import augment, cutout, random_crop, random_flip
 from saner_jax.data._cifar import read_cifar
@@ -17,7 +18,7 @@ from saner_jax.data._identity import (
     fingerprint,
     row_keys,
 )
-from saner_jax.data._image_file import DecodedImage, ImageFit, as_rgb, decode_image
+from saner_jax.data._image_file import DecodedImage, as_rgb, decode_image
 from saner_jax.data._image_folder import LabeledImages, read_image_folder, read_images
 from saner_jax.data._inspect import Example, Inspection, inspect
 from saner_jax.data._label_file import (
@@ -42,7 +43,6 @@ from saner_jax.data._prepare_cifar import CIFAR, Archive, prepare_cifar
 from saner_jax.data._saved_dataset import read_saved_dataset
 from saner_jax.data._streamed import (
     Inputs,
-    Stream,
     StreamedImages,
     input_digest,
     pixel_sums,

@@ -2,9 +2,8 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._identity import content_hashes
 from saner_jax.data._subsets import even_sample
-from saner_jax.data._tfds import newest_version, tfds_folder, tfds_package
+from saner_jax.data._tfds import newest_version, tfds_folder, tfds_package, tfds_refusal
 
 
 class _Split(NamedTuple):
@@ -48,14 +47,14 @@ def read_cifar(name: str, data_dir: Path | None = None, *, num_train: int | None
     remedy = f"run saner-jax data prepare --dataset {name} --data-dir {folder}"
     path = newest_version(folder, name, remedy)
 
-    with _refusal(path, name):
+    with tfds_refusal(path, name):
         builder = tfds_package().builder_from_directory(path)
         names = tuple(builder.info.features["label"].names)
         train, test = (_read_split(builder, split) for split in ("train", "test"))
     rows = np.arange(len(train.labels))
     if num_train is not None:
         rows = even_sample(train.labels, num_train, what=name)
-    with _refusal(path, name):
+    with tfds_refusal(path, name):
         train_images = _decoded(train, rows)
         test_images = _decoded(test, np.arange(len(test.labels)))
     return Dataset(
@@ -68,18 +67,6 @@ def read_cifar(name: str, data_dir: Path | None = None, *, num_train: int | None
         content_hashes(train_images),
         "id",
     )
-
-
-@contextmanager
-def _refusal(path: Path, name: str) -> Iterator[None]:
-    """Tell what cannot be read: TFDS, array_record and Pillow each raise errors of their own."""
-    try:
-        yield
-    except ImportError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: not a readable {name} of TFDS: {reason}") from error
 
 
 def _read_split(builder: Any, split: str) -> _Split:

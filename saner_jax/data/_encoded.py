@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from saner_jax._core._image_choices import ImageFit, Stream
 from saner_jax.data._decoded_cache import DecodedCache
 from saner_jax.data._identity import content_hash
-from saner_jax.data._image_file import DecodedImage, ImageFit, decode_image
+from saner_jax.data._image_file import DecodedImage, decode_image
 from saner_jax.data._listing import LeftOut
 from saner_jax.data._memory import check_fits, memory_bytes
-from saner_jax.data._streamed import Inputs, Stream, StreamedImages, in_order, pixel_sums
+from saner_jax.data._streamed import Inputs, StreamedImages, in_order, pixel_sums
 
 
 class Encoded(NamedTuple):

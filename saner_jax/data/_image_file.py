@@ -1,14 +1,12 @@
 """Read an image file as it looks: any format of Pillow, as 8-bit RGB on white."""
 
 import io
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-ImageFit = Literal["crop", "pad", "stretch"]
-"""How an image gets the size that is asked for: "crop" resizes the shorter side and cuts the middle
-out, "pad" resizes the longer side and adds white, "stretch" changes the aspect ratio."""
+from saner_jax._core._image_choices import ImageFit
 
 _WHITE = (255, 255, 255)
 

@@ -3,18 +3,17 @@
 import os
 from pathlib import Path
 
+from saner_jax._core._image_choices import ImageFit, Stream
 from saner_jax._core._paths import from_home
 from saner_jax.data._cifar import read_cifar
 from saner_jax.data._dataset import Dataset
 from saner_jax.data._digits import digits
 from saner_jax.data._encoded import ImageOptions
 from saner_jax.data._file_list import read_file_list
-from saner_jax.data._image_file import ImageFit
 from saner_jax.data._image_folder import read_image_folder
 from saner_jax.data._numpy_files import read_npy, read_npz
 from saner_jax.data._prepare_cifar import CIFAR
 from saner_jax.data._saved_dataset import is_saved_dataset, read_saved_dataset
-from saner_jax.data._streamed import Stream
 from saner_jax.data._subsets import even_sample, keep_train
 from saner_jax.data._table import TABLES, read_features, read_table
 from saner_jax.data._tfds import PREFIX, read_tfds
@@ -105,7 +104,8 @@ def load(
             f'dataset must be "digits", {", ".join(map(repr, CIFAR))}, "tfds:NAME", the path of an'
             f" .npz, .npy, .csv, .tsv or .parquet file or of a folder, got {str(name)!r}"
         )
-    if num_train is not None and name not in CIFAR:
+    # Of CIFAR they were kept before the images were decoded.
+    if num_train not in (None, len(dataset.train_labels)):
         rows = even_sample(dataset.train_labels, num_train, what=str(name))
         dataset = keep_train(dataset, rows)
     if stream == "always":

@@ -3,16 +3,12 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saner_jax.data._memory import check_fits
-
-Stream = Literal["auto", "always", "never"]
-"""Whether images are decoded when they are read: "auto" for those that would take more than a
-quarter of the memory, or that a cache holds."""
 
 # Results that wait for their use take no more together.
 _AHEAD_BYTES = 2**26

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,17 +123,11 @@ def read_tfds(
     """
     folder = tfds_folder(data_dir)
     path = newest_version(folder, name, f"prepare it with {_preparation(name)}")
-    try:
+    with tfds_refusal(path, "dataset"):
         builder = tfds_package().builder_from_directory(path)
         features = builder.info.features
         is_labeled = hasattr(features["label"], "names") if "label" in features else False
         kinds = {split: builder.info.splits[split].num_examples for split in builder.info.splits}
-    except ImportError:
-        raise
-    # TFDS raises errors of its own for damaged files.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: not a readable dataset of TFDS: {reason}") from error
     if "image" not in features or not is_labeled:
         raise ValueError(
             f"{path}: it must have the features image and label, got {', '.join(features)}"
@@ -170,6 +166,26 @@ def tfds_package() -> Any:
         import tensorflow_datasets as tfds
 
     return tfds
+
+
+@contextmanager
+def tfds_refusal(path: Path, what: str) -> Iterator[None]:
+    """Tell in one sentence what TFDS, array_record or Pillow cannot read.
+
+    Args:
+        path: the folder of the dataset.
+        what: its name, or a word for it.
+
+    Raises:
+        ValueError: for any error but ImportError: each of the three raises errors of its own.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path}: not a readable {what} of TFDS: {reason}") from error
 
 
 def _preparation(name: str) -> str:
