@@ -25,11 +25,20 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# Scripts that tests start as users do; importing one trains.
+# Scripts that tests start, or check, as users' own; importing one trains.
 collect_ignore_glob = ["scripts/*"]
 
 # Doctests that compile a model, or a program per group, are too slow for `make check`.
-SLOW_DOCTESTS = ("models.", "training.", "scoring.", "per_group.", "clean_split.", "data.augment")
+SLOW_DOCTESTS = (
+    "models.",
+    "training.",
+    "label_errors._judge.",
+    "label_errors._neighbors.",
+    "step._per_group.",
+    "objectives._clean_split.",
+    "objectives._mixture.",
+    "data._augmentation.",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

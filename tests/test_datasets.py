@@ -55,6 +55,7 @@ def test_digits_are_split_as_scikit_learn_splits_them(has_file, monkeypatch):
         np.testing.assert_array_equal(one, expected)
 
 
+@pytest.mark.slow
 def test_a_training_of_digits_does_not_wait_for_scikit_learn_or_scipy():
     script = (
         "import sys, saner_jax.experiments, saner_jax.reports; from saner_jax.data import load;"

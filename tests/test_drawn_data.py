@@ -72,6 +72,7 @@ def draw_folder(root, rng):
     return pixels, class_of, strays
 
 
+@pytest.mark.slow
 def test_drawn_folders_are_read_right_or_refused(record_property):
     refused = 0
     for seed in range(COUNT):

@@ -110,6 +110,7 @@ def test_a_bare_import_loads_no_package_and_no_dependency():
     assert not {"jax", "numpy", "optax"} & loaded
 
 
+@pytest.mark.slow
 def test_a_first_use_loads_the_core_and_nothing_else():
     loaded = loaded_by("import jax, optax, saner_jax; saner_jax.sam, saner_jax.parts")
     new = loaded - loaded_by("import jax, optax")
@@ -118,6 +119,7 @@ def test_a_first_use_loads_the_core_and_nothing_else():
     assert own == set(LIGHT)
 
 
+@pytest.mark.slow
 def test_a_package_is_an_attribute_without_an_import_of_its_own():
     script = "import saner_jax; saner_jax.objectives.elr, saner_jax.parts, saner_jax.step"
     assert "saner_jax.objectives" in loaded_by(script)
@@ -133,6 +135,7 @@ HELPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
 def test_a_help_does_not_wait_for_jax(arguments):
     # JAX, Flax and Optax alone take more than a second of a processor to import.

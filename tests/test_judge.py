@@ -223,6 +223,7 @@ def test_arrays_that_do_not_fit_are_refused(words):
         find_label_errors(labels, **arguments)
 
 
+@pytest.mark.slow
 def test_a_table_is_judged_by_its_columns(capsys):
     features, truth = load_wine(return_X_y=True)
     labels, is_wrong = flipped(truth, 0.2)

@@ -243,6 +243,7 @@ def test_a_pair_that_ignores_its_peer_is_two_runs():
         assert_same(both[-1].params[number], alone.params, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dividemix_without_mixing_begins_as_plain_training():
     begins = ob.dividemix(100)
     ours = trained(begins, TXS["sgd"])[0]
@@ -337,6 +338,7 @@ def test_few_classes_are_finite(name, limit):
     assert all(np.isfinite(record.loss) for record in records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_logits_far_away_are_finite(name):
     objective, tx = OBJECTIVES[name], TXS["saner"]

@@ -50,7 +50,13 @@ def pair_of(name, norm, **more):
 IMAGES = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+# The others take seconds to trace.
+QUICK = ("mlp", "resnet8", "resnet18")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in models.MODELS]
+)
 def test_the_whole_catalogue_has_the_parameters_of_linen(name):
     linen = models.build(name, 10)
     wanted = jax.eval_shape(linen.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
@@ -87,6 +93,7 @@ def test_half_precision_is_that_of_linen():
         np.testing.assert_allclose(linen.apply(variables, IMAGES), logits, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [name for name, mask in MASKS.items() if mask is not None])
 @pytest.mark.parametrize(("name", "norm"), [("resnet8", "batch"), ("vit_tiny", "layer")])
 def test_masks_select_as_many_parameters(mask, name, norm):

@@ -110,6 +110,7 @@ def test_a_run_killed_by_a_signal_goes_on_bit_for_bit(given):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_log_tells_the_weights_and_what_is_right():
     wrong = LABELS.copy()
     wrong[::4] = 1 - wrong[::4]

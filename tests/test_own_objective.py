@@ -51,6 +51,7 @@ def test_it_is_the_papers_formula(share):
     assert float(objective.loss(own.logits, told)) == pytest.approx(expected, rel=2e-5)
 
 
+@pytest.mark.slow
 def test_it_trains_with_any_optimizer():
     assert "jensen_shannon" not in OBJECTIVES
     rng = np.random.default_rng(0)

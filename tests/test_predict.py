@@ -69,7 +69,8 @@ def test_a_thousand_new_photos_are_predicted_after_the_training_data_are_gone(ca
 RESNET = ["resnet8", "--width", "0.25", "--norm", "batch"]
 
 
-@pytest.mark.parametrize("model", [["mlp"], pytest.param(RESNET, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [["mlp"], RESNET])
 def test_predictions_are_the_logits_of_the_trainer(model):
     options = ["--model", *model, "--num-train", 100, *QUICK]
     assert run("train", *options, "--output-folder", "run") == 0

@@ -41,6 +41,7 @@ def nobody(path):
     raise RuntimeError("Could not determine home directory.")
 
 
+@pytest.mark.slow
 def test_a_home_directory_is_asked_for_only_where_a_path_begins_with_it(monkeypatch, capsys):
     monkeypatch.setattr(Path, "expanduser", nobody)
     monkeypatch.setattr(Path, "home", lambda: nobody(None))
@@ -56,6 +57,7 @@ def test_a_home_directory_is_asked_for_only_where_a_path_begins_with_it(monkeypa
     assert "there is no home directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", [["--output-folder=~/run"], ["--output-folder", "~/run"]])
 def test_a_tilde_is_the_home_directory_also_behind_an_equals_sign(spelling, monkeypatch):
     Path("home").mkdir()

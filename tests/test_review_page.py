@@ -165,6 +165,7 @@ def test_the_page_fits_a_phone(photos, browser, tmp_path):
     assert browser.find_element(By.TAG_NAME, "article").is_displayed()
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_it_shows(photos):
     """Without a browser: nothing is asked for elsewhere, and names cannot end the script."""
     text = (photos[1] / "review.html").read_text()

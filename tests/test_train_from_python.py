@@ -128,6 +128,7 @@ def equinox_net():
 NETS = {"linen": LinenNet, "nnx": lambda: NNXNet(nnx.Rngs(0)), "equinox": equinox_net}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", NETS)
 def test_both_passes_drop_the_same_units_and_statistics_move_once_a_step(library):
     images = np.asarray(own_data()[0][:8], np.float32) / 255
@@ -175,6 +176,7 @@ def test_the_same_net_in_linen_and_in_nnx_trains_the_same_to_rounding():
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_training_is_a_loop_of_steps_written_out():
     digits = load("digits")
     trained = train(MLP(10, (16,)), digits, TX, epochs=2, batch_size=64, seed=4)
@@ -248,6 +250,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been():
         train(LinenNet(), (images, labels), TX, **options, on_epoch=stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -12,7 +12,7 @@ import pytest
 import saner_jax
 
 NAMES = set(saner_jax.__all__)
-SCRIPT = Path(__file__).parent / "typed_user.py"
+SCRIPT = Path(__file__).parent / "scripts" / "typed_user.py"
 
 
 def check(folder, *files):
