@@ -1,6 +1,7 @@
 """Settings of the whole suite: strict dtypes, eight CPU devices, warnings as errors."""
 
 import functools
+import gc
 
 import hypothesis
 import jax
@@ -69,6 +70,13 @@ def pytest_runtest_call(item):
     finally:
         handle.inner_test = inner
         item.user_properties.append(("examples", len(tried)))
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over the thousands of tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.fixture
