@@ -50,7 +50,8 @@ NOISES = {
 }
 HEADS = {"linear": (), "256": (256,), "3 x 1024": (1024, 1024, 1024)}
 SWEEP_SEED = 100
-RADII = (0.3, 1.0, 3.0)
+# All of the first are tried; of the second, from the right on, as long as the smallest is the best.
+RADII, SMALLER_RADII = (0.3, 1.0, 3.0), (0.03, 0.1)
 # Tried after the radius: this share of the epochs, and this share of the learning rate.
 SHORT, SLOW = 0.25, 0.2
 RATE, BATCH = 0.05, 128
@@ -201,6 +202,10 @@ def choose(config: Config, study: Study, method: str, dataset: Dataset) -> tuple
     best: dict[str, float] = {}
     if method != "sgd":
         best = max(({"rho": rho} for rho in RADII), key=held_out)
+        smallest = min(RADII)
+        for rho in reversed(SMALLER_RADII):
+            if best["rho"] == smallest:
+                best, smallest = max((best, {"rho": rho}), key=held_out), rho
     for other in ({"learning_rate": RATE * SLOW}, {"epochs": max(round(config.epochs * SHORT), 1)}):
         best = max((best, best | other), key=held_out)
     return best, tried
