@@ -116,13 +116,13 @@ def make_run(
     method: str,
     rho: float,
     seed: int,
-    perturb: str = "all",
     row: str | None = None,
+    **more: str,
 ) -> Run:
-    """List a run, in a folder that tells it from all others of the preset."""
-    where = "" if perturb == "all" else f"-{perturb}"
-    where += f"-of-{config.num_train}" if config.num_train else ""
-    name = f"{config.preset}-{noise.replace(':', '-')}-{method}{where}-{rho:g}-{seed}"
+    """List a run with `more` options, in a folder that tells it from all others of the preset."""
+    told = "".join(f"-{value}" for value in more.values())
+    told += f"-of-{config.num_train}" if config.num_train else ""
+    name = f"{config.preset}-{noise.replace(':', '-')}-{method}{told}-{rho:g}-{seed}"
     given: dict[str, Any] = {
         key: value
         for key in ("noise_dir", "epochs", "num_train")
@@ -135,10 +135,10 @@ def make_run(
         rate=RATES[noise],
         method=method,
         rho=rho,
-        perturb_mask=perturb,
         seed=seed,
         output_folder=config.work_folder / name,
         **given,
+        **more,
     )
     return Run(row or method, options)
 

@@ -48,7 +48,9 @@ if ! has tyro; then
 elif [ ! -d "$tfds" ] || [ ! -d "$cifar_n" ]; then
   echo "saner_forgets_noise_on_cifar: needs the folders of CIFAR-10 and CIFAR-N"
 else
-  piece saner_forgets_noise_on_cifar "${results[@]}" --preset gpu --minutes "$(left)" \
-    --data-dir "$tfds" --noise-dir "$cifar_n" --work-folder "$out/work/cifar"
+  for name in saner_forgets_noise_on_cifar saner_beside_robust_objectives_on_cifar; do
+    piece "$name" "${results[@]}" --preset gpu --minutes "$(left)" \
+      --data-dir "$tfds" --noise-dir "$cifar_n" --work-folder "$out/work/cifar"
+  done
 fi
 echo "$((SECONDS - began)) s"

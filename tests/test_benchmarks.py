@@ -95,6 +95,7 @@ ON_CIFAR = {
     "sam_on_resists_noise_like_sam": 5,
     "saner_improves_every_ascent_on_cifar": 8,
     "saner_finds_wrong_labels_on_cifar": 12,
+    "saner_beside_robust_objectives_on_cifar": 9,
 }
 
 
@@ -156,7 +157,7 @@ def test_benchmarks_on_cifar_share_and_resume_their_runs(tmp_path):
         result = json.loads((tmp_path / "results" / f"{claim}.json").read_text())
         assert sum(len(rows) for rows in result["noise"].values()) == num_runs
         folders |= {path.name for path in (tmp_path / "runs").iterdir()}
-    assert len(folders) == 6 + 2 + 7 + 6
+    assert len(folders) == 6 + 2 + 7 + 6 + 6
 
 
 @pytest.mark.long
