@@ -215,7 +215,7 @@ def test_features_of_cifar_at_a_small_size_choose_by_noisy_labels_and_go_on(tmp_
     study = result["studies"]["worse, head 256, plain"]
     for method, tried in study["sweep"].items():
         chosen = study["rows"][method]["setting"]
-        told = ", ".join(f"{name} {value:g}" for name, value in chosen.items()) or "as it is"
+        told = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
         assert tried[told] == max(tried.values())
     assert study["rows"]["saner at sam's"]["setting"] == study["rows"]["sam"]["setting"]
     assert {len(row["test_accuracy_chosen"]) for row in study["rows"].values()} == {2}
