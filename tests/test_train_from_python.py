@@ -23,6 +23,7 @@ from saner_jax.models import MLP, Pair, forward_of, parts_of
 from saner_jax.objectives import cross_entropy
 from saner_jax.training import (
     Stopped,
+    _loop,
     batch_order,
     init_state,
     make_train_step,
@@ -248,6 +249,27 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been():
     assert [row["epoch"] for row in resumed.rows] == [1, 2, 3, 4]
     with pytest.raises(Stopped, match=r"stopped at step 22 by SIGINT$"):
         train(LinenNet(), (images, labels), TX, **options, on_epoch=stop)
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_last_checkpoint_is_written_is_not_lost(monkeypatch):
+    images, labels = own_data()
+    options = {"epochs": 2, "batch_size": 32, "steps_per_dispatch": 1, "folder": "run"}
+    save = _loop._Loop.save
+
+    def save_and_signal(loop):
+        save(loop)
+        if loop.step == 22:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_loop._Loop, "save", save_and_signal)
+        with pytest.raises(
+            Stopped, match="stopped at step 22 by SIGTERM, which a checkpoint keeps"
+        ):
+            train(LinenNet(), (images, labels), TX, **options)
+    trained = train(LinenNet(), (images, labels), TX, **options)
+    assert [row["epoch"] for row in trained.rows] == [1, 2]
 
 
 @pytest.mark.slow

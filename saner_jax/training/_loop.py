@@ -121,6 +121,8 @@ def fit(
                 is_due = is_last or row["epoch"] % budget.checkpoint_every_epochs == 0
             if stopped_by or is_due:
                 loop.save()
+                # One may arrive meanwhile, and nobody would look for it after the last epoch.
+                stopped_by = stopped_by or task.mesh.largest(received())
             if stopped_by:
                 name = signal.Signals(stopped_by).name
                 kept = ", which a checkpoint keeps" if last.steps() else ""
