@@ -55,6 +55,7 @@ RADII, RATES = (0.1, 0.3, 1.0), (0.05, 0.01)
 # Tried at the best of them: this share of the epochs.
 SHORT = 0.25
 BATCH = 128
+TOLD_OF_SWEEP = ("held_out", "test_accuracy_last", "memorized")
 BASE = TrainConfig.of(
     dataset="cifar10",
     model="mlp",
@@ -191,13 +192,13 @@ def train(run: Run, dataset: Dataset) -> dict[str, Any]:
 
 def choose(config: Config, study: Study, method: str, dataset: Dataset) -> tuple[dict, dict]:
     """Choose radius and learning rate, then length, by held-out noisy labels; return all tried."""
-    tried: dict[str, float] = {}
+    tried: dict[str, dict[str, Any]] = {}
 
     def held_out(setting: dict[str, float]) -> float:
-        run = make_run(config, study, method, SWEEP_SEED, **setting)
+        final = train(make_run(config, study, method, SWEEP_SEED, **setting), dataset)
         told = ", ".join(f"{name} {value:g}" for name, value in setting.items())
-        tried[told] = train(run, dataset)["held_out"]
-        return tried[told]
+        tried[told] = {name: round(final[name], 5) for name in TOLD_OF_SWEEP if name in final}
+        return final["held_out"]
 
     radii: list[dict[str, float]] = [{}] if method == "sgd" else [{"rho": rho} for rho in RADII]
     best = max((rho | {"learning_rate": rate} for rho in radii for rate in RATES), key=held_out)
