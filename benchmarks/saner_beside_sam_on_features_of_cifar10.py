@@ -276,8 +276,11 @@ def shrunk_coordinates(
                 found.append(told)
             params, state = step(params, state, batch)
         for name in found[0]:
-            average = np.nanmean([float(one[name]) for one in found])
-            curves.setdefault(name, []).append(round(float(average), 5))
+            # A share of the shrunk coordinates is NaN where none is.
+            values = np.array([float(one[name]) for one in found])
+            known = values[~np.isnan(values)]
+            average = round(float(known.mean()), 5) if known.size else None
+            curves.setdefault(name, []).append(average)
     return {"rho": rho, "learning_rate": rate, "batches": 20, "batch_size": BATCH, **curves}
 
 
