@@ -72,6 +72,21 @@ def test_traced_once_over_repeated_steps(name, metrics):
 
 
 @each_recipe
+def test_outside_jit_the_later_steps_compile_nothing(name, caplog):
+    tx = optax.chain(make(name, 0.1, metrics=True), optax.sgd(0.1))
+    params = {"w": jnp.arange(1.0, 257.0).reshape(2, 128), "b": jnp.ones(3)}
+    grad_fn = jax.grad(lambda tree: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
+    state = tx.init(params)
+    for _ in range(3):
+        params, state = one_step(tx, grad_fn, params, state)
+    with jax.log_compiles():
+        one_step(tx, grad_fn, params, state)
+        assert not [record for record in caplog.records if "Compiling" in record.message]
+        jax.jit(lambda w: w + 1)(1.0)
+        assert [record for record in caplog.records if "Compiling" in record.message]
+
+
+@each_recipe
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("metrics", [False, True])
 def test_state_keeps_structure_shapes_and_dtypes_and_so_can_be_scanned(name, dtype, metrics):

@@ -97,10 +97,14 @@ def _sums(arrays: Sequence[jax.Array]) -> list[jax.Array]:
         kept //= 2
     if kept > 1:
         arrays = [array.reshape(*shape[:-1], kept, -1) for array in arrays]
-    add = lambda xs, ys: tuple(x + y for x, y in zip(xs, ys, strict=True))
     zeros = tuple(np.zeros((), array.dtype) for array in arrays)
-    rows = jax.lax.reduce(tuple(arrays), zeros, add, (arrays[0].ndim - 1,))
+    rows = jax.lax.reduce(tuple(arrays), zeros, _add_each, (arrays[0].ndim - 1,))
     return [jnp.sum(row, dtype=row.dtype) for row in rows]
+
+
+def _add_each(xs: Sequence[jax.Array], ys: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+    """Add pairs. JAX compiles a reduction anew for every new function, so this one stays."""
+    return tuple(x + y for x, y in zip(xs, ys, strict=True))
 
 
 def _is_explicit(x: jax.Array, axis: int) -> bool:

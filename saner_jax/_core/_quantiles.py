@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
+@jax.jit  # Outside jit, JAX compiles the loop for every new function that is its body.
 def largest_bound(leaves: list[jax.Array], allowed: jax.typing.ArrayLike) -> jax.Array:
     """Return the largest of the values that at most `allowed` of all coordinates lie below.
 
