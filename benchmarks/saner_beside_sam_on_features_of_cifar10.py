@@ -38,7 +38,7 @@ from saner_jax.experiments import (
 from saner_jax.models import MLP, features
 from saner_jax.objectives import cross_entropy
 from saner_jax.runs import read_results
-from saner_jax.training import Stopped
+from saner_jax.training import Stopped, batch_order
 
 NOISES = {
     "aggre": {"noise": "human:aggre"},
@@ -260,9 +260,9 @@ def shrunk_coordinates(
         grad_fn = jax.grad(lambda params: losses(params, batch).mean())
         return sam.update(grad_fn(params), sam.init(params), params, grad_fn=grad_fn)[0]
 
-    state, generator, curves = tx.init(params), np.random.default_rng(0), {}
-    for _ in range(config.epochs):
-        order = generator.permutation(len(labels))[: steps * BATCH].reshape(steps, BATCH)
+    state, curves = tx.init(params), {}
+    for epoch in range(config.epochs):
+        order = batch_order(len(labels), BATCH, seed=0, epoch=epoch)
         found = []
         for number, batch_rows in enumerate(order):
             batch = inputs[batch_rows], labels[batch_rows]

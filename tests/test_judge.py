@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from saner_jax.cli import main
 from saner_jax.data import load
+from saner_jax.data.noise import symmetric
 from saner_jax.label_errors import by_history, features_of, find_label_errors
 
 RNG = np.random.default_rng(0)
@@ -167,6 +168,25 @@ def test_the_features_that_predict_the_labels_are_chosen(name, monkeypatch):
     source, chosen = features_of("auto", digits, digits.train_labels)
     assert source == ("pretrained" if name == "other" else "pixels")
     assert chosen.shape == (1437, 10 if name == "other" else 64)
+
+
+@pytest.mark.slow
+def test_features_are_compared_on_as_many_wrong_labels_as_there_are(monkeypatch):
+    """`symmetric` flips the first rows of a permutation, which another one must not repeat."""
+    from saner_jax.label_errors import _by_features
+
+    digits, compared = load("digits"), []
+    noisy = symmetric(digits.train_labels, 0.4, num_classes=10, seed=0)
+
+    def pretrained(data, rows, told):
+        compared.append(rows)
+        return RNG.normal(size=(len(rows), 10))
+
+    monkeypatch.setattr(_by_features, "_has_weights", lambda: True)
+    monkeypatch.setattr(_by_features, "_pretrained", pretrained)
+    monkeypatch.setattr(_by_features, "pretrained_file", lambda: Path("weights"))
+    features_of("auto", digits, noisy.labels)
+    assert noisy.is_flipped[compared[0]].mean() == pytest.approx(0.4, abs=0.04)
 
 
 def test_without_weights_images_are_judged_by_pixels(monkeypatch):

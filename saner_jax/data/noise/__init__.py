@@ -1,4 +1,8 @@
-"""Models of label noise, each after its published definition."""
+"""Models of label noise, each after its published definition.
+
+Many of them flip the first rows of a permutation by `numpy.random.default_rng(seed)`. An own loop
+that shuffles by the same generator with the same seed begins with these rows: give it another seed.
+"""
 
 from saner_jax.data.noise._asymmetric import (
     CIFAR10_TARGETS,
