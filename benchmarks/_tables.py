@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from _feature_tables import equal, features, settings, shrunk
 from _record import ROOT, mean_and_spread
 
 
@@ -180,6 +181,7 @@ def _record(result: dict[str, Any]) -> str:
     return f"[{result['git_commit'][:7]}]({path}), jax {version}, {device}"
 
 
+ON_FEATURES = "saner_beside_sam_on_features_of_cifar10"
 TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     "costs": (("methods_cost_their_gradients",), costs),
     "models": (("saner_costs_what_sam_costs",), models),
@@ -204,10 +206,19 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     ),
     "objectives": (("robust_objectives_and_saner_add_up_on_digits",), objectives),
     "faults": (("it_survives_faults",), faults),
+    "features": ((ON_FEATURES,), features),
+    "equal": ((ON_FEATURES,), equal),
+    "settings": ((ON_FEATURES,), settings),
+    "shrunk": ((ON_FEATURES,), shrunk),
 }
 
 
-DOCUMENTS = ("README.md", "benchmarks/README.md", "docs/which_method.md")
+DOCUMENTS = (
+    "README.md",
+    "benchmarks/README.md",
+    "docs/which_method.md",
+    "docs/when_saner_helps.md",
+)
 
 
 def filled(text: str, document: str) -> str:

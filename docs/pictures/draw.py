@@ -134,7 +134,39 @@ def objectives() -> Figure:
     return figure
 
 
-PICTURES = {"curves": curves, "step": step, "ratio": ratio, "objectives": objectives}
+def radii() -> Figure:
+    """Draw last test accuracy over the radius: a head on features of CIFAR-10, rate 0.01."""
+    studies = read("saner_beside_sam_on_features_of_cifar10")["studies"]
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, labels in zip(panels, ("right", "worse", "symmetric 50 %"), strict=True):
+        sweep = studies[f"{labels}, head 256, plain"]["sweep"]
+        without = sweep["sgd"]["learning_rate 0.01"]["test_accuracy_last"]
+        for method in ("sam", "saner"):
+            at = {
+                float(told.split()[1].rstrip(",")): final["test_accuracy_last"]
+                for told, final in sweep[method].items()
+                if told.endswith("learning_rate 0.01")
+            }
+            # A radius of zero is SGD; the axis has equal distances.
+            percent = 100 * np.array([without, *(at[rho] for rho in sorted(at))])
+            places = range(len(percent))
+            axes.plot(places, percent, "o-", color=METHODS[method], label=method.upper())
+            axes.set_xticks(places, ["0 (SGD)", *(f"{rho:g}" for rho in sorted(at))])
+        axes.set(title=f"{labels} labels" if labels == "right" else labels, xlabel="ρ")
+        axes.grid(alpha=0.3)
+    panels[0].set(ylim=(0, 100), ylabel="last test accuracy (%)")
+    panels[0].legend(loc="lower left")
+    return figure
+
+
+PICTURES = {
+    "curves": curves,
+    "step": step,
+    "ratio": ratio,
+    "objectives": objectives,
+    "radii": radii,
+}
 
 if __name__ == "__main__":
     for name, draw in PICTURES.items():
