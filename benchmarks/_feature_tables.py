@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from _record import mean_and_spread
+from _record import cite, mean_and_spread
 from scipy.stats import t
 
 METHODS = ("sgd", "sam", "saner")
@@ -12,9 +12,9 @@ METHODS = ("sgd", "sam", "saner")
 def features(result: dict[str, Any]) -> list[str]:
     """Tell what each method reaches, and what SANER gains over SAM with its interval."""
     lines = [
-        "| labels | head | objective | n | SGD | SAM | SANER | SANER over SAM | at SAM's setting"
+        "| labels | n | SGD | SAM | SANER | SANER over SAM | at SAM's setting"
         " | at the chosen epochs |",
-        "|---" * 10 + "|",
+        "|---" * 8 + "|",
     ]
     for name, study in result["studies"].items():
         rows = study["rows"]
@@ -28,8 +28,8 @@ def features(result: dict[str, Any]) -> list[str]:
             gain(last["saner at sam's"], last["sam"]),
             gain(chosen["saner"], chosen["sam"]),
         ]
-        lines.append(_row(*_what(name), str(len(last["sam"])), *cells, *gains))
-    return lines
+        lines.append(_row(_what(name), str(len(last["sam"])), *cells, *gains))
+    return [*lines, "", f"Record, with its command: {cite(result)}."]
 
 
 def equal(result: dict[str, Any]) -> list[str]:
@@ -43,19 +43,19 @@ def equal(result: dict[str, Any]) -> list[str]:
         )
     )
     titles = [told.replace("rho", "ρ").replace("learning_rate", "rate") for told in settings]
-    lines = [_row("labels", "head", "objective", *titles), "|---" * (3 + len(titles)) + "|"]
+    lines = [_row("labels", *titles), "|---" * (1 + len(titles)) + "|"]
     for name, study in result["studies"].items():
         of = lambda method, told, sweep=study["sweep"]: sweep[method][told]["test_accuracy_last"]
         cells = [
             f"{100 * of('sam', told):.1f} → {100 * of('saner', told):.1f}" for told in settings
         ]
-        lines.append(_row(*_what(name), *cells))
+        lines.append(_row(_what(name), *cells))
     return lines
 
 
 def settings(result: dict[str, Any]) -> list[str]:
     """Tell the setting that held-out noisy labels chose for every row."""
-    lines = ["| labels | head | objective | SGD | SAM | SANER |", "|---" * 6 + "|"]
+    lines = ["| labels | SGD | SAM | SANER |", "|---" * 4 + "|"]
     for name, study in result["studies"].items():
         told = []
         for row in METHODS:
@@ -63,7 +63,7 @@ def settings(result: dict[str, Any]) -> list[str]:
             radius = f"ρ {setting['rho']:g}, " if "rho" in setting else ""
             epochs = setting.get("epochs", result["config"]["epochs"])
             told.append(f"{radius}rate {setting['learning_rate']:g}, {epochs:g} epochs")
-        lines.append(_row(*_what(name), *told))
+        lines.append(_row(_what(name), *told))
     return lines
 
 
@@ -88,13 +88,20 @@ def gain(better: list[float], worse: list[float]) -> str:
     """Tell the mean of paired differences, in points, and its 95 % interval by Student's t."""
     points = 100 * (np.asarray(better) - np.asarray(worse))
     half = t.ppf(0.975, len(points) - 1) * points.std(ddof=1) / np.sqrt(len(points))
-    return f"{points.mean():+.1f} [{points.mean() - half:+.1f}, {points.mean() + half:+.1f}]"
+    # Adding 0 turns -0.0 into 0.0.
+    mean, low, high = (round(x, 1) + 0.0 for x in points.mean() + half * np.array([0, -1, 1]))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def _what(study: str) -> list[str]:
-    """Tell labels, head and objective of a study."""
+def _what(study: str) -> str:
+    """Tell the labels of a study, and its head and objective where they are not the usual ones."""
     labels, head, objective = study.split(", ")
-    return [labels, head.removeprefix("head "), objective]
+    told = [labels]
+    if head != "head 256":
+        told.append(f"{head.removeprefix('head ')} head")
+    if objective != "plain":
+        told.append(objective.upper())
+    return ", ".join(told)
 
 
 def _course(values: list[float | None], scale: float, digits: int) -> str:

@@ -28,6 +28,14 @@ def mean_and_spread(fractions: Any, sign: str = "") -> str:
     return f"{percent.mean():{sign}.1f}{spread}"
 
 
+def cite(result: dict[str, Any]) -> str:
+    """Tell a record's commit, with a link to it, and the version of jax and the device."""
+    claim = result["claim"].replace(" ", "_")
+    device, version = result["device"]["kind"], result["versions"]["jax"]
+    path = f"benchmarks/results/{claim}.json"
+    return f"[{result['git_commit'][:7]}]({path}), jax {version}, {device}"
+
+
 def write_result(script: str, output_folder: Path, headline: str, result: dict[str, Any]) -> Path:
     """Write a benchmark's result beside where it came from.
 

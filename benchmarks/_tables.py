@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from _feature_tables import equal, features, settings, shrunk
-from _record import ROOT, mean_and_spread
+from _record import ROOT, cite, mean_and_spread
 
 
 def costs(result: dict[str, Any]) -> list[str]:
@@ -103,7 +103,7 @@ def results(*every: dict[str, Any]) -> list[str]:
     for what, result, cells in rows:
         methods = " | ".join(told(method, cells) for method in ("sgd", "sam", "saner"))
         n = len(cells["saner"]["test_accuracy_last"])
-        lines.append(f"| {what} | {n} | {methods} | {_record(result)} |")
+        lines.append(f"| {what} | {n} | {methods} | {cite(result)} |")
     return lines
 
 
@@ -123,7 +123,7 @@ def compare(result: dict[str, Any]) -> list[str]:
     about = (
         f"Mean ± standard deviation over {n} seeds with paired noise: scikit-learn's digits,"
         f" {options['rate']:.0%} {options['noise']} noise, an MLP, {options['epochs']} epochs,"
-        f" rho {options['rho']:g}, alpha {options['alpha']:g} ({_record(result)})."
+        f" rho {options['rho']:g}, alpha {options['alpha']:g} ({cite(result)})."
         " *Best* is the best epoch by test accuracy, which nobody with noisy labels could pick."
     )
     return [*lines, "", about]
@@ -147,7 +147,7 @@ def suspects(*every: dict[str, Any]) -> list[str]:
         for noise, scorers in result["noise"].items():
             cells = " | ".join(mean_and_spread(scorers[name]["auroc"]) for name in columns.values())
             n = len(scorers["saner"]["auroc"])
-            lines.append(f"| {names[noise]} | {n} | {cells} | {_record(result)} |")
+            lines.append(f"| {names[noise]} | {n} | {cells} | {cite(result)} |")
     return lines
 
 
@@ -172,13 +172,6 @@ def objectives(result: dict[str, Any]) -> list[str]:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
-
-
-def _record(result: dict[str, Any]) -> str:
-    claim = result["claim"].replace(" ", "_")
-    device, version = result["device"]["kind"], result["versions"]["jax"]
-    path = f"benchmarks/results/{claim}.json"
-    return f"[{result['git_commit'][:7]}]({path}), jax {version}, {device}"
 
 
 ON_FEATURES = "saner_beside_sam_on_features_of_cifar10"
