@@ -7,62 +7,94 @@ from _record import cite, mean_and_spread
 from scipy.stats import t
 
 METHODS = ("sgd", "sam", "saner")
+RIGHT = "right, head 256, plain"
+
+
+def answers(result: dict[str, Any]) -> list[str]:
+    """Tell where SANER is ahead of SAM, and what both gain over SGD."""
+    plain = {name: rows for name, rows in _rows(result).items() if name.endswith("256, plain")}
+    right = plain.pop(RIGHT)
+    own = [points(rows, "saner", "sam") for rows in (*plain.values(), right)]
+    chosen = [
+        points(rows, "saner", "sam", "test_accuracy_chosen") for rows in (*plain.values(), right)
+    ]
+    below = max(saner - sam for rho, best, sam, saner in equal_settings(result) if rho < best)
+    over_sgd = [points(rows, "sam", "sgd") for rows in plain.values()]
+    ends = [
+        (curves["noise_dominated_given_shrunk"][-1], curves["noise_dominated"][-1])
+        for curves in result["shrunk"].values()
+    ]
+    more = [100 * (given - overall) for given, overall in ends]
+    between = lambda gains: f"{min(gains):+.1f} to {max(gains):+.1f} points"
+    return [
+        *_header("question", "answer"),
+        _row(
+            "wrong labels, equal radius and rate, radius below the best",
+            f"SANER is ahead of SAM, by up to {100 * below:.1f} points",
+        ),
+        _row("the same, radius above the best", "SANER is behind, and falls to chance first"),
+        _row(
+            "each at the setting that noisy labels choose",
+            f"level: SANER over SAM {between(own)}",
+        ),
+        _row("if noisy labels choose the epoch, too", f"level: {between(chosen)}"),
+        _row(
+            "beside SGD, which noisy labels stop early",
+            f"SAM over SGD {between(over_sgd)}; on right labels {points(right, 'sam', 'sgd'):+.1f}",
+        ),
+        _row("with ELR or GCE", "SAM gains on SGD there, too; SANER is level with SAM"),
+        _row("a linear head, which memorizes little", "no method differs from SGD"),
+        _row(
+            "whether wrong labels dominate the coordinates that SAM shrinks",
+            f"less than a third of them: {between(more)} beside all coordinates",
+        ),
+    ]
 
 
 def features(result: dict[str, Any]) -> list[str]:
     """Tell what each method reaches, and what SANER gains over SAM with its interval."""
-    lines = [
-        "| labels | n | SGD | SAM | SANER | SANER over SAM | at SAM's setting"
-        " | at the chosen epochs |",
-        "|---" * 8 + "|",
-    ]
-    for name, study in result["studies"].items():
-        rows = study["rows"]
-        last = {row: cell["test_accuracy_last"] for row, cell in rows.items()}
-        chosen = {row: cell["test_accuracy_chosen"] for row, cell in rows.items()}
+    gains = ("SANER over SAM", "at SAM's setting", "at the chosen epochs")
+    lines = _header("labels", "n", *map(str.upper, METHODS), *gains)
+    for name, rows in _rows(result).items():
         cells = [
-            mean_and_spread(last[row]) + _in_brackets(rows[row]["memorized"]) for row in METHODS
+            mean_and_spread(rows[row]["test_accuracy_last"]) + _in_brackets(rows[row]["memorized"])
+            for row in METHODS
         ]
-        gains = [
-            gain(last["saner"], last["sam"]),
-            gain(last["saner at sam's"], last["sam"]),
-            gain(chosen["saner"], chosen["sam"]),
+        told = [
+            _gain(rows, "saner", "test_accuracy_last"),
+            _gain(rows, "saner at sam's", "test_accuracy_last"),
+            _gain(rows, "saner", "test_accuracy_chosen"),
         ]
-        lines.append(_row(_what(name), str(len(last["sam"])), *cells, *gains))
+        lines.append(_row(_what(name), str(len(rows["sam"]["memorized"])), *cells, *told))
     return [*lines, "", f"Record, with its command: {cite(result)}."]
 
 
 def equal(result: dict[str, Any]) -> list[str]:
     """Tell SAM and SANER at equal radius and learning rate, on the seed of the sweep."""
-    settings = list(
-        dict.fromkeys(
-            told
-            for study in result["studies"].values()
-            for told in study["sweep"]["sam"]
-            if "epochs" not in told
-        )
-    )
-    titles = [told.replace("rho", "ρ").replace("learning_rate", "rate") for told in settings]
-    lines = [_row("labels", *titles), "|---" * (1 + len(titles)) + "|"]
+    lines: list[str] = []
     for name, study in result["studies"].items():
-        of = lambda method, told, sweep=study["sweep"]: sweep[method][told]["test_accuracy_last"]
-        cells = [
-            f"{100 * of('sam', told):.1f} → {100 * of('saner', told):.1f}" for told in settings
+        pairs = _pairs(study)
+        settings = [
+            f"ρ {sam['setting']['rho']:g}, rate {sam['setting']['learning_rate']:g}"
+            for sam, _ in pairs
         ]
-        lines.append(_row(_what(name), *cells))
+        lines = lines or _header("labels", *settings)
+        told = [
+            " → ".join(f"{100 * one['test_accuracy_last']:.1f}" for one in pair) for pair in pairs
+        ]
+        lines.append(_row(_what(name), *told))
     return lines
 
 
 def settings(result: dict[str, Any]) -> list[str]:
     """Tell the setting that held-out noisy labels chose for every row."""
-    lines = ["| labels | SGD | SAM | SANER |", "|---" * 4 + "|"]
-    for name, study in result["studies"].items():
+    lines = _header("labels", *map(str.upper, METHODS))
+    for name, rows in _rows(result).items():
         told = []
         for row in METHODS:
-            setting = study["rows"][row]["setting"]
-            radius = f"ρ {setting['rho']:g}, " if "rho" in setting else ""
-            epochs = setting.get("epochs", result["config"]["epochs"])
-            told.append(f"{radius}rate {setting['learning_rate']:g}, {epochs:g} epochs")
+            setting = {**result["config"], **rows[row]["setting"]}
+            radius = f"ρ {setting['rho']:g}, " if setting["rho"] else ""
+            told.append(f"{radius}rate {setting['learning_rate']:g}, {setting['epochs']:g} epochs")
         lines.append(_row(_what(name), *told))
     return lines
 
@@ -74,22 +106,55 @@ def shrunk(result: dict[str, Any]) -> list[str]:
         "noise_dominated": "dominated by wrong labels",
         "noise_dominated_given_shrunk": "the same, of those shrunk",
     }
-    lines = [f"| labels | ρ | {' | '.join(names.values())} | cosine |", "|---" * 6 + "|"]
+    lines = _header("labels", "ρ", *names.values(), "cosine")
     for labels, curves in result["shrunk"].items():
         last = len(curves["shrunk"]) - 1
         at = (0, last // 2, last)
         shares = [_course([curves[name][epoch] for epoch in at], 100, 1) for name in names]
         cosine = _course([curves["cosine"][epoch] for epoch in at], 1, 2)
-        lines.append(_row(labels, f"{curves['rho']:g}", *shares, cosine))
+        lines.append(_row(labels, f"{curves['setting']['rho']:g}", *shares, cosine))
     return lines
 
 
-def gain(better: list[float], worse: list[float]) -> str:
-    """Tell the mean of paired differences, in points, and its 95 % interval by Student's t."""
-    points = 100 * (np.asarray(better) - np.asarray(worse))
-    half = t.ppf(0.975, len(points) - 1) * points.std(ddof=1) / np.sqrt(len(points))
+def points(rows: Any, better: str, worse: str, key: str = "test_accuracy_last") -> float:
+    """Return the mean of paired differences between two rows of a study, in points."""
+    return 100 * float(np.mean(np.subtract(rows[better][key], rows[worse][key])))
+
+
+def equal_settings(result: dict[str, Any]) -> list[tuple[float, float, float, float]]:
+    """Return radius, SAM's best radius, and both methods' accuracies, for plain wrong labels."""
+    return [
+        (
+            sam["setting"]["rho"],
+            study["rows"]["sam"]["setting"]["rho"],
+            sam["test_accuracy_last"],
+            saner["test_accuracy_last"],
+        )
+        for name, study in result["studies"].items()
+        if name.endswith("256, plain") and name != RIGHT
+        for sam, saner in _pairs(study)
+    ]
+
+
+def _pairs(study: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Return what SAM and SANER reached at equal radius, rate and length."""
+    sam, saner = (
+        [one for one in study["sweep"][method] if "epochs" not in one["setting"]]
+        for method in ("sam", "saner")
+    )
+    return list(zip(sam, saner, strict=True))
+
+
+def _rows(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: study["rows"] for name, study in result["studies"].items()}
+
+
+def _gain(rows: dict[str, Any], row: str, key: str) -> str:
+    """Tell what a row gains over SAM, in points, and its 95 % interval by Student's t."""
+    gained = 100 * np.subtract(rows[row][key], rows["sam"][key])
+    half = t.ppf(0.975, len(gained) - 1) * gained.std(ddof=1) / np.sqrt(len(gained))
     # Adding 0 turns -0.0 into 0.0.
-    mean, low, high = (round(x, 1) + 0.0 for x in points.mean() + half * np.array([0, -1, 1]))
+    mean, low, high = (round(x, 1) + 0.0 for x in gained.mean() + half * np.array([0, -1, 1]))
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
@@ -107,6 +172,10 @@ def _what(study: str) -> str:
 def _course(values: list[float | None], scale: float, digits: int) -> str:
     """Tell values one after the other, and a dash where there is none."""
     return ", ".join("–" if one is None else f"{scale * one:.{digits}f}" for one in values)
+
+
+def _header(*titles: str) -> list[str]:
+    return [_row(*titles), "|---" * len(titles) + "|"]
 
 
 def _row(*cells: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from _feature_tables import equal, features, settings, shrunk
+from _feature_tables import answers, equal, features, settings, shrunk
 from _record import ROOT, cite, mean_and_spread
 
 
@@ -199,6 +199,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     ),
     "objectives": (("robust_objectives_and_saner_add_up_on_digits",), objectives),
     "faults": (("it_survives_faults",), faults),
+    "answers": ((ON_FEATURES,), answers),
     "features": ((ON_FEATURES,), features),
     "equal": ((ON_FEATURES,), equal),
     "settings": ((ON_FEATURES,), settings),

@@ -22,14 +22,13 @@ RHO_ON = {"cpu": 2.0, "gpu": 1.0}
 def reported_runs(config: Config) -> list[Run]:
     """List the runs."""
     radii, rho_on = RADII[config.preset][NOISE], RHO_ON[config.preset]
-    runs = []
-    for seed in range(config.seeds):
-        runs += [make_run(config, NOISE, method, rho, seed) for method, rho in radii.items()]
-        runs += [
-            make_run(config, NOISE, method, rho_on, seed, f"{method}_on", **ON)
-            for method in ("sam", "saner")
-        ]
-    return runs
+    rows = [(method, rho, method, {}) for method, rho in radii.items()]
+    rows += [(method, rho_on, f"{method}_on", ON) for method in ("sam", "saner")]
+    return [
+        make_run(config, NOISE, method, rho, seed, row, **more)
+        for seed in range(config.seeds)
+        for method, rho, row, more in rows
+    ]
 
 
 def sweep_runs(config: Config) -> list[Run]:

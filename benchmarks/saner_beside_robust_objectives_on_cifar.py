@@ -14,23 +14,17 @@ from _record import write_result
 from saner_forgets_noise_on_cifar import RADII
 
 NOISE = "human:worse"
-OBJECTIVES = ("elr", "gce")
+OBJECTIVES = {"plain": {}, "elr": {"objective": "elr"}, "gce": {"objective": "gce"}}
 
 
 def reported_runs(config: Config) -> list[Run]:
     """List the runs, cross-entropy's first within a seed."""
-    radii, runs = RADII[config.preset][NOISE], []
-    for seed in range(config.seeds):
-        runs += [
-            make_run(config, NOISE, method, rho, seed, f"plain with {method}")
-            for method, rho in radii.items()
-        ]
-        runs += [
-            make_run(config, NOISE, method, rho, seed, f"{name} with {method}", objective=name)
-            for name in OBJECTIVES
-            for method, rho in radii.items()
-        ]
-    return runs
+    return [
+        make_run(config, NOISE, method, rho, seed, f"{name} with {method}", **more)
+        for seed in range(config.seeds)
+        for name, more in OBJECTIVES.items()
+        for method, rho in RADII[config.preset][NOISE].items()
+    ]
 
 
 def main(config: Config) -> None:

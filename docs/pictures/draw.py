@@ -141,18 +141,17 @@ def radii() -> Figure:
     panels = figure.subplots(1, 3, sharey=True)
     for axes, labels in zip(panels, ("right", "worse", "symmetric 50 %"), strict=True):
         sweep = studies[f"{labels}, head 256, plain"]["sweep"]
-        without = sweep["sgd"]["learning_rate 0.01"]["test_accuracy_last"]
         for method in ("sam", "saner"):
-            at = {
-                float(told.split()[1].rstrip(",")): final["test_accuracy_last"]
-                for told, final in sweep[method].items()
-                if told.endswith("learning_rate 0.01")
-            }
             # A radius of zero is SGD; the axis has equal distances.
-            percent = 100 * np.array([without, *(at[rho] for rho in sorted(at))])
-            places = range(len(percent))
-            axes.plot(places, percent, "o-", color=METHODS[method], label=method.upper())
-            axes.set_xticks(places, ["0 (SGD)", *(f"{rho:g}" for rho in sorted(at))])
+            at = {
+                one["setting"].get("rho", 0): 100 * one["test_accuracy_last"]
+                for one in sweep["sgd"] + sweep[method]
+                if one["setting"]["learning_rate"] == 0.01 and "epochs" not in one["setting"]
+            }
+            axes.plot(
+                range(len(at)), at.values(), "o-", color=METHODS[method], label=method.upper()
+            )
+            axes.set_xticks(range(len(at)), [f"{rho:g}" if rho else "0 (SGD)" for rho in at])
         axes.set(title=f"{labels} labels" if labels == "right" else labels, xlabel="ρ")
         axes.grid(alpha=0.3)
     panels[0].set(ylim=(0, 100), ylabel="last test accuracy (%)")
