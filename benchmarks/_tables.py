@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from _feature_tables import answers, equal, features, settings, shrunk
 from _record import ROOT, cite, mean_and_spread
+from _saner_tables import answers, equal, features, nets, radii, settings, shrunk
 
 
 def costs(result: dict[str, Any]) -> list[str]:
@@ -175,6 +175,7 @@ def objectives(result: dict[str, Any]) -> list[str]:
 
 
 ON_FEATURES = "saner_beside_sam_on_features_of_cifar10"
+FROM_PIXELS = "saner_beside_sam_on_all_of_cifar10"
 TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     "costs": (("methods_cost_their_gradients",), costs),
     "models": (("saner_costs_what_sam_costs",), models),
@@ -204,6 +205,8 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     "equal": ((ON_FEATURES,), equal),
     "settings": ((ON_FEATURES,), settings),
     "shrunk": ((ON_FEATURES,), shrunk),
+    "nets": ((FROM_PIXELS,), nets),
+    "radii": ((FROM_PIXELS,), radii),
 }
 
 

@@ -263,7 +263,7 @@ ASCENTS = ("sam", "asam", "gsam", "friendly_sam", "vasso")
 
 def test_the_verdicts_of_when_saner_helps_follow_from_the_record(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    tables = importlib.import_module("_feature_tables")
+    tables = importlib.import_module("_saner_tables")
     name = "saner_beside_sam_on_features_of_cifar10"
     record = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
     rows = {what: study["rows"] for what, study in record["studies"].items()}

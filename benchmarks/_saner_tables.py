@@ -1,4 +1,4 @@
-"""Tables of SGD, SAM and SANER on features of CIFAR-10."""
+"""Tables of docs/when_saner_helps.md: SGD, SAM and SANER on all of CIFAR-10."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from scipy.stats import t
 
 METHODS = ("sgd", "sam", "saner")
 RIGHT = "right, head 256, plain"
+_NOISE = {"none": "right", "human:worse": "worse", "symmetric": "symmetric 50 %"}
 
 
 def answers(result: dict[str, Any]) -> list[str]:
@@ -116,6 +117,37 @@ def shrunk(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def nets(result: dict[str, Any]) -> list[str]:
+    """Tell what a net trained from pixels reaches, and what SANER gains over SAM."""
+    gains = ("SANER over SAM", "at the chosen epochs")
+    lines = _header("labels", "epochs", "n", *map(str.upper, METHODS), *gains)
+    for noise, rows in result["noise"].items():
+        finals = {name: cell["final"] for name, cell in rows.items()}
+        told = [
+            _gain(finals, "saner", key) if "saner" in finals else "–"
+            for key in ("test_accuracy_last", "test_accuracy_chosen")
+        ]
+        cells = [_net(rows[row]) if row in rows else "–" for row in METHODS]
+        n = len(finals["sgd"]["test_accuracy_last"])
+        lines.append(_row(_NOISE[noise], f"{result['epochs'][noise]:g}", str(n), *cells, *told))
+    return [*lines, "", f"Record, with its command: {cite(result)}."]
+
+
+def radii(result: dict[str, Any]) -> list[str]:
+    """Tell SAM and SANER at each radius of the sweep that chose it for a net."""
+    lines: list[str] = []
+    for noise, rows in result["sweep"].items():
+        pairs = [
+            (cell, rows[name.replace("sam", "saner")])
+            for name, cell in rows.items()
+            if name.startswith("sam,")
+        ]
+        lines = lines or _header("labels", *(f"ρ {sam['rho']:g}" for sam, _ in pairs))
+        told = [" → ".join(_net(one, with_radius=False) for one in pair) for pair in pairs]
+        lines.append(_row(_NOISE[noise], *told))
+    return lines
+
+
 def points(rows: Any, better: str, worse: str, key: str = "test_accuracy_last") -> float:
     """Return the mean of paired differences between two rows of a study, in points."""
     return 100 * float(np.mean(np.subtract(rows[better][key], rows[worse][key])))
@@ -150,12 +182,24 @@ def _rows(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gain(rows: dict[str, Any], row: str, key: str) -> str:
-    """Tell what a row gains over SAM, in points, and its 95 % interval by Student's t."""
+    """Tell what a row gains over SAM, in points, and its 95 % interval by Student's t.
+
+    One seed has no interval.
+    """
     gained = 100 * np.subtract(rows[row][key], rows["sam"][key])
+    if len(gained) == 1:
+        return f"{round(gained[0], 1) + 0.0:+.1f}"
     half = t.ppf(0.975, len(gained) - 1) * gained.std(ddof=1) / np.sqrt(len(gained))
     # Adding 0 turns -0.0 into 0.0.
     mean, low, high = (round(x, 1) + 0.0 for x in gained.mean() + half * np.array([0, -1, 1]))
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _net(cell: dict[str, Any], with_radius: bool = True) -> str:
+    """Tell the last test accuracy, and in brackets the share of wrong labels memorized."""
+    final = cell["final"]
+    told = mean_and_spread(final["test_accuracy_last"]) + _in_brackets(final["memorized"])
+    return told.replace(")", f", ρ {cell['rho']:g})") if with_radius and cell["rho"] else told
 
 
 def _what(study: str) -> str:
