@@ -22,7 +22,7 @@ from saner_jax.runs import read_results
 
 NOISE = ("human:worse", "symmetric")
 SWEEP_SEED = 100
-SWEEP_RADII = (0.02, 0.05, 0.1, 0.2)
+SWEEP_RADII = (0.02, 0.05, 0.1)
 SWEEP_IMAGES = 10_000
 NOISY_EPOCHS = 20
 
