@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saner_jax import damp_shrunk, is_grown, is_reversed, is_shrunk, remove_orthogonal
+from saner_jax import damp_shrunk, is_grown, is_reversed, is_shrunk, remove_orthogonal, saner
 
 numbers = st.floats(width=32, allow_subnormal=False)
 
@@ -55,6 +55,18 @@ def test_alpha_one_drops_and_alpha_zero_keeps():
     origin, perturbed = jnp.asarray([2.0, 2.0]), jnp.asarray([1.0, 3.0])
     np.testing.assert_array_equal(combined(damp_shrunk(1.0), perturbed, origin), [0.0, 3.0])
     np.testing.assert_array_equal(combined(damp_shrunk(0.0), perturbed, origin), [1.0, 3.0])
+
+
+def test_saner_damps_at_every_radius_but_zero():
+    # Half of the curvatures are negative; there the gradient gets smaller.
+    curvatures, w = jnp.asarray([1.0, -1.0] * 4), jnp.arange(1.0, 9.0)
+    grads = jax.grad(lambda w: jnp.sum(curvatures * w**2) / 2)
+    damped = []
+    for rho in (0.0, 1e-4, 1e-2):
+        tx = saner(rho, 0.5)
+        updates, _ = tx.update(grads(w), tx.init(w), w, grad_fn=grads)
+        damped.append(np.asarray(updates / grads(w)).round(2).tolist())
+    assert damped == [[1.0] * 8, [1.0, 0.5] * 4, [1.0, 0.5] * 4]
 
 
 def test_a_schedule_of_alpha_is_read_at_the_number_of_updates_so_far():

@@ -42,7 +42,9 @@ def damp_shrunk(alpha: Strength = 0.5) -> optax.GradientTransformationExtraArgs:
         state is the count of updates.
 
     Limits:
-        A coordinate where either gradient is zero or not finite passes unchanged.
+        A coordinate where either gradient is zero or not finite passes unchanged. However small
+        the radius, a coordinate is damped if it gets smaller at all; only a radius or an alpha of
+        zero damps none.
 
     Example:
         >>> import jax.numpy as jnp

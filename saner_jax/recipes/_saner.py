@@ -40,6 +40,10 @@ def saner(
         An Optax transformation, which must be the first of a chain. Its ``update`` needs
         ``params`` and ``grad_fn``.
 
+    Limits:
+        A small rho does not mean a small change of g: m marks a coordinate however little smaller
+        it gets, and alpha alone says by how much it is damped.
+
     Example:
         >>> import jax, jax.numpy as jnp, optax
         >>> tx = optax.chain(saner(rho=1.0, alpha=0.5), optax.sgd(1.0))
