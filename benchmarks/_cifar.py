@@ -244,5 +244,6 @@ def accuracies(table: dict[str, Any]) -> str:
     last = lambda cell: cell["final"]["test_accuracy_last"]
     told = lambda rows: ", ".join(f"{row} {mean_and_spread(last(rows[row]))}" for row in rows)
     parts = [f"{noise}: {told(rows)}" for noise, rows in table.items()]
-    seeds = {len(last(cell)) for rows in table.values() for cell in rows.values()}
-    return f"last test accuracy, %, {'; '.join(parts)}; {min(seeds)} paired seeds"
+    seeds = min(len(last(cell)) for rows in table.values() for cell in rows.values())
+    of_seeds = f"{seeds} paired seeds" if seeds > 1 else "one seed"
+    return f"last test accuracy, %, {'; '.join(parts)}; {of_seeds}"
