@@ -200,7 +200,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., list[str]]]] = {
     ),
     "objectives": (("robust_objectives_and_saner_add_up_on_digits",), objectives),
     "faults": (("it_survives_faults",), faults),
-    "answers": ((ON_FEATURES,), answers),
+    "answers": ((ON_FEATURES, FROM_PIXELS), answers),
     "features": ((ON_FEATURES,), features),
     "equal": ((ON_FEATURES,), equal),
     "settings": ((ON_FEATURES,), settings),

@@ -284,6 +284,36 @@ def test_the_verdicts_of_when_saner_helps_follow_from_the_record(monkeypatch):
         assert max(curves["noise_dominated_given_shrunk"]) < 1 / 3
 
 
+def test_the_verdicts_on_a_net_from_pixels_follow_from_the_record(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = importlib.import_module("_saner_tables")
+    name = "saner_beside_sam_on_all_of_cifar10"
+    record = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+    assert record["noise"].keys() == {"none", "human:worse", "symmetric"}
+    for rows in tables.net_finals(record):
+        assert max(max(final["memorized"]) for final in rows.values()) < 0.14
+        assert abs(tables.points(rows, "sam", "sgd")) < 1 < 2 < -tables.points(rows, "saner", "sam")
+    gaps = [
+        100 * (curves["train_accuracy"][0][-1] - curves["validation_accuracy"][0][-1])
+        for noise in ("human:worse", "symmetric")
+        for curves in [record["noise"][noise]["sgd"]["curves"]]
+    ]
+    page = (ROOT / "docs" / "when_saner_helps.md").read_text()
+    assert f"at most {max(gaps):.1f} points above that on the held-out ones" in page
+    for sweep in record["sweep"].values():
+        for sam, saner in tables.equal_radii(sweep):
+            last = [cell["final"]["test_accuracy_last"][0] for cell in (sam, saner)]
+            assert last[0] > last[1]
+        rows = [cell for name, cell in sweep.items() if name.startswith("saner,")]
+        shares = [
+            [share for share in cell["curves"]["shrunk"][0] if share is not None] for cell in rows
+        ]
+        assert 0.38 < min(min(one) for one in shares) < max(max(one) for one in shares) < 0.47
+        radii = [cell["rho"] for cell in rows]
+        smallest, largest = (shares[radii.index(f(radii))] for f in (min, max))
+        assert np.mean(smallest) > np.mean(largest)
+
+
 def test_the_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     tables = importlib.import_module("_tables")
