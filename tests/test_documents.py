@@ -304,14 +304,13 @@ def test_the_verdicts_on_a_net_from_pixels_follow_from_the_record(monkeypatch):
         for sam, saner in tables.equal_radii(sweep):
             last = [cell["final"]["test_accuracy_last"][0] for cell in (sam, saner)]
             assert last[0] > last[1]
-        rows = [cell for name, cell in sweep.items() if name.startswith("saner,")]
+        by_radius = sorted(tables.equal_radii(sweep), key=lambda pair: pair[1]["rho"])
         shares = [
-            [share for share in cell["curves"]["shrunk"][0] if share is not None] for cell in rows
+            [share for share in saner["curves"]["shrunk"][0] if share is not None]
+            for _, saner in by_radius
         ]
         assert 0.38 < min(min(one) for one in shares) < max(max(one) for one in shares) < 0.47
-        radii = [cell["rho"] for cell in rows]
-        smallest, largest = (shares[radii.index(f(radii))] for f in (min, max))
-        assert np.mean(smallest) > np.mean(largest)
+        assert np.mean(shares[0]) > np.mean(shares[-1])
 
 
 def test_the_tables_are_those_of_the_committed_results(monkeypatch):
